@@ -1,0 +1,319 @@
+//! Time as the ledger knows it: instants in UTC and the calendar months that they fall into. Nothing here asks a clock.
+
+use std::fmt;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use thiserror::Error;
+
+/// Why a text is not a time or a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TimeError {
+    /// Not an RFC 3339 time with an offset.
+    #[error("must be an RFC 3339 time with an offset, like 2025-10-13T15:52:56Z")]
+    NotATime,
+    /// Not a month written `YYYY-MM`.
+    #[error("must be a month, like 2025-10")]
+    NotAMonth,
+    /// Before the year 1 or after the year 9999.
+    #[error("must be between the years 0001 and 9999")]
+    OutOfRange,
+}
+
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
+/// An instant, to the nanosecond, from the year 1 to the year 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(jiff::Timestamp);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(jiff::Timestamp::UNIX_EPOCH);
+
+    /// Reads an RFC 3339 time; the offset is required, since a time without one is nobody's.
+    ///
+    /// # Errors
+    /// When the text is no such time, or is outside the years 1 to 9999 in UTC.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        // The date library also reads other forms of ISO 8601; the wire speaks RFC 3339 and nothing else.
+        let bytes = text.as_bytes();
+        let digit_at = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
+        let shape = text.is_ascii()
+            && bytes.len() >= 20
+            && [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18].into_iter().all(digit_at)
+            && bytes.get(4) == Some(&b'-')
+            && bytes.get(7) == Some(&b'-')
+            && matches!(bytes.get(10), Some(b'T' | b't' | b' '))
+            && bytes.get(13) == Some(&b':')
+            && bytes.get(16) == Some(&b':')
+            && (matches!(bytes.last(), Some(b'Z' | b'z')) || offset_is_written_out(bytes));
+        if !shape {
+            return Err(TimeError::NotATime);
+        }
+        let instant: jiff::Timestamp = text.parse().map_err(|_| TimeError::NotATime)?;
+        Self(instant).within_range()
+    }
+
+    /// The instant `nanos` nanoseconds after the Unix epoch, as the stores keep it.
+    ///
+    /// # Errors
+    /// When it is outside the years 1 to 9999.
+    pub fn from_nanos(nanos: i128) -> Result<Self, TimeError> {
+        let instant = jiff::Timestamp::from_nanosecond(nanos).map_err(|_| TimeError::OutOfRange)?;
+        Self(instant).within_range()
+    }
+
+    /// The instant `seconds` seconds after the Unix epoch.
+    ///
+    /// # Errors
+    /// When it is outside the years 1 to 9999.
+    pub fn from_seconds(seconds: i64) -> Result<Self, TimeError> {
+        Self::from_nanos(i128::from(seconds).saturating_mul(NANOS_PER_SECOND))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub fn nanos(self) -> i128 {
+        self.0.as_nanosecond()
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        i64::try_from(self.nanos().div_euclid(NANOS_PER_SECOND)).unwrap_or(i64::MAX)
+    }
+
+    /// This instant and `seconds` more (or less), stopping at the ends of the range.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        self.plus_nanos(i128::from(seconds).saturating_mul(NANOS_PER_SECOND))
+    }
+
+    /// This instant and `nanos` nanoseconds more (or less), stopping at the ends of the range.
+    #[must_use]
+    pub fn plus_nanos(self, nanos: i128) -> Self {
+        let end = if nanos < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        Self(jiff::Timestamp::from_nanosecond(self.nanos().saturating_add(nanos)).unwrap_or(end))
+    }
+
+    /// The UTC calendar month that the instant falls into.
+    pub fn month(self) -> Month {
+        let date = self.date();
+        Month::of(date.year(), date.month())
+    }
+
+    /// The UTC calendar day that the instant falls into.
+    pub fn day(self) -> Day {
+        let date = self.date();
+        Day { month: Month::of(date.year(), date.month()), day: date.day().unsigned_abs() }
+    }
+
+    fn date(self) -> Date {
+        TimeZone::UTC.to_datetime(self.0).date()
+    }
+
+    fn within_range(self) -> Result<Self, TimeError> {
+        if (1..=9999).contains(&self.date().year()) { Ok(self) } else { Err(TimeError::OutOfRange) }
+    }
+}
+
+/// `+hh:mm` or `-hh:mm` at the end.
+fn offset_is_written_out(bytes: &[u8]) -> bool {
+    matches!(
+        bytes.last_chunk::<6>(),
+        Some([b'+' | b'-', a, b, b':', c, d]) if [a, b, c, d].into_iter().all(u8::is_ascii_digit)
+    )
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A UTC calendar month, written `YYYY-MM`; held as months since the year 0, so that they count up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(u32);
+
+impl Month {
+    fn of(year: i16, month: i8) -> Self {
+        let year = u32::from(year.unsigned_abs());
+        Self(year.saturating_mul(12).saturating_add(u32::from(month.unsigned_abs())).saturating_sub(1))
+    }
+
+    /// Reads `YYYY-MM`.
+    ///
+    /// # Errors
+    /// When the text is anything else, or no month of the years 1 to 9999.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let (year, month) = text.split_once('-').ok_or(TimeError::NotAMonth)?;
+        let digits = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(year, 4) || !digits(month, 2) {
+            return Err(TimeError::NotAMonth);
+        }
+        let year: i16 = year.parse().map_err(|_| TimeError::NotAMonth)?;
+        let month: i8 = month.parse().map_err(|_| TimeError::NotAMonth)?;
+        if year == 0 || !(1..=12).contains(&month) {
+            return Err(TimeError::NotAMonth);
+        }
+        Ok(Self::of(year, month))
+    }
+
+    /// The month with this count of months since the year 0, as the stores keep it.
+    pub const fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Months since the year 0.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+
+    /// The month after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The month `months` before this one.
+    #[must_use]
+    pub const fn minus(self, months: u32) -> Self {
+        Self(self.0.saturating_sub(months))
+    }
+
+    /// The first instant of the month.
+    pub fn start(self) -> Timestamp {
+        Day { month: self, day: 1 }.start()
+    }
+
+    /// The first instant of the next month: when a new budget begins.
+    pub fn resets_at(self) -> Timestamp {
+        self.next().start()
+    }
+
+    /// How many days the month has.
+    pub fn days(self) -> u8 {
+        self.first_date().map_or(31, |date| date.days_in_month().unsigned_abs())
+    }
+
+    fn first_date(self) -> Option<Date> {
+        let year = i16::try_from(self.0.div_euclid(12)).ok()?;
+        let month = i8::try_from(self.0.rem_euclid(12).saturating_add(1)).ok()?;
+        Date::new(year, month, 1).ok()
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04}-{:02}", self.0.div_euclid(12), self.0.rem_euclid(12).saturating_add(1))
+    }
+}
+
+/// A UTC calendar day, written `YYYY-MM-DD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day {
+    month: Month,
+    day: u8,
+}
+
+impl Day {
+    /// The day `day` (1 to 31) of a month.
+    pub const fn new(month: Month, day: u8) -> Self {
+        Self { month, day }
+    }
+
+    /// The day with this number, as the stores keep it: months since the year 0, times 32, and the day of the month.
+    pub const fn from_index(index: u32) -> Self {
+        // The remainder of 32 always fits a byte.
+        Self { month: Month(index.div_euclid(32)), day: index.rem_euclid(32) as u8 }
+    }
+
+    /// Months since the year 0, times 32, and the day of the month: it counts up with the days, with gaps.
+    pub const fn index(self) -> u32 {
+        self.month.0.saturating_mul(32).saturating_add(self.day as u32)
+    }
+
+    /// The month that the day is in.
+    pub const fn month(self) -> Month {
+        self.month
+    }
+
+    /// The day of the month, from 1.
+    pub const fn day_of_month(self) -> u8 {
+        self.day
+    }
+
+    /// The first instant of the day.
+    pub fn start(self) -> Timestamp {
+        let date = self
+            .month
+            .first_date()
+            .and_then(|first| Date::new(first.year(), first.month(), i8::try_from(self.day).ok()?).ok());
+        let instant =
+            date.and_then(|date| TimeZone::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok());
+        Timestamp(instant.unwrap_or(jiff::Timestamp::MAX))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{:02}", self.month, self.day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_month_is_that_of_the_instant_in_utc() {
+        assert_eq!(time("2025-10-31T23:59:59.999999999Z").month().to_string(), "2025-10");
+        assert_eq!(time("2025-11-01T00:00:00Z").month().to_string(), "2025-11");
+        assert_eq!(time("2025-11-01T00:30:00+01:00").month().to_string(), "2025-10");
+        assert_eq!(time("2024-02-29T12:00:00Z").day().to_string(), "2024-02-29");
+        assert_eq!(time("0001-01-01T00:00:00Z").month().to_string(), "0001-01");
+        assert_eq!(Month::parse("2025-12").unwrap().next().to_string(), "2026-01");
+        assert_eq!(Month::parse("2025-12").unwrap().resets_at().to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(Month::parse("2024-02").unwrap().days(), 29);
+    }
+
+    #[test]
+    fn only_rfc_3339_with_an_offset_is_read() {
+        for text in [
+            "2025-10-13",
+            "2025-10-13T15:52:56",
+            "20251013T155256Z",
+            "2025-10-13T15:52Z",
+            "2025-13-01T00:00:00Z",
+            "2025-02-29T00:00:00Z",
+            "2025-10-13T15:52:56+0100",
+            "2025-10-13T15:52:56Z[Europe/Berlin]",
+            "now",
+            "",
+            "-002025-10-13T15:52:56Z",
+            "2025-10-13T25:00:00Z",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+        assert!(Timestamp::parse("0000-12-31T23:59:59Z").is_err());
+        for text in ["2025-1", "2025-00", "2025-13", "0000-01", "25-10", "2025-10-01", "２０２５-10"] {
+            assert!(Month::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_day_and_its_month_begin_at_midnight(seconds in -62_135_596_800_i64..253_402_207_200) {
+            let instant = Timestamp::from_seconds(seconds).unwrap();
+            let day = instant.day();
+            proptest::prop_assert!(day.start() <= instant && instant < day.start().plus_seconds(86_400));
+            proptest::prop_assert_eq!(day.start().seconds().rem_euclid(86_400), 0);
+            proptest::prop_assert_eq!(Day::from_index(day.index()), day);
+            proptest::prop_assert_eq!(Month::parse(&instant.month().to_string()), Ok(instant.month()));
+            proptest::prop_assert!(instant.month().start() <= instant && instant < instant.month().resets_at());
+            proptest::prop_assert_eq!(Timestamp::parse(&instant.to_string()), Ok(instant));
+        }
+    }
+}
