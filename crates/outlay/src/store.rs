@@ -1,0 +1,3 @@
+//! Where the ledger's rows are kept.
+
+pub mod embedded;

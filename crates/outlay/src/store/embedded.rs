@@ -1,0 +1,3 @@
+//! The store that needs no server: one `SQLite` file.
+
+pub mod runs;

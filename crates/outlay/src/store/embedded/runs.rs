@@ -1,0 +1,516 @@
+//! The duplicate index: which rows of a table may be the one that an identifier already has.
+//!
+//! A table whose rows come in ascending ids has a second key (user number, text), and nothing about that key may ever
+//! be forgotten. An ordinary index would touch a random page for each row. Here the newest keys lie in a **memory map**
+//! (the caller's rows are their durable form); when it is full it is **frozen** and sorted, and moves, a little with
+//! each batch, into a **run**: a table that is only written at its end. A finished run has a Bloom filter in memory, so
+//! a new key is known to be new without reading anything. Runs of similar size are merged.
+//!
+//! The index knows hashes only. It answers with *candidates*: every row under the hash, which the caller compares with
+//! the identifier itself. A collision is never a duplicate, and never hides one.
+//!
+//! **Transactions.** All that the file holds about a run (its keys, its filter, how far it is) moves in the caller's
+//! transaction, and what the memory holds follows at [`RunIndex::commit_batch`] or goes back at
+//! [`RunIndex::rollback_batch`]. Between batches the memory equals what [`RunIndex::open`] makes of the file.
+//!
+//! It leaves to others: what the rows are, when a batch begins, and the transaction around it. One connection writes;
+//! its statement cache should hold a hundred statements.
+
+mod filter;
+mod keys;
+mod tables;
+
+use rusqlite::Connection;
+use thiserror::Error;
+
+pub use keys::HashKey;
+
+use filter::{Filter, Probe, Shape};
+use keys::{Key, KeyMap};
+use tables::{RunMeta, RunState, Tables};
+
+/// Blocks of a filter that are stored as one row: 64 KiB, for 32,768 keys. A file keeps the division that it has.
+const FILTER_CHUNK_BLOCKS: u64 = 1024;
+
+/// Keys that are worth a write to a run's last page. Fewer wait for a later batch, so that small batches do not each
+/// write a page for two keys.
+const SLICE_KEYS: usize = 128;
+
+/// What the duplicate index failed at.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// `SQLite` refused.
+    #[error("use the tables of the duplicate index")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The tables contradict each other: the file was changed by something else, or is broken.
+    #[error("trust the duplicate index: {0}")]
+    Damaged(String),
+}
+
+/// How the index trades memory for work.
+#[derive(Debug, Clone, Copy)]
+pub struct RunSettings {
+    /// Keys of the memory map before it is frozen. Two maps of this size may be in memory: 26 bytes a key, twice.
+    pub map_keys: usize,
+    /// Bits of a hash that count, from the highest. Fewer than 64 are for tests that need collisions; a file must
+    /// always be opened with the same number.
+    pub hash_bits: u32,
+    filter_chunk_blocks: u64,
+    slice_keys: usize,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            map_keys: 500_000,
+            hash_bits: 64,
+            filter_chunk_blocks: FILTER_CHUNK_BLOCKS,
+            slice_keys: SLICE_KEYS,
+        }
+    }
+}
+
+/// A finished run.
+#[derive(Debug)]
+struct Run {
+    meta: RunMeta,
+    filter: Filter,
+}
+
+/// A full map on its way into a run. It is asked until the run is finished.
+#[derive(Debug)]
+struct Frozen {
+    meta: RunMeta,
+    /// Sorted.
+    keys: Vec<Key>,
+    /// How many of the keys the run has.
+    moved: usize,
+    /// Of all the keys, moved or not.
+    filter: Filter,
+}
+
+impl Frozen {
+    fn new(meta: RunMeta, keys: Vec<Key>, chunk_blocks: u64) -> Self {
+        let mut filter = Filter::new(Shape::for_keys(meta.keys, chunk_blocks));
+        for key in &keys {
+            filter.add(key.hash);
+        }
+        let moved = meta
+            .cursor
+            .map_or(0, |cursor| keys.partition_point(|key| key.hash <= cursor));
+        Self {
+            meta,
+            keys,
+            moved,
+            filter,
+        }
+    }
+
+    #[inline(never)]
+    fn find_ids(&self, hash: u64, ids: &mut Vec<u64>) {
+        let first = self.keys.partition_point(|key| key.hash < hash);
+        ids.extend(
+            self.keys
+                .iter()
+                .skip(first)
+                .take_while(|key| key.hash == hash)
+                .map(|key| key.id),
+        );
+    }
+}
+
+/// What the transaction of the batch did to the file, and the memory does when it is committed.
+#[derive(Debug, Default)]
+struct Pending {
+    /// The frozen map's new progress. Finished when all its keys are moved.
+    built: Option<Built>,
+    /// The map becomes this run.
+    frozen: Option<RunMeta>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Built {
+    moved: usize,
+    cursor: Option<u64>,
+    finished: bool,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    open: bool,
+    stepped: bool,
+    inserted: Vec<Key>,
+    map_ids_before: Option<(u64, u64)>,
+    pending: Pending,
+}
+
+/// The duplicate index of one table, under one table prefix. See the module.
+#[derive(Debug)]
+pub struct RunIndex {
+    tables: Tables,
+    key: HashKey,
+    settings: RunSettings,
+    hash_mask: u64,
+    map: KeyMap,
+    /// The lowest and the highest id in the map.
+    map_ids: Option<(u64, u64)>,
+    frozen: Option<Frozen>,
+    /// Oldest number first.
+    runs: Vec<Run>,
+    next_n: i64,
+    batch: Batch,
+}
+
+impl RunIndex {
+    /// Makes the tables of an index that has no keys. `prefix` is lower-case letters, e.g. `op` for `op_run_meta`.
+    ///
+    /// # Errors
+    /// When `SQLite` refuses, e.g. because the tables are there.
+    pub fn create_tables(connection: &Connection, prefix: &str) -> Result<(), RunError> {
+        Tables::new(prefix).create(connection)?;
+        Ok(())
+    }
+
+    /// Loads the index, and takes from `rebuild` what only the caller's table holds.
+    ///
+    /// `rebuild(after_id, sink)` calls `sink(user_no, text, id)` for each row with an id above `after_id`, in ascending
+    /// order of ids. Rows whose text was erased are left out.
+    ///
+    /// # Errors
+    /// When `SQLite` or `rebuild` fails, and when the tables contradict each other.
+    pub fn open(
+        connection: &Connection,
+        prefix: &str,
+        key: HashKey,
+        settings: RunSettings,
+        rebuild: impl FnOnce(u64, &mut dyn FnMut(u64, &str, u64)) -> rusqlite::Result<()>,
+    ) -> Result<Self, RunError> {
+        let tables = Tables::new(prefix);
+        let mut building = None;
+        let mut runs = Vec::new();
+        let mut next_n = 1;
+        for meta in tables.load_meta(connection)? {
+            next_n = meta.n + 1;
+            match meta.state {
+                RunState::Building if building.is_none() => building = Some(meta),
+                RunState::Live => {
+                    let filter =
+                        load_filter(&tables, connection, &meta, settings.filter_chunk_blocks)?;
+                    runs.push(Run { meta, filter });
+                }
+                state => {
+                    return Err(RunError::Damaged(format!(
+                        "run {} is a second one that is {state:?}",
+                        meta.n
+                    )));
+                }
+            }
+        }
+        let mut index = Self {
+            tables,
+            key,
+            settings,
+            hash_mask: u64::MAX << (64 - settings.hash_bits.clamp(1, 64)),
+            map: KeyMap::with_room_for(settings.map_keys),
+            map_ids: None,
+            frozen: None,
+            runs,
+            next_n,
+            batch: Batch::default(),
+        };
+        index.take_rows(building, rebuild)?;
+        Ok(index)
+    }
+
+    fn take_rows(
+        &mut self,
+        building: Option<RunMeta>,
+        rebuild: impl FnOnce(u64, &mut dyn FnMut(u64, &str, u64)) -> rusqlite::Result<()>,
+    ) -> Result<(), RunError> {
+        let finished_id = self
+            .runs
+            .iter()
+            .map(|run| run.meta.last_id)
+            .max()
+            .unwrap_or(0);
+        let frozen_id = building.map_or(finished_id, |run| run.last_id);
+        let mut frozen = Vec::new();
+        rebuild(finished_id, &mut |user_no, text, id| {
+            let key = Key {
+                hash: self.hash(user_no, text),
+                id,
+            };
+            if id <= frozen_id {
+                frozen.push(key);
+            } else {
+                self.put(key);
+            }
+        })?;
+        if let Some(meta) = building {
+            frozen.sort_unstable();
+            self.frozen = Some(Frozen::new(meta, frozen, self.settings.filter_chunk_blocks));
+        }
+        Ok(())
+    }
+
+    /// The hash of an identifier of a user, under the file's key.
+    #[inline]
+    pub fn hash(&self, user_no: u64, text: &str) -> u64 {
+        self.key.hash(user_no, text) & self.hash_mask
+    }
+
+    /// Every row that was inserted under the hash, in no particular order. Most are the row of the identifier that was
+    /// hashed; some are of others.
+    ///
+    /// For a hash that is new this reads memory only, and allocates nothing.
+    ///
+    /// # Errors
+    /// When a run cannot be read.
+    #[inline]
+    pub fn candidates(&self, connection: &Connection, hash: u64) -> Result<Vec<u64>, RunError> {
+        let mut ids = Vec::new();
+        for id in self.map.ids(hash) {
+            ids.push(id);
+        }
+        let probe = Probe::new(hash);
+        if let Some(frozen) = &self.frozen
+            && frozen.filter.may_hold(&probe)
+        {
+            frozen.find_ids(hash, &mut ids);
+        }
+        for run in &self.runs {
+            if run.filter.may_hold(&probe) {
+                self.tables
+                    .find_ids(connection, run.meta.n, hash, &mut ids)?;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Begins a batch: what follows belongs to one transaction of the caller.
+    ///
+    /// # Panics
+    /// When the batch before it was neither committed nor rolled back.
+    pub fn begin_batch(&mut self) {
+        assert!(
+            !self.batch.open,
+            "a batch begins after the one before it was committed or rolled back"
+        );
+        self.batch = Batch {
+            open: true,
+            map_ids_before: self.map_ids,
+            ..Batch::default()
+        };
+    }
+
+    /// Adds the row that the caller writes in the same transaction.
+    ///
+    /// # Panics
+    /// Outside a batch or after its step, and when the id does not ascend.
+    pub fn insert(&mut self, hash: u64, id: u64) {
+        assert!(
+            self.batch.open && !self.batch.stepped,
+            "keys go into a batch, before its step"
+        );
+        let key = Key { hash, id };
+        self.put(key);
+        self.batch.inserted.push(key);
+    }
+
+    fn put(&mut self, key: Key) {
+        let (lowest, highest) = self.map_ids.unwrap_or((key.id, 0));
+        assert!(key.id > highest, "row {} comes after row {highest}", key.id);
+        self.map_ids = Some((lowest, key.id));
+        self.map.insert(key);
+    }
+
+    /// Does the index's own work for the batch in the caller's transaction, after the batch's last insert: moves keys
+    /// of the frozen map into its run, and freezes the map when it is full.
+    ///
+    /// # Errors
+    /// When `SQLite` refuses; the transaction and the batch must then be rolled back.
+    ///
+    /// # Panics
+    /// Outside a batch, and when the batch had its step.
+    pub fn step(&mut self, connection: &Connection) -> Result<(), RunError> {
+        assert!(
+            self.batch.open && !self.batch.stepped,
+            "a batch has one step"
+        );
+        self.batch.stepped = true;
+        self.build(connection)?;
+        self.freeze_when_full(connection)
+    }
+
+    /// The transaction was committed: the memory follows the file.
+    pub fn commit_batch(&mut self) {
+        let batch = self.end_batch();
+        if let Some(built) = batch.pending.built
+            && let Some(mut frozen) = self.frozen.take()
+        {
+            frozen.moved = built.moved;
+            frozen.meta.cursor = built.cursor;
+            if built.finished {
+                frozen.meta.state = RunState::Live;
+                self.runs.push(Run {
+                    meta: frozen.meta,
+                    filter: frozen.filter,
+                });
+            } else {
+                self.frozen = Some(frozen);
+            }
+        }
+        if let Some(meta) = batch.pending.frozen {
+            self.next_n = meta.n + 1;
+            self.map_ids = None;
+            self.frozen = Some(Frozen::new(
+                meta,
+                self.map.take_sorted(),
+                self.settings.filter_chunk_blocks,
+            ));
+        }
+    }
+
+    /// The transaction was rolled back: the memory forgets the batch.
+    pub fn rollback_batch(&mut self) {
+        let batch = self.end_batch();
+        for key in &batch.inserted {
+            self.map.remove(*key);
+        }
+        self.map_ids = batch.map_ids_before;
+    }
+
+    fn end_batch(&mut self) -> Batch {
+        assert!(self.batch.open, "a batch is ended once");
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Moves what is due of the frozen map.
+    ///
+    /// What is due depends on nothing but how full the next map is: all keys of the frozen one lie in their run when
+    /// the next is two thirds full, which is 1.5 keys for each key that comes. So a frozen map never waits for another.
+    fn build(&mut self, connection: &Connection) -> Result<(), RunError> {
+        let Some(frozen) = &self.frozen else {
+            return Ok(());
+        };
+        let total = frozen.keys.len();
+        let due = share(total, self.map.len(), self.settings.map_keys);
+        if due < total && due < frozen.moved + self.settings.slice_keys {
+            return Ok(());
+        }
+        let rest = frozen.keys.get(frozen.moved..).unwrap_or_default();
+        let slice = whole_hashes(rest, due - frozen.moved);
+        let moved = frozen.moved + slice.len();
+        let finished = moved == total;
+        let cursor = slice
+            .last()
+            .map_or(frozen.meta.cursor, |key| Some(key.hash));
+
+        self.tables.append_keys(connection, frozen.meta.n, slice)?;
+        let state = if finished {
+            RunState::Live
+        } else {
+            RunState::Building
+        };
+        let until = if finished { Some(u64::MAX) } else { cursor };
+        self.write_chunks(connection, &frozen.meta, &frozen.filter, until)?;
+        self.tables
+            .set_progress(connection, frozen.meta.n, state, cursor)?;
+        self.batch.pending.built = Some(Built {
+            moved,
+            cursor,
+            finished,
+        });
+        Ok(())
+    }
+
+    /// Stores the pieces of a filter that became whole when the run went on from its cursor to `until`.
+    fn write_chunks(
+        &self,
+        connection: &Connection,
+        meta: &RunMeta,
+        filter: &Filter,
+        until: Option<u64>,
+    ) -> Result<(), RunError> {
+        let shape = filter.shape();
+        let done = |cursor: Option<u64>| cursor.map_or(0, |cursor| shape.chunks_done_at(cursor));
+        for chunk in done(meta.cursor)..done(until) {
+            self.tables
+                .write_chunk(connection, meta.n, chunk, &filter.chunk_bytes(chunk))?;
+        }
+        Ok(())
+    }
+
+    fn freeze_when_full(&mut self, connection: &Connection) -> Result<(), RunError> {
+        let waits =
+            self.frozen.is_some() && !self.batch.pending.built.is_some_and(|built| built.finished);
+        let Some((first_id, last_id)) = self.map_ids else {
+            return Ok(());
+        };
+        if self.map.len() < self.settings.map_keys || waits {
+            return Ok(());
+        }
+        let meta = RunMeta {
+            n: self.next_n,
+            first_id,
+            last_id,
+            keys: u64::try_from(self.map.len()).expect("a length fits in 64 bits"),
+            state: RunState::Building,
+            cursor: None,
+            merged_into: None,
+        };
+        self.tables.create_run(connection, &meta)?;
+        self.batch.pending.frozen = Some(meta);
+        Ok(())
+    }
+}
+
+/// How many of `total` frozen keys must be in their run when the map has `filled` keys of `full`.
+fn share(total: usize, filled: usize, full: usize) -> usize {
+    if filled >= full {
+        return total;
+    }
+    let wide = |number: usize| u128::try_from(number).expect("a length fits in 128 bits");
+    let due = (wide(total) * wide(filled) * 3).div_ceil(wide(full) * 2);
+    usize::try_from(due).unwrap_or(usize::MAX).min(total)
+}
+
+/// The first `count` keys, and those behind them that share the last one's hash: a cursor is a hash.
+fn whole_hashes(keys: &[Key], count: usize) -> &[Key] {
+    let (slice, rest) = keys.split_at_checked(count).unwrap_or((keys, &[]));
+    let more = slice.last().map_or(0, |last| {
+        rest.iter().take_while(|key| key.hash == last.hash).count()
+    });
+    keys.get(..slice.len() + more).unwrap_or(keys)
+}
+
+/// The filter of a finished run. A stored piece that is not there or was damaged is computed from the keys.
+fn load_filter(
+    tables: &Tables,
+    connection: &Connection,
+    meta: &RunMeta,
+    chunk_blocks: u64,
+) -> Result<Filter, RunError> {
+    let shape = Shape::for_keys(meta.keys, chunk_blocks);
+    let mut filter = Filter::new(shape);
+    for chunk in 0..shape.chunks() {
+        let stored = tables.load_chunk(connection, meta.n, chunk)?;
+        if !stored.is_some_and(|bits| filter.load_chunk(chunk, &bits)) {
+            tracing::warn!(
+                run = meta.n,
+                chunk,
+                "a piece of the duplicate index's filter is computed anew"
+            );
+            tables.read_keys(connection, meta.n, shape.hashes_of_chunk(chunk), |key| {
+                filter.add(key.hash);
+            })?;
+        }
+    }
+    Ok(filter)
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod bench;

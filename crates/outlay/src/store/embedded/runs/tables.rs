@@ -1,0 +1,285 @@
+//! The tables of one duplicate index, and every statement on them.
+//!
+//! - `P_run_N(h, id)`: the keys of run N in order. A run's rows are only ever written at its end.
+//! - `P_run_meta(n, first_id, last_id, keys, state, cursor, merged_into)`: one row for each run.
+//! - `P_run_filter(n, chunk, bits, checksum)`: the runs' filters in pieces. It can always be computed from the keys.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::RunError;
+use super::keys::{Key, loaded_hash, stored_hash};
+
+/// Keys for one insert statement; fewer take the statement for a single key.
+const KEYS_PER_INSERT: usize = 32;
+
+/// What is being done with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunState {
+    /// It takes the keys of the frozen map; the cursor is the highest hash that it has. There is at most one.
+    Building,
+    /// It takes the keys of the runs that name it in `merged_into`, up to the cursor. There is at most one.
+    Merging,
+    /// It has all its keys, and is asked.
+    Live,
+    /// A merged run has all its keys; it is emptied, up to the cursor, and then dropped.
+    Emptying,
+}
+
+impl RunState {
+    fn as_text(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Merging => "merging",
+            Self::Live => "live",
+            Self::Emptying => "emptying",
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        [Self::Building, Self::Merging, Self::Live, Self::Emptying]
+            .into_iter()
+            .find(|state| state.as_text() == text)
+    }
+}
+
+/// A row of `run_meta`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunMeta {
+    /// Numbers rise: the target of a merge has a higher one than its sources.
+    pub(super) n: i64,
+    pub(super) first_id: u64,
+    /// No key of the run has a higher id.
+    pub(super) last_id: u64,
+    pub(super) keys: u64,
+    pub(super) state: RunState,
+    /// All keys with this hash and below it were moved, or removed. `None`: nothing was.
+    pub(super) cursor: Option<u64>,
+    pub(super) merged_into: Option<i64>,
+}
+
+/// The statements on the tables with one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Tables {
+    prefix: String,
+}
+
+impl Tables {
+    pub(super) fn new(prefix: &str) -> Self {
+        assert!(
+            !prefix.is_empty()
+                && prefix
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            "a table prefix is lower-case letters: {prefix:?}"
+        );
+        Self {
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    pub(super) fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let prefix = &self.prefix;
+        connection.execute_batch(&format!(
+            "CREATE TABLE {prefix}_run_meta (
+                 n INTEGER PRIMARY KEY,
+                 first_id INTEGER NOT NULL,
+                 last_id INTEGER NOT NULL,
+                 keys INTEGER NOT NULL,
+                 state TEXT NOT NULL,
+                 cursor INTEGER,
+                 merged_into INTEGER
+             ) STRICT;
+             CREATE TABLE {prefix}_run_filter (
+                 n INTEGER NOT NULL,
+                 chunk INTEGER NOT NULL,
+                 bits BLOB NOT NULL,
+                 checksum INTEGER NOT NULL,
+                 PRIMARY KEY (n, chunk)
+             ) STRICT;"
+        ))
+    }
+
+    /// Every run of the file, oldest number first.
+    pub(super) fn load_meta(&self, connection: &Connection) -> Result<Vec<RunMeta>, RunError> {
+        let prefix = &self.prefix;
+        let mut statement = connection.prepare(&format!(
+            "SELECT n, first_id, last_id, keys, state, cursor, merged_into FROM {prefix}_run_meta ORDER BY n"
+        ))?;
+        let mut rows = statement.query([])?;
+        let mut runs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let n = row.get(0)?;
+            let state: String = row.get(4)?;
+            let Some(state) = RunState::from_text(&state) else {
+                return Err(RunError::Damaged(format!(
+                    "{prefix}_run_{n} has the unknown state {state:?}"
+                )));
+            };
+            runs.push(RunMeta {
+                n,
+                first_id: row.get::<_, i64>(1)?.cast_unsigned(),
+                last_id: row.get::<_, i64>(2)?.cast_unsigned(),
+                keys: row.get::<_, i64>(3)?.cast_unsigned(),
+                state,
+                cursor: row.get::<_, Option<i64>>(5)?.map(loaded_hash),
+                merged_into: row.get(6)?,
+            });
+        }
+        Ok(runs)
+    }
+
+    /// Makes the table of a new run, and its row.
+    pub(super) fn create_run(
+        &self,
+        connection: &Connection,
+        run: &RunMeta,
+    ) -> rusqlite::Result<()> {
+        let (prefix, n) = (&self.prefix, run.n);
+        connection.execute_batch(&format!(
+            "CREATE TABLE {prefix}_run_{n} (
+                 h INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (h, id)
+             ) STRICT, WITHOUT ROWID"
+        ))?;
+        let mut statement = connection.prepare_cached(&format!(
+            "INSERT INTO {prefix}_run_meta (n, first_id, last_id, keys, state, cursor, merged_into)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        ))?;
+        statement.execute(params![
+            n,
+            run.first_id.cast_signed(),
+            run.last_id.cast_signed(),
+            run.keys.cast_signed(),
+            run.state.as_text(),
+            run.cursor.map(stored_hash),
+            run.merged_into,
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn set_progress(
+        &self,
+        connection: &Connection,
+        n: i64,
+        state: RunState,
+        cursor: Option<u64>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&format!(
+            "UPDATE {}_run_meta SET state = ?2, cursor = ?3 WHERE n = ?1",
+            self.prefix
+        ))?;
+        statement.execute(params![n, state.as_text(), cursor.map(stored_hash)])?;
+        Ok(())
+    }
+
+    /// Writes keys behind those that the run has.
+    pub(super) fn append_keys(
+        &self,
+        connection: &Connection,
+        n: i64,
+        keys: &[Key],
+    ) -> rusqlite::Result<()> {
+        let table = format!("{}_run_{n}", self.prefix);
+        let (groups, rest) = keys.as_chunks::<KEYS_PER_INSERT>();
+        if !groups.is_empty() {
+            let places = vec!["(?,?)"; KEYS_PER_INSERT].join(",");
+            let mut statement = connection
+                .prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES {places}"))?;
+            for group in groups {
+                for (position, key) in group.iter().enumerate() {
+                    statement.raw_bind_parameter(2 * position + 1, stored_hash(key.hash))?;
+                    statement.raw_bind_parameter(2 * position + 2, key.id.cast_signed())?;
+                }
+                statement.raw_execute()?;
+            }
+        }
+        let mut statement =
+            connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES (?, ?)"))?;
+        for key in rest {
+            statement.execute([stored_hash(key.hash), key.id.cast_signed()])?;
+        }
+        Ok(())
+    }
+
+    /// Adds the ids that a run holds under a hash.
+    pub(super) fn find_ids(
+        &self,
+        connection: &Connection,
+        n: i64,
+        hash: u64,
+        ids: &mut Vec<u64>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT id FROM {}_run_{n} WHERE h = ?1",
+            self.prefix
+        ))?;
+        let mut rows = statement.query([stored_hash(hash)])?;
+        while let Some(row) = rows.next()? {
+            ids.push(row.get::<_, i64>(0)?.cast_unsigned());
+        }
+        Ok(())
+    }
+
+    /// Hands out the keys of a run with hashes from `first` to `last`, both included, in order.
+    pub(super) fn read_keys(
+        &self,
+        connection: &Connection,
+        n: i64,
+        (first, last): (u64, u64),
+        mut each: impl FnMut(Key),
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT h, id FROM {}_run_{n} WHERE h BETWEEN ?1 AND ?2 ORDER BY h, id",
+            self.prefix
+        ))?;
+        let mut rows = statement.query([stored_hash(first), stored_hash(last)])?;
+        while let Some(row) = rows.next()? {
+            each(Key {
+                hash: loaded_hash(row.get(0)?),
+                id: row.get::<_, i64>(1)?.cast_unsigned(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_chunk(
+        &self,
+        connection: &Connection,
+        n: i64,
+        chunk: u64,
+        bits: &[u8],
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&format!(
+            "INSERT INTO {}_run_filter (n, chunk, bits, checksum) VALUES (?1, ?2, ?3, ?4)",
+            self.prefix
+        ))?;
+        statement.execute(params![
+            n,
+            chunk.cast_signed(),
+            bits,
+            xxh3_64(bits).cast_signed()
+        ])?;
+        Ok(())
+    }
+
+    /// A stored piece of a filter; `None` when it is missing or its bytes changed.
+    pub(super) fn load_chunk(
+        &self,
+        connection: &Connection,
+        n: i64,
+        chunk: u64,
+    ) -> rusqlite::Result<Option<Vec<u8>>> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT bits, checksum FROM {}_run_filter WHERE n = ?1 AND chunk = ?2",
+            self.prefix
+        ))?;
+        let row = statement
+            .query_row([n, chunk.cast_signed()], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        Ok(row.and_then(|(bits, checksum)| {
+            (xxh3_64(&bits) == checksum.cast_unsigned()).then_some(bits)
+        }))
+    }
+}
