@@ -1,0 +1,8 @@
+//! Each route of the contract: what it answers, with which status, and the rules it keeps.
+
+mod access;
+mod budget;
+mod reading;
+mod recording;
+mod sessions;
+mod surface;

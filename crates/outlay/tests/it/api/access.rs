@@ -1,0 +1,271 @@
+//! Who may call what: the role matrix, keys, tokens, `--open`, `--public-listen`.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN, Asks, Json, Server, Setup, With, ai, now, of, outlay};
+
+/// What somebody must be to be let through; each also lets through those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Least {
+    Nobody,
+    /// Any token of the user.
+    Token,
+    /// A token of the user that was minted with `reads`.
+    ReadingToken,
+    Viewer,
+    App,
+    Admin,
+}
+
+/// Every route in scope, with the least that its caller must be.
+fn routes() -> Vec<(&'static str, &'static str, Value, Least)> {
+    use Least::{Admin, App, Nobody, ReadingToken, Token, Viewer};
+    let estimate = json!({"estimate": {"cost": 0.01}, "feature": "test"});
+    let denial = json!({"feature": "test", "estimate": {"cost": 1}, "reason": "r"});
+    vec![
+        ("GET", "/healthz", Value::Null, Nobody),
+        ("GET", "/readyz", Value::Null, Nobody),
+        ("GET", "/openapi.json", Value::Null, Nobody),
+        ("GET", "/problems/outcome-unknown", Value::Null, Nobody),
+        ("GET", "/v1/users/alice/budget", Value::Null, Token),
+        ("GET", "/v1/users/alice/history", Value::Null, Token),
+        ("GET", "/v1/users/alice/usage", Value::Null, ReadingToken),
+        ("GET", "/v1/users/alice/sessions", Value::Null, ReadingToken),
+        ("GET", "/v1/users/alice/sessions/s", Value::Null, ReadingToken),
+        ("GET", "/v1/users/alice", Value::Null, Viewer),
+        ("GET", "/v1/users/alice/denials", Value::Null, Viewer),
+        ("GET", "/v1/users/bob/budget", Value::Null, Viewer),
+        ("GET", "/v1/users/bob/usage", Value::Null, Viewer),
+        ("GET", "/v1/users", Value::Null, Viewer),
+        ("GET", "/v1/overview", Value::Null, Viewer),
+        ("GET", "/v1/sessions", Value::Null, Viewer),
+        ("GET", "/v1/sessions/stats", Value::Null, Viewer),
+        ("GET", "/v1/alerts", Value::Null, Viewer),
+        ("GET", "/v1/denials", Value::Null, Viewer),
+        ("GET", "/v1/plans", Value::Null, Viewer),
+        ("GET", "/metrics", Value::Null, Viewer),
+        ("POST", "/v1/usage", ai("alice", 0.01), App),
+        ("POST", "/v1/users/alice/afford", estimate.clone(), App),
+        ("POST", "/v1/users/alice/sessions", estimate, App),
+        ("POST", "/v1/users/alice/sessions/s/extend", json!({"holdSeconds": 60}), App),
+        ("POST", "/v1/users/alice/sessions/s/finish", json!({"status": "completed"}), App),
+        ("POST", "/v1/users/alice/denials", denial, App),
+        ("POST", "/v1/users/alice/usage/o/reverse", json!({}), App),
+        ("POST", "/v1/users/alice/tokens", json!({"ttlSeconds": 60}), App),
+        ("PUT", "/v1/users/alice", json!({"plan": "premium"}), App),
+        ("GET", "/v1/users/alice/export", Value::Null, Admin),
+        ("GET", "/v1/keys", Value::Null, Admin),
+        ("GET", "/v1/backup", Value::Null, Admin),
+        ("POST", "/v1/keys", json!({"role": "viewer"}), Admin),
+        ("POST", "/v1/verify", json!({}), Admin),
+        ("PUT", "/v1/plans/pro", json!({"limits": {"cost": 1.5, "aiRuns": 0, "apiRuns": 50}}), Admin),
+        ("DELETE", "/v1/keys/no-such-key", Value::Null, Admin),
+        ("DELETE", "/v1/users/carol", Value::Null, Admin),
+    ]
+}
+
+/// Makes a key of a role; gives its id and its text.
+fn make_key(server: &Server, role: &str) -> (String, String) {
+    let made = server.post("/v1/keys", json!({"role": role})).is(201);
+    let Json::Object(members) = &made else { panic!("{made}") };
+    let key = members.values().find_map(|value| match value {
+        Json::Text(text) if text.starts_with(&format!("outlay_{role}_")) => Some(text.clone()),
+        _ => None,
+    });
+    (made.text("/id").to_owned(), key.unwrap_or_else(|| panic!("no key in {made}")))
+}
+
+fn mint(server: &Server, user: &str, reads: &[&str]) -> String {
+    let minted = server.post(&of(user, "/tokens"), json!({"ttlSeconds": 60, "reads": reads})).is(201);
+    minted.text("/token").to_owned()
+}
+
+#[test]
+fn every_route_lets_its_role_through_and_nobody_below() {
+    use Least::{Admin, App, Nobody, ReadingToken, Token, Viewer};
+    let server = Server::keyed();
+    server.user("alice", "premium");
+    server.open_session("alice", "s", json!({"cost": 0.5})).is(201);
+    server.record(ai("alice", 0.01).with("operationId", "o").with("sessionId", "s"));
+    let callers = [
+        (Nobody, String::new()),
+        (Token, mint(&server, "alice", &[])),
+        (ReadingToken, mint(&server, "alice", &["sessions", "usage"])),
+        (Viewer, make_key(&server, "viewer").1),
+        (App, make_key(&server, "app").1),
+        (Admin, make_key(&server, "admin").1),
+        (Admin, ADMIN.to_owned()),
+    ];
+    for (method, path, body, least) in routes() {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        for (role, key) in &callers {
+            let reply =
+                server.with_key(key).send(method, path, &[("content-type", "application/json")], body.as_bytes());
+            if *role >= least {
+                let passed = reply.status != 401 && reply.status != 403 && reply.status < 500;
+                assert!(passed, "{method} {path} as {role:?}: {} {}", reply.status, reply.text());
+            } else {
+                reply.is(if *role == Nobody { 401 } else { 403 });
+            }
+        }
+        // A wrong key is no key, also where none is needed for less.
+        if least > Nobody {
+            for wrong in ["x", "outlay_app_0000000000000000000000000000000000000000", &ADMIN[1..], &format!("{ADMIN}x")]
+            {
+                let reply =
+                    server.with_key(wrong).send(method, path, &[("content-type", "application/json")], body.as_bytes());
+                reply.is(401);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_caller_changes_nothing() {
+    let server = Server::keyed();
+    let viewer = make_key(&server, "viewer").1;
+    for key in ["", &viewer] {
+        let caller = server.with_key(key);
+        caller.post("/v1/usage", ai("u", 1.0)).is_one_of(&[401, 403]);
+        caller.put(&of("u", ""), json!({"plan": "premium"})).is_one_of(&[401, 403]);
+        caller.delete(&of("u", "")).is_one_of(&[401, 403]);
+    }
+    server.get(&of("u", "")).is(200).shows("/known", "false");
+}
+
+#[test]
+fn keys_are_shown_once_and_can_be_revoked() {
+    let mut server = Server::keyed();
+    let (id, key) = make_key(&server, "app");
+    let (_, other) = make_key(&server, "app");
+    assert_ne!(key, other);
+    server.with_key(&key).record(ai("u", 0.5));
+    let listed = server.get("/v1/keys");
+    assert!(listed.is(200).has_text(&id), "{}", listed.text());
+    assert!(!listed.text().contains(&key));
+    // Only a digest is on disk, and it still opens after a restart.
+    assert!(crate::support::found_in_files(&server.data(), key.as_bytes()).is_none());
+    server.restart();
+    server.with_key(&key).record(ai("u", 0.5));
+    // One wrong character fails by the checksum.
+    let mut wrong = key.clone();
+    let last = if wrong.pop() == Some('a') { 'b' } else { 'a' };
+    wrong.push(last);
+    server.with_key(&wrong).post("/v1/usage", ai("u", 0.5)).is(401);
+    server.delete(&format!("/v1/keys/{id}")).is(204);
+    server.with_key(&key).post("/v1/usage", ai("u", 0.5)).is(401);
+    server.with_key(&other).record(ai("u", 0.5));
+    server.delete(&format!("/v1/keys/{id}")).is_one_of(&[204, 404]);
+    server.post("/v1/keys", json!({"role": "emperor"})).refuses("/role");
+    server.budget("u").meter("cost", "1.5", "0");
+}
+
+#[test]
+fn a_token_has_its_time_to_live() {
+    let server = Server::keyed();
+    for ttl in [json!(59), json!(86_401), json!("60")] {
+        server.post(&of("u", "/tokens"), json!({"ttlSeconds": ttl})).refuses("/ttlSeconds");
+    }
+    server.post(&of("u", "/tokens"), json!({"ttlSeconds": 60, "reads": ["everything"]})).is(400);
+    let minted = server.post(&of("u", "/tokens"), json!({})).is(201);
+    let seconds = minted.text("/expiresAt").parse::<jiff::Timestamp>().unwrap().as_second() - now().as_second();
+    assert!((3500..=3600).contains(&seconds), "{seconds} seconds by default");
+}
+
+#[test]
+#[cfg(feature = "test-clock")]
+fn an_expired_token_is_no_token() {
+    let mut server = Server::at_with("2025-11-10T12:00:00Z", Setup::keyed());
+    let token = mint(&server, "u", &[]);
+    server.with_key(&token).budget("u");
+    server.kill9();
+    server.clock("2025-11-10T12:01:01Z");
+    server.start_again();
+    server.with_key(&token).get(&of("u", "/budget")).is(401);
+}
+
+#[test]
+fn what_a_token_may_read_can_be_read_from_any_page() {
+    let server = Server::keyed();
+    server.user("u", "premium");
+    let token = mint(&server, "u", &["sessions", "usage"]);
+    let origin = [("origin", "https://app.example.org")];
+    let allowed = |path: &str| {
+        server.with_key(&token).send("GET", path, &origin, b"").header("access-control-allow-origin").map(str::to_owned)
+    };
+    for path in ["/budget", "/history", "/usage", "/sessions"] {
+        let reply = server.with_key(&token).send("GET", &of("u", path), &origin, b"");
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{path}");
+        assert_eq!(reply.header("access-control-allow-credentials"), None, "{path}");
+        let asks = [
+            ("origin", "https://app.example.org"),
+            ("access-control-request-method", "GET"),
+            ("access-control-request-headers", "authorization"),
+        ];
+        let preflight = server.with_key("").send("OPTIONS", &of("u", path), &asks, b"");
+        assert!(preflight.status == 200 || preflight.status == 204, "{path}: {}", preflight.status);
+        assert_eq!(preflight.header("access-control-allow-origin"), Some("*"), "{path}");
+        let headers = preflight.header("access-control-allow-headers").unwrap_or_default().to_ascii_lowercase();
+        assert!(headers.contains("authorization") || headers == "*", "{path}: {headers}");
+    }
+    for path in ["/v1/users", "/v1/overview", "/v1/keys", "/metrics"] {
+        assert_eq!(allowed(path), None, "{path}");
+        let reply = server.send("GET", path, &origin, b"");
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{path}");
+    }
+}
+
+#[test]
+fn an_open_server_listens_only_at_home_and_checks_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let ran = outlay(&["serve", "--data", data.to_str().unwrap(), "--open", "--listen", "0.0.0.0:0"]);
+    assert!(ran.code != 0 && !ran.out.contains("listening on"), "{ran:?}");
+
+    let server = Server::open();
+    let port = server.address().port();
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "localhost".to_owned()] {
+        assert_eq!(server.send("GET", "/v1/users", &[("host", &host)], b"").status, 200, "{host}");
+    }
+    for host in [
+        "evil.example.org".to_owned(),
+        format!("evil.example.org:{port}"),
+        format!("127.0.0.1.evil.example.org:{port}"),
+    ] {
+        let reply = server.send("GET", "/v1/users", &[("host", &host)], b"");
+        assert!([400, 403, 421].contains(&reply.status), "{host}: {}", reply.status);
+    }
+}
+
+#[test]
+fn a_public_door_opens_to_tokens_alone() {
+    // A port that was free a moment ago; the flag asks for one address.
+    let public = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Setup::keyed().argument("--public-listen").argument(&public.to_string()).start();
+    server.user("u", "premium");
+    let token = mint(&server, "u", &[]);
+    let at_the_door = |key: &str| server.with_key(key).at_address(public);
+    at_the_door("").get("/healthz").is_text(200);
+    at_the_door(&token).budget("u").shows("/plan", "premium");
+    for path in ["/v1/users", "/v1/overview", "/metrics", "/v1/keys", "/v1/users/u"] {
+        at_the_door(ADMIN).get(path).is_one_of(&[401, 403, 404]);
+    }
+    at_the_door(ADMIN).post("/v1/usage", ai("u", 1.0)).is_one_of(&[401, 403, 404]);
+    server.budget("u").meter("cost", "0", "0");
+}
+
+#[test]
+fn an_admin_key_from_the_environment_has_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    for bad in ["short", "with a space 0123456789 0123456789", &"x".repeat(257)] {
+        let data = folder.path().join("data");
+        let ran = crate::support::outlay_with_environment(
+            &["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"],
+            &[("OUTLAY_ADMIN_KEY", bad)],
+        );
+        assert!(ran.code != 0 && !ran.out.contains("listening on"), "{bad:?}: {ran:?}");
+        assert!(!ran.err.contains(bad) || bad == "short", "a secret was printed");
+    }
+}

@@ -1,0 +1,14 @@
+//! The black box: the built `outlay` program, started in a folder of its own and asked over HTTP and on the command line.
+//! Everything here is written from the contract; nothing here knows a type of the program.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::similar_names, reason = "the meters are called aiRuns and apiRuns")]
+
+mod api;
+mod bad_input;
+mod cli;
+mod crash;
+mod rules;
+mod scenario;
+mod support;
+mod tidy;

@@ -1,0 +1,393 @@
+//! The server as a child process on a folder of its own, and other runs of the program.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::asks::Caller;
+use super::exact::Json;
+use super::wire::{Connection, Reply};
+use super::{AtEnd, PATIENCE, until};
+
+/// The admin key of a server that asks for keys.
+pub(crate) const ADMIN: &str = "the-admin-key-of-a-test-0123456789abcdef";
+
+/// How a server is to be started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    pub(super) keyed: bool,
+    file_limit_is_an_error: bool,
+}
+
+impl Setup {
+    /// Anybody may do anything.
+    pub(crate) fn open() -> Setup {
+        Setup { arguments: vec!["--open".to_owned()], ..Setup::default() }
+    }
+
+    /// Keys are asked for; [`ADMIN`] is one.
+    pub(crate) fn keyed() -> Setup {
+        Setup { keyed: true, ..Setup::default() }.variable("OUTLAY_ADMIN_KEY", ADMIN)
+    }
+
+    pub(crate) fn argument(mut self, argument: &str) -> Setup {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A write beyond the process's file size limit fails, instead of killing the process.
+    pub(crate) fn file_limit_is_an_error(mut self) -> Setup {
+        self.file_limit_is_an_error = true;
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn start(self) -> Server {
+        let home = tempfile::Builder::new().prefix("outlay-it-").tempdir().unwrap();
+        let running = Running::start(home.path(), &self);
+        Server { home, setup: self, running: Some(running) }
+    }
+
+    fn command(&self, home: &Path) -> Command {
+        let program = env!("CARGO_BIN_EXE_outlay");
+        let mut command = if self.file_limit_is_an_error {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", program]);
+            shell
+        } else {
+            Command::new(program)
+        };
+        clean(&mut command, home);
+        command.arg("serve").arg("--data").arg(home.join("data")).args(["--listen", "127.0.0.1:0"]);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+/// Takes the caller's own settings out of a command's environment, and puts the test's clock in.
+fn clean(command: &mut Command, home: &Path) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OUTLAY_") {
+            command.env_remove(name);
+        }
+    }
+    let clock = home.join("clock");
+    if clock.exists() {
+        command.env("OUTLAY_TEST_CLOCK", clock);
+    }
+}
+
+/// The child process, while there is one.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Running {
+    #[track_caller]
+    fn start(home: &Path, setup: &Setup) -> Running {
+        let mut child = setup.command(home).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sink, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = sink.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let stdout = child.stdout.take().unwrap();
+        let (line_sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // Nobody listens any more once the address is known; the pipe is drained all the same.
+                let _ = line_sender.send(line);
+            }
+        });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+                let _ = child.kill();
+                let status = child.wait();
+                panic!("the server does not listen ({status:?}):\n{}", log.lock().unwrap());
+            };
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                let address = address.trim().trim_end_matches('/').parse().unwrap();
+                return Running { child, address, log, idle: Mutex::default() };
+            }
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("what the server said:\n{}", self.log.lock().unwrap());
+        }
+    }
+}
+
+/// A server and its folder. Dropping it kills the one and removes the other.
+pub(crate) struct Server {
+    // Dropped first: the folder is removed when nobody writes to it any more.
+    running: Option<Running>,
+    pub(super) setup: Setup,
+    home: tempfile::TempDir,
+}
+
+/// A request that was cut off before its answer: what it asked for may be done or not.
+#[derive(Debug)]
+pub(crate) struct Unknown;
+
+impl Server {
+    #[track_caller]
+    pub(crate) fn open() -> Server {
+        Setup::open().start()
+    }
+
+    #[track_caller]
+    pub(crate) fn keyed() -> Server {
+        Setup::keyed().start()
+    }
+
+    /// An open server whose clock stands at `now` until [`Server::clock`] moves it.
+    #[cfg(feature = "test-clock")]
+    #[track_caller]
+    pub(crate) fn at(now: &str) -> Server {
+        Server::at_with(now, Setup::open())
+    }
+
+    #[cfg(feature = "test-clock")]
+    #[track_caller]
+    pub(crate) fn at_with(now: &str, setup: Setup) -> Server {
+        let home = tempfile::Builder::new().prefix("outlay-it-").tempdir().unwrap();
+        std::fs::write(home.path().join("clock"), now).unwrap();
+        let running = Running::start(home.path(), &setup);
+        Server { home, setup, running: Some(running) }
+    }
+
+    /// Sets the clock; the file is replaced at once, so that nobody reads half a time.
+    #[cfg(feature = "test-clock")]
+    pub(crate) fn clock(&self, now: &str) {
+        let (next, clock) = (self.home.path().join("clock.next"), self.home.path().join("clock"));
+        std::fs::write(&next, now).unwrap();
+        std::fs::rename(next, clock).unwrap();
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// A place beside the data folder for the test's own files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    pub(crate) fn process_id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.running().child)
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the server was stopped")
+    }
+
+    /// Kills the process as a power cut would, without a word.
+    pub(crate) fn kill9(&mut self) {
+        let mut running = self.running.take().expect("the server was stopped");
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+
+    /// Kills, when what this gives is dropped, with the requests of other threads in flight. Also when a test fails
+    /// meanwhile, so that those threads end. [`Server::start_again`] starts anew.
+    pub(crate) fn killed_at_end(&self) -> impl Drop {
+        AtEnd(|| self.running().signal(rustix::process::Signal::KILL))
+    }
+
+    /// Ends the process as a service manager does, and waits for it.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the server was stopped");
+        running.signal(rustix::process::Signal::TERM);
+        let mut status = None;
+        until("the server ends", || {
+            status = running.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Waits for a process that ends by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the server was stopped");
+        let mut status = None;
+        until("the server ends by itself", || {
+            status = running.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Starts on the same folder, after whatever ended the process before.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.running = None;
+        self.running = Some(Running::start(self.home.path(), &self.setup));
+    }
+
+    /// A kill -9 and a start on the same folder.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.kill9();
+        self.start_again();
+    }
+
+    /// The same server, asked with this key or token; `""` asks without any.
+    pub(crate) fn with_key(&self, key: &str) -> Caller<'_> {
+        let authorization = (!key.is_empty()).then(|| format!("Bearer {key}"));
+        Caller { server: self, address: self.address(), authorization }
+    }
+
+    /// One whole exchange; connections to the server's first address are kept and used again.
+    pub(super) fn exchange(
+        &self,
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Reply, Unknown> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\n").into_bytes();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            write!(request, "host: {address}\r\n").unwrap();
+        }
+        for (name, value) in headers {
+            write!(request, "{name}: {value}\r\n").unwrap();
+        }
+        if !body.is_empty() || method != "GET" {
+            write!(request, "content-length: {}\r\n", body.len()).unwrap();
+        }
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(body);
+
+        let pooled = address == self.address();
+        let idle = if pooled { self.running().idle.lock().unwrap().pop() } else { None };
+        let mut connection = match idle.filter(Connection::is_alive) {
+            Some(connection) => connection,
+            None => Connection::open(address).map_err(|_| Unknown)?,
+        };
+        let (mut reply, alive) = connection.exchange(&request).map_err(|_| Unknown)?;
+        if alive && pooled {
+            self.running().idle.lock().unwrap().push(connection);
+        }
+        reply.asked = format!("{method} {}", path.chars().take(300).collect::<String>());
+        Ok(reply)
+    }
+
+    /// Runs the program on this server's data folder.
+    pub(crate) fn outlay(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
+        clean(&mut command, self.home.path());
+        command.args(arguments).arg("--data").arg(self.data());
+        ran(command)
+    }
+
+    /// `outlay verify` finds nothing, beside the server or on the folder of a stopped one.
+    #[track_caller]
+    pub(crate) fn verifies(&self) {
+        let ran = self.outlay(&["verify"]);
+        assert!(ran.code == 0, "verify found something: {ran:?}");
+    }
+}
+
+/// What a run of the program left.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Ran {
+        assert!(self.code == code, "exit code {code} expected: {self:#?}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Json {
+        Json::parse(&self.out).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
+    }
+}
+
+/// Runs the program as the arguments stand, without a data folder.
+pub(crate) fn outlay(arguments: &[&str]) -> Ran {
+    outlay_with_environment(arguments, &[])
+}
+
+/// As [`outlay`], with variables in its environment.
+pub(crate) fn outlay_with_environment(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
+    clean(&mut command, Path::new("/nonexistent"));
+    command.args(arguments).envs(environment.iter().copied());
+    ran(command)
+}
+
+fn ran(mut command: Command) -> Ran {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let out = read_along(child.stdout.take().unwrap());
+    let err = read_along(child.stderr.take().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code().unwrap_or(-1);
+        }
+        // A server that should have refused to start would run for ever.
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    Ran { code, out: out.join().unwrap(), err: err.join().unwrap() }
+}
+
+/// Reads all of a pipe in a thread of its own, so that no full pipe stops the writer.
+fn read_along(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
