@@ -1,3 +1,7 @@
-//! Everything that touches the world.
+//! Everything of Outlay that touches the world; the rules are in `outlay-core`.
+//!
+//! Knowledge flows one way: `cli` and `http` know the [`writer`], which knows the [`store`], which knows the core.
 
+pub mod clock;
 pub mod store;
+pub mod writer;

@@ -1,3 +1,409 @@
-//! Where the ledger's rows are kept.
+//! The contract of a store: it commits batches of commands and answers reads. It never compares with a limit.
+//!
+//! A commit takes a batch, decides each command on loaded books ([`outlay_core::ledger`]), writes all that changed in one
+//! transaction, makes it durable, publishes it to readers, and only then gives the answers. Readers see published state.
 
 pub mod embedded;
+pub mod records;
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use outlay_core::alert::Alert;
+use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::denial::Denial;
+use outlay_core::id::{Name, OperationId, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::ledger::{Command, Outcome, Rejection, UserView};
+use outlay_core::month::{Day, Month, Timestamp};
+use outlay_core::operation::{Operation, UsageType};
+use outlay_core::plan::{Amounts, Plan, Plans};
+use outlay_core::session::{Session, SessionStatus};
+use outlay_core::user::{User, UserMonth};
+use thiserror::Error;
+
+pub use records::{KeyRecord, Role, SecretRecord};
+
+/// We failed. What was asked may be tried again with the same ids.
+#[derive(Debug, Clone, Error)]
+pub enum StoreError {
+    /// No space left: nothing of the batch was recorded. Reads go on, and so does recording once there is space.
+    #[error("write to the store: the disk is full")]
+    DiskFull,
+    /// Nothing was begun; try again.
+    #[error("reach the store: {0}")]
+    Unavailable(String),
+    /// The batch may or may not be recorded; the same ids settle it.
+    #[error("learn whether the batch was recorded: {0}")]
+    OutcomeUnknown(String),
+    /// What is stored cannot be read as what it should be.
+    #[error("read the store: {0}")]
+    Corrupt(String),
+}
+
+/// What one command of a batch came to.
+pub type Reply = Result<Outcome, Rejection>;
+
+/// The writing half of a store. There is one per process; it owns the books.
+pub trait Store: Send + 'static {
+    /// Decides, writes and makes durable a batch; the replies come in its order. An error means that nothing of the
+    /// batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process must not go on writing.
+    fn commit(&mut self, batch: Vec<Command>) -> impl Future<Output = Result<Vec<Reply>, StoreError>> + Send;
+
+    /// Writes a record that no rule decides about.
+    fn put(&mut self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Uses a moment without commands: one slice of merging, wiping or copying. Gives whether there is more to do.
+    fn idle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The sessions in progress whose time is up at the store's clock, at most `max`.
+    fn due(&mut self, max: usize) -> impl Future<Output = Result<Vec<SessionNo>, StoreError>> + Send;
+
+    /// Begins a copy of the whole store, as of now, into a new file; [`Store::idle`] goes on with it and answers.
+    fn backup(&mut self, to: std::path::PathBuf, done: tokio::sync::oneshot::Sender<Result<(), StoreError>>);
+
+    /// The last words: all is written, and the store is closed cleanly.
+    fn close(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A record that no rule decides about.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// A new key.
+    Key(KeyRecord),
+    /// A key that ends now.
+    RevokeKey {
+        /// The key's id.
+        id: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A sealed secret, new or in place of the one of its name.
+    Secret(SecretRecord),
+}
+
+/// The future of a read.
+pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// One page of a list: at most `limit` items that come after the cursor, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageOf {
+    /// Go on below this number; `None` begins at the newest.
+    pub before: Option<u64>,
+    /// At most so many items, 1 to 1,000.
+    pub limit: usize,
+}
+
+/// Items, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// The [`PageOf::before`] of the next page; `None` at the end. A filtered page may be short, or empty, and have one.
+    pub next: Option<u64>,
+}
+
+/// What to list of a user's operations.
+#[derive(Debug, Clone)]
+pub struct UsageQuery {
+    /// Whose.
+    pub user_id: UserId,
+    /// Only of this month.
+    pub month: Option<Month>,
+    /// Only of this feature.
+    pub feature: Option<Name>,
+    /// Only of this type.
+    pub usage_type: Option<UsageType>,
+    /// Only of this session.
+    pub session_id: Option<SessionId>,
+    /// Which page.
+    pub page: PageOf,
+}
+
+/// What to list of sessions.
+#[derive(Debug, Clone)]
+pub struct SessionsQuery {
+    /// Whose; `None` = everybody's.
+    pub user_id: Option<UserId>,
+    /// Only in this status.
+    pub status: Option<SessionStatus>,
+    /// Only of this feature.
+    pub feature: Option<Name>,
+    /// Only created at or after this instant.
+    pub from: Option<Timestamp>,
+    /// Only created before this instant.
+    pub to: Option<Timestamp>,
+    /// Which page.
+    pub page: PageOf,
+}
+
+/// What to list of denials or alerts.
+#[derive(Debug, Clone)]
+pub struct NoticesQuery {
+    /// Whose; `None` = everybody's.
+    pub user_id: Option<UserId>,
+    /// Only of this month.
+    pub month: Option<Month>,
+    /// Which page.
+    pub page: PageOf,
+}
+
+/// A row with the id of its user, unless they were erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Of<T> {
+    /// Whose; `None` = an erased user's.
+    pub user_id: Option<UserId>,
+    /// The row.
+    pub row: T,
+}
+
+/// A user's months and days, of one snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The months that exist, ascending.
+    pub months: Vec<UserMonth>,
+    /// The sums of each day and combination, days ascending.
+    pub days: Vec<(Day, Dimensions, Sums)>,
+}
+
+/// What the operator sees of one month, of one snapshot.
+#[derive(Debug, Clone)]
+pub struct Overview {
+    /// The instant of the snapshot.
+    pub as_of: Timestamp,
+    /// The sums over all users of each day and combination: of the month, and of the one before.
+    pub days: Vec<(Day, Dimensions, Sums)>,
+    /// Held now, over all users.
+    pub held: outlay_core::plan::PerMeter<i128>,
+    /// Users with an operation in the month.
+    pub active_users: u64,
+    /// Users with an operation in the month before.
+    pub active_users_before: u64,
+    /// Users of the month by state of their budget: ok, warning, critical, reached.
+    pub states: [u64; 4],
+    /// The users who cost most, the most first.
+    pub top_users: Vec<UserItem>,
+}
+
+/// How the list of users is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserSort {
+    /// By cost of the month.
+    Cost,
+    /// By the highest percentage of a limit.
+    Percent,
+    /// By AI runs of the month.
+    AiRuns,
+    /// By API runs of the month.
+    ApiRuns,
+    /// By the last operation of the month.
+    LastSeen,
+    /// By id.
+    UserId,
+}
+
+/// Where a sorted list of users goes on: after this key, and among equals after this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersAfter {
+    /// The sort key of the last user listed; 0 when sorted by id.
+    pub key: i128,
+    /// The last user listed.
+    pub user_id: UserId,
+}
+
+/// What to list of users.
+#[derive(Debug, Clone)]
+pub struct UsersQuery {
+    /// The month that is shown.
+    pub month: Month,
+    /// By what.
+    pub sort: UserSort,
+    /// The largest first.
+    pub descending: bool,
+    /// Only in this state.
+    pub state: Option<outlay_core::budget::State>,
+    /// Only on this plan.
+    pub plan: Option<Name>,
+    /// Only those whose id begins like this.
+    pub prefix: Option<String>,
+    /// Go on after this one.
+    pub after: Option<UsersAfter>,
+    /// At most so many, 1 to 1,000.
+    pub limit: usize,
+}
+
+/// A user in a list, with one month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserItem {
+    /// The user.
+    pub user: Arc<User>,
+    /// The month shown.
+    pub month: UserMonth,
+    /// What is held in that month.
+    pub held: Amounts,
+}
+
+/// A page of users.
+#[derive(Debug, Clone)]
+pub struct UsersPage {
+    /// The users.
+    pub items: Vec<UserItem>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<UsersAfter>,
+}
+
+/// Sums over the sessions of one feature that were opened in some days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStats {
+    /// The feature.
+    pub feature: Name,
+    /// How many by status: in progress, completed, failed, abandoned.
+    pub count: [u64; 4],
+    /// What they cost.
+    pub cost: outlay_core::money::UsdSum,
+    /// Their steps.
+    pub steps: u64,
+    /// From creation to the end, of those that ended, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// One row of a user's export.
+#[derive(Debug, Clone)]
+pub enum Exported {
+    /// The user.
+    User(Arc<User>),
+    /// An operation.
+    Operation(Box<Operation>),
+    /// A session.
+    Session(Box<Session>),
+    /// A denial.
+    Denial(Box<Denial>),
+    /// An alert.
+    Alert(Box<Alert>),
+}
+
+/// Where an export goes on; it begins at the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExportAt {
+    /// The user's row.
+    #[default]
+    User,
+    /// Sessions, newest first, below this number.
+    Sessions(Option<u64>),
+    /// Operations, newest first, below this number.
+    Operations(Option<u64>),
+    /// Denials, likewise.
+    Denials(Option<u64>),
+    /// Alerts, likewise.
+    Alerts(Option<u64>),
+}
+
+/// Something that `verify` found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: the kind of row and its key, such as `operation 17` or `month 2025-10 of user 3`.
+    pub place: String,
+    /// What is wrong, with what was expected and what is there.
+    pub problem: String,
+}
+
+/// What a store can say of itself.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStatus {
+    /// Why it takes no writes; `None` when it does.
+    pub not_ready: Option<String>,
+    /// What an acknowledgement promises, in words.
+    pub promise: &'static str,
+    /// Operations recorded so far.
+    pub operations: u64,
+    /// Users seen so far.
+    pub users: u64,
+    /// Sessions seen so far.
+    pub sessions: u64,
+    /// Whether a forward jump of the wall clock is not believed yet.
+    pub clock_jump: bool,
+    /// Figures for `/metrics`: name without the prefix `outlay_`, help, value.
+    pub gauges: Vec<(&'static str, &'static str, f64)>,
+}
+
+/// The reading half of a store: any number of readers, all on published state.
+pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
+    /// The store's clock: never behind what it decided at. It decides holds and the current month.
+    fn now(&self) -> Timestamp;
+
+    /// The plans that hold.
+    fn plans(&self) -> Arc<Plans>;
+
+    /// What is in memory of a user, with this month; the fast path of `afford` and `budget`.
+    fn view_in_memory(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>>;
+
+    /// A user, with this month.
+    fn view<'a>(&'a self, user_id: &'a UserId, month: Month) -> Reading<'a, Arc<UserView>>;
+
+    /// A user's operations.
+    fn usage(&self, query: UsageQuery) -> Reading<'_, Page<Operation>>;
+
+    /// One operation of a user.
+    fn operation<'a>(&'a self, user_id: &'a UserId, operation_id: &'a OperationId) -> Reading<'a, Option<Operation>>;
+
+    /// A user's months and days.
+    fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History>;
+
+    /// One session of a user.
+    fn session<'a>(&'a self, user_id: &'a UserId, session_id: &'a SessionId) -> Reading<'a, Option<Session>>;
+
+    /// A session's steps after the first `skip`, in order of recording, at most `limit` (1 to 1,000).
+    fn steps(&self, session: SessionNo, skip: u64, limit: usize) -> Reading<'_, Vec<Operation>>;
+
+    /// Sessions.
+    fn sessions(&self, query: SessionsQuery) -> Reading<'_, Page<Of<Session>>>;
+
+    /// Denials.
+    fn denials(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Denial>>>;
+
+    /// Alerts.
+    fn alerts(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Alert>>>;
+
+    /// The operator's month.
+    fn overview(&self, month: Month) -> Reading<'_, Overview>;
+
+    /// Users, sorted.
+    fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage>;
+
+    /// Users on a plan by number, above `after`, at most `limit`: for rechecking alerts after a plan's limits changed.
+    fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>>;
+
+    /// Sums over the sessions opened since this day, by feature.
+    fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>>;
+
+    /// The next rows of a user's export and where to go on; `None` at the end. Nothing for an unknown user.
+    fn export<'a>(&'a self, user_id: &'a UserId, at: ExportAt) -> Reading<'a, (Vec<Exported>, Option<ExportAt>)>;
+
+    /// Proves every counter from the operations.
+    fn verify(&self) -> Reading<'_, Vec<Finding>>;
+
+    /// The key whose SHA-256 is this, revoked or not.
+    fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>>;
+
+    /// All keys, the oldest first.
+    fn keys(&self) -> Vec<Arc<KeyRecord>>;
+
+    /// The sealed secret of this name.
+    fn secret(&self, name: &str) -> Option<Arc<SecretRecord>>;
+
+    /// A random number given to this store when it was made; tokens and cursors of another store are told by it.
+    fn deployment_id(&self) -> u128;
+
+    /// What the store can say of itself.
+    fn status(&self) -> StoreStatus;
+}
+
+/// Checks a copied store file before it is put in place.
+///
+/// # Errors
+/// When it is no store of this program, or of a newer version.
+pub fn check_backup(file: &Path) -> Result<(), StoreError> {
+    embedded::check_backup(file)
+}

@@ -1,0 +1,337 @@
+//! The one way to the store's books: a bounded queue, and a task that takes what queued up while the last commit ran.
+//!
+//! Batch while busy: no timer, so an idle server adds no latency and a busy one batches by itself. Nothing is answered
+//! before [`Store::commit`] says that it is durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use outlay_core::ledger::{Command, Outcome, Rejection};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::{Record, Reply, Store, StoreError};
+
+/// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
+const BATCH_COMMANDS_MAX: usize = 4_096;
+/// Commands waiting, at most, before intents are turned away.
+const QUEUE_INTENTS_MAX: usize = 16_384;
+/// Commands waiting, at most, before facts are turned away too.
+const QUEUE_FACTS_MAX: usize = 49_152;
+/// Commands waiting, at most, before even finishing and giving back are.
+const QUEUE_FINISHES_MAX: usize = 65_536;
+
+/// Sessions that one sweep abandons, at most, so that it delays nobody for long.
+const SWEEP_MAX: usize = 1_000;
+
+/// Why a command has no answer from the ledger.
+#[derive(Debug, Clone, Error)]
+pub enum WriteError {
+    /// The ledger refused it; nothing was done.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too much is waiting; nothing was done.
+    #[error("queue the command: too much is waiting")]
+    QueueFull,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A handle to the queue; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    sender: mpsc::UnboundedSender<Job>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Commands that wait or are being committed.
+    queued: AtomicUsize,
+    /// Set when no more may be written by this process.
+    poisoned: AtomicBool,
+    batches: AtomicUsize,
+    commands: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Job {
+    Commands { commands: Vec<Command>, reply: oneshot::Sender<Result<Vec<Reply>, StoreError>> },
+    Record { record: Record, reply: oneshot::Sender<Result<(), StoreError>> },
+    Backup { to: std::path::PathBuf, reply: oneshot::Sender<Result<(), StoreError>> },
+    Sweep { reply: oneshot::Sender<Result<usize, StoreError>> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// What the writer counted since the start, for `/metrics`.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterCounts {
+    /// Batches committed.
+    pub batches: usize,
+    /// Commands in them.
+    pub commands: usize,
+    /// Commands waiting now.
+    pub queued: usize,
+}
+
+impl Writer {
+    /// The handle, and the task that must be run for it.
+    pub fn new<S: Store>(store: S) -> (Self, WriterTask<S>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        (
+            Self { sender, shared: Arc::clone(&shared) },
+            WriterTask { store, receiver, shared, jobs: Vec::new(), more_idle_work: true },
+        )
+    }
+
+    /// Has one command decided and made durable.
+    ///
+    /// # Errors
+    /// When the ledger rejects it, the queue is full, or the store fails.
+    pub async fn submit(&self, command: Command) -> Result<Outcome, WriteError> {
+        let mut replies = self.submit_all(vec![command]).await?;
+        let reply = replies.pop().ok_or_else(|| StoreError::OutcomeUnknown("no reply came".to_owned()))?;
+        Ok(reply?)
+    }
+
+    /// Has commands decided in their order and made durable; each succeeds or fails alone.
+    ///
+    /// # Errors
+    /// When the queue is full or the store fails; then no command is acknowledged.
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, WriteError> {
+        let max = commands.iter().map(room).max().unwrap_or(QUEUE_INTENTS_MAX);
+        let count = commands.len();
+        if self.shared.poisoned.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("an earlier write failed; the server is ending".to_owned()).into());
+        }
+        if self.shared.queued.fetch_add(count, Ordering::AcqRel) + count > max.max(count) {
+            self.shared.queued.fetch_sub(count, Ordering::AcqRel);
+            return Err(WriteError::QueueFull);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Commands { commands, reply })?;
+        Ok(self.answer(answer).await??)
+    }
+
+    /// Writes a record that no rule decides about.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put(&self, record: Record) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Record { record, reply })?;
+        Ok(self.answer(answer).await??)
+    }
+
+    /// Copies the whole store into a new file while it goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn backup(&self, to: std::path::PathBuf) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Backup { to, reply })?;
+        Ok(self.answer(answer).await??)
+    }
+
+    /// Abandons the sessions whose time is up, at most a thousand, and gives how many were due.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep(&self) -> Result<usize, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Sweep { reply })?;
+        Ok(self.answer(answer).await??)
+    }
+
+    /// Ends the task after what is queued, and closes the store.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.send(Job::Close { reply }).is_ok() {
+            // An error means that the task had ended before, which is what is wanted.
+            let _ = answer.await;
+        }
+    }
+
+    /// Whether an error ended all writing of this process.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.poisoned.load(Ordering::Acquire)
+    }
+
+    /// What was counted since the start.
+    pub fn counts(&self) -> WriterCounts {
+        WriterCounts {
+            batches: self.shared.batches.load(Ordering::Relaxed),
+            commands: self.shared.commands.load(Ordering::Relaxed),
+            queued: self.shared.queued.load(Ordering::Relaxed),
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), StoreError> {
+        self.sender.send(job).map_err(|_| StoreError::Unavailable("the server is ending".to_owned()))
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
+        answer.await.map_err(|_| StoreError::OutcomeUnknown("the server ended while it wrote".to_owned()))
+    }
+}
+
+/// How much may wait before this command is turned away: intents first, then facts, then what gives back.
+fn room(command: &Command) -> usize {
+    match command {
+        Command::Open { .. } | Command::Extend { .. } | Command::AuditedCheck { .. } => QUEUE_INTENTS_MAX,
+        Command::Finish { .. } | Command::Expire { .. } | Command::Reverse { .. } => QUEUE_FINISHES_MAX,
+        Command::Record(operation) if operation.finish_session.is_some() => QUEUE_FINISHES_MAX,
+        Command::Record(_)
+        | Command::Deny { .. }
+        | Command::PutUser { .. }
+        | Command::Erase { .. }
+        | Command::PutPlan { .. }
+        | Command::Recheck { .. } => QUEUE_FACTS_MAX,
+    }
+}
+
+/// The task behind a [`Writer`]. It owns the store.
+#[derive(Debug)]
+pub struct WriterTask<S> {
+    store: S,
+    receiver: mpsc::UnboundedReceiver<Job>,
+    shared: Arc<Shared>,
+    jobs: Vec<Job>,
+    more_idle_work: bool,
+}
+
+/// Why a writer's task ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to, or all handles are gone.
+    Closed,
+    /// An error after which nothing may be acknowledged: the process must end, the next start carries on.
+    Poisoned(StoreError),
+}
+
+impl<S: Store> WriterTask<S> {
+    /// Runs until it is closed or poisoned.
+    pub async fn run(mut self) -> Ended {
+        loop {
+            if let Some(ended) = self.step().await {
+                return self.end(ended).await;
+            }
+        }
+    }
+
+    /// Waits for work and does it: one batch, or one slice of idle work. Gives why the task is over, once it is.
+    pub async fn step(&mut self) -> Option<Ended> {
+        if self.jobs.is_empty() {
+            if self.receiver.is_empty() && self.more_idle_work {
+                match self.store.idle().await {
+                    Ok(more) => self.more_idle_work = more,
+                    Err(error) => return self.failed(&error),
+                }
+                return None;
+            }
+            self.more_idle_work = true;
+            if self.receiver.recv_many(&mut self.jobs, BATCH_COMMANDS_MAX).await == 0 {
+                return Some(Ended::Closed);
+            }
+        }
+        self.one_batch().await
+    }
+
+    /// Whether something waits, for a driver that must not wait itself.
+    pub fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || !self.receiver.is_empty()
+    }
+
+    async fn one_batch(&mut self) -> Option<Ended> {
+        let mut batch = Vec::new();
+        let mut replies = Vec::new();
+        let mut taken = 0;
+        for job in &mut self.jobs {
+            let Job::Commands { commands, .. } = job else { break };
+            if !batch.is_empty() && batch.len() + commands.len() > BATCH_COMMANDS_MAX {
+                break;
+            }
+            taken += 1;
+            replies.push(commands.len());
+            batch.append(commands);
+        }
+        if taken == 0 {
+            return match self.jobs.remove(0) {
+                Job::Commands { .. } => None,
+                Job::Record { record, reply } => {
+                    let written = self.store.put(record).await;
+                    let ended = written.as_ref().err().and_then(|error| self.failed(error));
+                    let _ = reply.send(written);
+                    ended
+                }
+                Job::Backup { to, reply } => {
+                    self.more_idle_work = true;
+                    self.store.backup(to, reply);
+                    None
+                }
+                Job::Sweep { reply } => {
+                    let swept = self.sweep().await;
+                    let ended = swept.as_ref().err().and_then(|error| self.failed(error));
+                    let _ = reply.send(swept);
+                    ended
+                }
+                Job::Close { reply } => {
+                    // The answer goes out by dropping it, after the store is closed.
+                    self.jobs.clear();
+                    self.receiver.close();
+                    self.jobs.push(Job::Close { reply });
+                    Some(Ended::Closed)
+                }
+            };
+        }
+        let count = batch.len();
+        let result = self.store.commit(batch).await;
+        self.shared.queued.fetch_sub(count, Ordering::AcqRel);
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.commands.fetch_add(count, Ordering::Relaxed);
+        let ended = result.as_ref().err().and_then(|error| self.failed(error));
+        let mut results = result.map(Vec::into_iter);
+        for (job, count) in self.jobs.drain(..taken).zip(replies) {
+            let Job::Commands { reply, .. } = job else { continue };
+            let answer = match &mut results {
+                Ok(results) => Ok(results.by_ref().take(count).collect()),
+                Err(error) => Err(error.clone()),
+            };
+            // A caller who left does not change what was recorded.
+            let _ = reply.send(answer);
+        }
+        ended
+    }
+
+    async fn sweep(&mut self) -> Result<usize, StoreError> {
+        let due = self.store.due(SWEEP_MAX).await?;
+        let count = due.len();
+        if count > 0 {
+            self.store.commit(due.into_iter().map(|session_no| Command::Expire { session_no }).collect()).await?;
+        }
+        Ok(count)
+    }
+
+    /// A full disk passes; after any other failed write the process must not acknowledge anything.
+    fn failed(&self, error: &StoreError) -> Option<Ended> {
+        match error {
+            StoreError::DiskFull | StoreError::Unavailable(_) => None,
+            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => {
+                self.shared.poisoned.store(true, Ordering::Release);
+                Some(Ended::Poisoned(error.clone()))
+            }
+        }
+    }
+
+    async fn end(self, ended: Ended) -> Ended {
+        match ended {
+            Ended::Closed => match self.store.close().await {
+                Ok(()) => Ended::Closed,
+                Err(error) => Ended::Poisoned(error),
+            },
+            Ended::Poisoned(error) => Ended::Poisoned(error),
+        }
+    }
+}
