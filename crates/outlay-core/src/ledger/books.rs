@@ -12,7 +12,7 @@ use crate::id::{AlertNo, DenialNo, OperationId, OperationNo, SessionId, SessionN
 use crate::month::{Month, Timestamp};
 use crate::operation::Operation;
 use crate::plan::{Amounts, Overrides, PerMeter, Plan, Plans};
-use crate::session::{Session, last_month};
+use crate::session::{Session, SessionStatus, last_month};
 use crate::user::{User, UserMonth};
 
 /// A row, or a set of rows, that a decision needs. A store answers each with the matching `load_...`.
@@ -20,7 +20,7 @@ use crate::user::{User, UserMonth};
 pub enum Key {
     /// The user of this id: [`Books::load_user`].
     User(UserId),
-    /// The user of this number, who exists: [`Books::load_user`].
+    /// The user of this number: [`Books::load_user`], or [`Books::load_nobody`] when they were erased.
     UserByNo(UserNo),
     /// A user's month: [`Books::load_month`].
     Month(UserNo, Month),
@@ -120,8 +120,7 @@ impl Held {
 
     /// Adds a session in progress that has a hold.
     fn insert(&mut self, session: &Session) {
-        let Some(hold) = session.hold.as_ref().filter(|_| session.status == crate::session::SessionStatus::InProgress)
-        else {
+        let Some(hold) = session.hold.as_ref().filter(|_| session.status == SessionStatus::InProgress) else {
             return;
         };
         let left = hold.left();
@@ -227,8 +226,9 @@ pub struct Written {
     pub denials: Vec<Denial>,
     /// New alerts.
     pub alerts: Vec<Alert>,
-    /// Users who are nobody any more.
-    pub erased: Vec<(UserNo, UserId)>,
+    /// Users who are nobody any more, as they were when they were erased: their lists begin where these rows say, and
+    /// one made in this batch is in no store. Their other rows of this batch are among the rest, to be wiped like older ones.
+    pub erased: Vec<Arc<User>>,
     /// Plans.
     pub plans: Vec<Plan>,
     /// Every user for whom anything changed, by number, with the view that readers are to see.
@@ -243,6 +243,8 @@ pub struct Books {
     /// Who an id is; `None` when nobody.
     user_nos: Map<UserId, Option<UserNo>>,
     users: Map<UserNo, UserBook>,
+    /// Numbers that are known to be nobody's any more.
+    nobody: Vec<UserNo>,
     session_nos: Map<(UserNo, SessionId), Option<SessionNo>>,
     sessions: Map<SessionNo, Session>,
     operations: Map<(UserNo, OperationId), Option<Arc<Operation>>>,
@@ -263,6 +265,7 @@ impl Books {
             numbers,
             user_nos: Map::with_hasher(hasher()),
             users: Map::with_hasher(hasher()),
+            nobody: Vec::new(),
             session_nos: Map::with_hasher(hasher()),
             sessions: Map::with_hasher(hasher()),
             operations: Map::with_hasher(hasher()),
@@ -297,6 +300,11 @@ impl Books {
                 touched: false,
             });
         }
+    }
+
+    /// Answers [`Key::UserByNo`] when the user of this number was erased; known until the batch ends.
+    pub fn load_nobody(&mut self, user_no: UserNo) {
+        self.nobody.push(user_no);
     }
 
     /// Answers [`Key::Month`]; `None` when the user has no operation in it.
@@ -359,8 +367,10 @@ impl Books {
         match command {
             Command::Record(operation) => {
                 if let Some(book) = missing.user(&operation.user_id) {
-                    missing.operation(book, &operation.operation_id);
-                    missing.month(book, operation.timestamp.unwrap_or(now.wall).month());
+                    // The month of a repeat is that of the first, which may have been recorded before this one began.
+                    let first = missing.operation(book, &operation.operation_id);
+                    let asked = || operation.timestamp.unwrap_or(now.wall).month();
+                    missing.month(book, first.map_or_else(asked, Operation::month));
                     missing.holds(book);
                     if let Some(session_id) = &operation.session_id {
                         missing.session(book, session_id);
@@ -411,6 +421,7 @@ impl Books {
             Command::Expire { session_no } => {
                 if let Some(session) = missing.session_by_no(*session_no)
                     && session.hold.is_some()
+                    && session.status == SessionStatus::InProgress
                     && let Some(book) = missing.user_by_no(session.user_no)
                 {
                     missing.holds(book);
@@ -477,13 +488,15 @@ impl Books {
                 }
                 Change::Erased(user_no, user_id) => {
                     self.user_nos.insert(user_id.clone(), None);
+                    let book = self.users.remove(&user_no).expect("an erased user was loaded");
                     // The numbered sums stay, so what this batch counted before the erasure is still written.
-                    let months = self.users.remove(&user_no).map(|book| book.months).unwrap_or_default();
-                    let changed = months.into_iter().filter(|(_, changed)| *changed).map(|(row, _)| (user_no, row));
+                    let changed =
+                        book.months.into_iter().filter(|(_, changed)| *changed).map(|(row, _)| (user_no, row));
                     self.written.months.extend(changed);
                     self.changed_users.retain(|changed| *changed != user_no);
-                    self.written.views.push((user_id.clone(), UserView::unknown()));
-                    self.written.erased.push((user_no, user_id));
+                    self.nobody.push(user_no);
+                    self.written.views.push((user_id, UserView::unknown()));
+                    self.written.erased.push(book.user);
                 }
                 Change::Plan(plan) => {
                     Arc::make_mut(&mut self.plans).put(plan.clone());
@@ -597,6 +610,7 @@ impl Books {
             }
         }
         self.operations.clear();
+        self.nobody.clear();
         written
     }
 
@@ -610,9 +624,7 @@ impl Books {
             self.denials.clear();
         }
         if self.sessions.len() > sessions_max || self.session_nos.len() > sessions_max.saturating_mul(2) {
-            self.sessions.retain(|_, session| {
-                session.hold.is_some() && session.status == crate::session::SessionStatus::InProgress
-            });
+            self.sessions.retain(|_, session| session.hold.is_some() && session.status == SessionStatus::InProgress);
             let sessions = &self.sessions;
             self.session_nos.retain(|_, no| no.is_some_and(|no| sessions.contains_key(&no)));
             self.denials.clear();
@@ -699,7 +711,7 @@ impl<'a> Missing<'a> {
 
     fn user_by_no(&mut self, no: UserNo) -> Option<&'a UserBook> {
         let book = self.books.users.get(&no);
-        if book.is_none() {
+        if book.is_none() && !self.books.nobody.contains(&no) {
             self.keys.push(Key::UserByNo(no));
         }
         book
