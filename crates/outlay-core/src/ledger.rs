@@ -228,7 +228,12 @@ pub enum Outcome {
     /// Done, with nothing more to say: an erasure, an expiry, a recheck.
     Done,
     /// A plan is set.
-    Plan(Plan),
+    Plan {
+        /// The plan.
+        plan: Plan,
+        /// Whether a limit of it went down: then every user on it is due for a [`Command::Recheck`].
+        lowered: bool,
+    },
 }
 
 /// A recorded operation.

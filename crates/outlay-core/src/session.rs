@@ -167,7 +167,7 @@ pub struct Session {
     pub total_cost: UsdSum,
     /// Billable runs of its steps, less what was reversed.
     pub total_runs: i64,
-    /// What its steps used beyond the hold.
+    /// What its steps used beyond the hold; of the cost, at most what an `i64` holds (9.2 million USD) is shown.
     pub overdraft: Amounts,
     /// Whether a step took a meter over its limit.
     pub budget_exceeded: bool,

@@ -6,12 +6,12 @@ use super::books::{Books, UserView, budget};
 use super::usage::held_with;
 use super::users::user_or_new;
 use super::{Change, Decision, Fitting, Now, Outcome, Refused, Rejection};
-use crate::budget::{Budget, Failed, failed};
+use crate::budget::{Budget, Failed, MeterBudget, failed};
 use crate::denial::{Denial, DenialSource, REPEAT_SECONDS, Reason};
 use crate::id::{Label, Name, SessionId, SessionNo, UserId, UserNo};
 use crate::money::{Usd, UsdSum};
 use crate::month::Month;
-use crate::plan::{Amounts, Meter, Overrides, PerMeter, Plans};
+use crate::plan::{Amounts, Limits, Meter, Overrides, PerMeter, Plans};
 use crate::session::{Ask, Finish, Hold, Session, SessionStatus, last_month};
 use crate::user::User;
 
@@ -43,7 +43,7 @@ pub struct Check {
     /// The user's budget of the current month.
     pub budget: Budget,
     /// The meters as they would stand after the winning way, or after the first when nothing fits.
-    pub after: PerMeter<crate::budget::MeterBudget>,
+    pub after: PerMeter<MeterBudget>,
 }
 
 impl Check {
@@ -115,18 +115,26 @@ fn fitting(months: &[Budget], ask: &Ask, ways: &[(Option<Name>, Failed)]) -> Opt
 
 /// The first later plan in which one of the ways would fit in every month, with the user's own limits over it.
 fn next_plan(plans: &Plans, overrides: &Overrides, months: &[Budget], ask: &Ask) -> Option<Name> {
+    plan_above(plans, overrides, months, |limits| {
+        ask.ways().any(|(_, estimate)| months.iter().all(|budget| fits_with(budget, estimate, limits)))
+    })
+}
+
+/// The first plan above that of the months whose limits, with the user's own over them, are enough.
+fn plan_above(
+    plans: &Plans,
+    overrides: &Overrides,
+    months: &[Budget],
+    enough: impl Fn(&Limits) -> bool,
+) -> Option<Name> {
     let current = &months.first()?.plan;
-    let fits_in = |plan: &&crate::plan::Plan| {
-        let limits = overrides.over(&plan.limits);
-        ask.ways().any(|(_, estimate)| {
-            months.iter().all(|budget| {
-                let mut meters = budget.meters;
-                Meter::ALL.into_iter().for_each(|meter| meters.get_mut(meter).limit = *limits.get(meter));
-                failed(&meters, estimate).is_empty()
-            })
-        })
-    };
-    plans.above(current).find(fits_in).map(|plan| plan.name.clone())
+    plans.above(current).find(|plan| enough(&overrides.over(&plan.limits))).map(|plan| plan.name.clone())
+}
+
+/// Whether it would fit into the month under other limits.
+fn fits_with(budget: &Budget, amounts: &Amounts, limits: &Limits) -> bool {
+    let meters = PerMeter::from_fn(|meter| MeterBudget { limit: *limits.get(meter), ..*budget.meters.get(meter) });
+    failed(&meters, amounts).is_empty()
 }
 
 fn reason(failed: Failed) -> Reason {
@@ -225,20 +233,28 @@ pub(super) fn extend(
     let extended = Hold { total, expires_at, ..hold.clone() };
 
     let months = months(books, user, hold.first_month, extended.last_month(), Some(session), now);
-    let mut failed = Failed::default();
-    for budget in &months {
-        // A month that it holds already must have room for what it would hold more, a new one for all of it.
-        let held_before = if hold.touches(budget.month) { hold.left() } else { Amounts::ZERO };
-        let growing = Amounts::from_fn(|meter| {
-            let (before, after) = (*held_before.get(meter), *extended.left().get(meter));
-            if after > before { after } else { 0 }
-        });
-        failed = failed.union(&budget.failed(&growing));
-    }
+    // A month that it holds already must have room for what it would hold more, a new one for all of it.
+    let growing: Vec<Amounts> = months
+        .iter()
+        .map(|budget| {
+            let before = if hold.touches(budget.month) { hold.left() } else { Amounts::ZERO };
+            let after = extended.left();
+            Amounts::from_fn(|meter| if after.get(meter) > before.get(meter) { *after.get(meter) } else { 0 })
+        })
+        .collect();
+    let grown = || months.iter().zip(&growing);
+    let failed = grown().fold(Failed::default(), |failed, (budget, amounts)| failed.union(&budget.failed(amounts)));
     if !failed.is_empty() {
-        let ask = Ask::Estimate(extended.left());
-        let mut refused = refused(books, user, &months, &ask, vec![(None, failed)]);
-        refused.budget = current_budget(books, user, Some(session), now);
+        let refused = Refused {
+            reason: reason(failed),
+            failed,
+            choices: Vec::new(),
+            next_plan: plan_above(books.plans(), &user.overrides, &months, |limits| {
+                grown().all(|(budget, amounts)| fits_with(budget, amounts, limits))
+            }),
+            budget: current_budget(books, user, Some(session), now),
+            denial: None,
+        };
         return Ok(Decision { outcome: Outcome::Refused(Box::new(refused)), changes });
     }
     within_range(&months, &extended.left())?;
@@ -389,7 +405,10 @@ fn keep_denial(
         .filter(|_| source == DenialSource::Open)
         .and_then(|session_id| books.denial(user.no, session_id));
     let repeated = earlier.filter(|denial| {
-        denial.source == source && denial.recorded_at.plus_seconds(REPEAT_SECONDS) > now.wall && denial.ask == *ask
+        denial.source == source
+            && denial.recorded_at.plus_seconds(REPEAT_SECONDS) > now.wall
+            && denial.feature == *refusal.feature
+            && denial.ask == *ask
     });
     let (denial, changes) = if let Some(denial) = repeated {
         let denial = Denial { times: denial.times.saturating_add(1), ..denial.clone() };

@@ -255,7 +255,8 @@ fn add_step(session: &mut Session, operation: &Operation, amounts: &Amounts, now
             };
             hold.drawn = hold.drawn.checked_add(&drawn).unwrap_or(hold.drawn);
             let beyond = amounts.minus_to_zero(&drawn);
-            session.overdraft = session.overdraft.checked_add(&beyond).unwrap_or(session.overdraft);
+            session.overdraft =
+                Amounts::from_fn(|meter| session.overdraft.get(meter).saturating_add(*beyond.get(meter)));
         }
         None if in_progress => session.due = Some(now.holds.plus_seconds(IDLE_SECONDS)),
         None => {}
@@ -270,7 +271,9 @@ fn budget_after(books: &Books, user: &User, month: &UserMonth, session: Option<&
 
 /// What the user's sessions hold in a month, with one of them as it is after the decision.
 pub(super) fn held_with(books: &Books, user: &User, month: Month, session: Option<&Session>, now: Now) -> Amounts {
-    let others = books.held(user.no).map_or(Amounts::ZERO, |held| held.without(month, now.holds, session));
+    // What the books hold for it is what it was before: its expiry may differ.
+    let before = session.and_then(|session| books.session_by_no(session.no));
+    let others = books.held(user.no).map_or(Amounts::ZERO, |held| held.without(month, now.holds, before));
     let own = session
         .filter(|session| session.hold.as_ref().is_some_and(|hold| hold.touches(month)))
         .map_or(Amounts::ZERO, Session::held);

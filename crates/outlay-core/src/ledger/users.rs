@@ -116,7 +116,7 @@ pub(super) fn put_user(
 }
 
 /// Whether a change of limits lowers one of them; from unlimited to any limit is lower.
-pub(super) fn lowered(before: &Limits, after: &Limits) -> bool {
+fn lowered(before: &Limits, after: &Limits) -> bool {
     Meter::ALL.into_iter().any(|meter| match (before.get(meter), after.get(meter)) {
         (_, None) => false,
         (None, Some(_)) => true,
@@ -175,7 +175,10 @@ pub(super) fn put_plan(books: &Books, name: &Name, limits: Limits, tier: Option<
     let tier = tier.or(known.map(|plan| plan.tier)).unwrap_or_else(|| books.plans().next_tier());
     let plan = Plan { name: name.clone(), tier, limits };
     if known == Some(&plan) {
-        return Decision::nothing_changed(Outcome::Plan(plan));
+        return Decision::nothing_changed(Outcome::Plan { plan, lowered: false });
     }
-    Decision { outcome: Outcome::Plan(plan.clone()), changes: vec![Change::Plan(plan)] }
+    // A new plan may be the one that users were put on before it was taken away for a while.
+    let before = known.or_else(|| books.plans().effective(None)).map(|plan| plan.limits);
+    let lowered = before.is_some_and(|before| lowered(&before, &limits));
+    Decision { outcome: Outcome::Plan { plan: plan.clone(), lowered }, changes: vec![Change::Plan(plan)] }
 }
