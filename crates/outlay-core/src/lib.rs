@@ -13,6 +13,10 @@
 //! - Every counter is a sum over operations; a decision writes only rows that were loaded for it.
 //! - Money is integers: picodollars. The only refusals of a sound fact are sums that no column could hold.
 
+#![warn(missing_docs)]
+// Here a sum that wraps would be wrong money; tests add what they like.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::float_arithmetic))]
+
 pub mod alert;
 pub mod breakdown;
 pub mod budget;

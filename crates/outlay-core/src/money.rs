@@ -221,7 +221,7 @@ fn parse_picos(text: &str) -> Result<Option<i128>, DecimalError> {
         let next = digits.checked_mul(10).and_then(|tens| tens.checked_add(i128::from(byte.saturating_sub(b'0'))));
         match next {
             Some(next) => digits = next,
-            None => return overflowing_digits(whole, fraction, exponent, negative),
+            None => return Ok(overflowing_digits(whole, fraction, exponent, negative)),
         }
     }
     Ok(scale(digits, exponent, fraction.len()).map(|picos| if negative { picos.saturating_neg() } else { picos }))
@@ -229,12 +229,7 @@ fn parse_picos(text: &str) -> Result<Option<i128>, DecimalError> {
 
 /// More digits than `i128` holds: what is beyond the 30th digit cannot reach a picodollar of an accepted value unless
 /// it only pads with zeros or noise, so the tail is folded into one sticky digit, which keeps half-to-even exact.
-fn overflowing_digits(
-    whole: &str,
-    fraction: &str,
-    exponent: i32,
-    negative: bool,
-) -> Result<Option<i128>, DecimalError> {
+fn overflowing_digits(whole: &str, fraction: &str, exponent: i32, negative: bool) -> Option<i128> {
     const KEPT: usize = 30;
     let mut digits: i128 = 0;
     let mut sticky = false;
@@ -250,7 +245,7 @@ fn overflowing_digits(
     }
     digits = digits.saturating_mul(10).saturating_add(i128::from(sticky));
     let exponent = exponent.saturating_add(dropped.saturating_sub(1));
-    Ok(scale(digits, exponent, fraction.len()).map(|picos| if negative { picos.saturating_neg() } else { picos }))
+    scale(digits, exponent, fraction.len()).map(|picos| if negative { picos.saturating_neg() } else { picos })
 }
 
 /// `digits * 10^(exponent - fraction_digits)` in trillionths; `None` beyond `i128`.

@@ -222,8 +222,9 @@ impl Day {
 
     /// The day with this number, as the stores keep it: months since the year 0, times 32, and the day of the month.
     pub const fn from_index(index: u32) -> Self {
-        // The remainder of 32 always fits a byte.
-        Self { month: Month(index.div_euclid(32)), day: index.rem_euclid(32) as u8 }
+        // The lowest five bits are the remainder of 32.
+        let [.., low] = index.to_be_bytes();
+        Self { month: Month(index.div_euclid(32)), day: low & 31 }
     }
 
     /// Months since the year 0, times 32, and the day of the month: it counts up with the days, with gaps.

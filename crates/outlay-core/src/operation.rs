@@ -399,8 +399,7 @@ mod tests {
             metadata: None,
             fingerprint: Fingerprint([0; 16]),
         };
-        let hex = |fingerprint: Fingerprint| fingerprint.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let first = hex(FingerprintBuilder::of(&operation, true, true, None));
-        assert_eq!(first, "1f9b24cbf8dd0ffaba8d9fa6ca67fa7f");
+        let first = FingerprintBuilder::of(&operation, true, true, None);
+        assert_eq!(u128::from_be_bytes(first.0), 0x1f9b_24cb_f8dd_0ffa_ba8d_9fa6_ca67_fa7f);
     }
 }

@@ -508,7 +508,12 @@ impl Books {
 
     fn apply_user(&mut self, user: User) {
         let no = user.no;
+        let begun = |known: &[Month]| -> Vec<(UserMonth, bool)> {
+            let begun = user.months.iter().filter(|month| known.binary_search(month).is_err());
+            begun.map(|month| (UserMonth::empty(*month), false)).collect()
+        };
         if let Some(book) = self.users.get_mut(&no) {
+            book.months.extend(begun(&book.user.months));
             book.user = Arc::new(user);
             book.user_changed = true;
         } else {
@@ -516,10 +521,10 @@ impl Books {
             self.numbers.user = UserNo(no.0.saturating_add(1));
             self.user_nos.insert(user.user_id.clone(), Some(no));
             let book = UserBook {
+                months: begun(&[]),
                 user: Arc::new(user),
                 user_changed: true,
                 fresh: true,
-                months: Vec::new(),
                 held: Some(Arc::default()),
                 touched: false,
             };
@@ -530,13 +535,8 @@ impl Books {
 
     fn apply_month(&mut self, user_no: UserNo, row: UserMonth) {
         let book = self.users.get_mut(&user_no).expect("a month's user is loaded");
-        match book.months.iter_mut().find(|(loaded, _)| loaded.month == row.month) {
-            Some(loaded) => *loaded = (row, true),
-            None => {
-                assert!(book.user.months.binary_search(&row.month).is_ok(), "a changed month is loaded or new");
-                book.months.push((row, true));
-            }
-        }
+        let loaded = book.months.iter_mut().find(|(loaded, _)| loaded.month == row.month);
+        *loaded.expect("a changed month was loaded, or begun by its user's row") = (row, true);
         self.touch(user_no);
     }
 
