@@ -3,5 +3,6 @@
 //! Knowledge flows one way: `cli` and `http` know the [`writer`], which knows the [`store`], which knows the core.
 
 pub mod clock;
+pub mod config;
 pub mod store;
 pub mod writer;

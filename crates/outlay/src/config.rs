@@ -1,0 +1,401 @@
+//! What the operator sets: flag over environment over file over default, read once, checked whole, secrets unprintable.
+//!
+//! This is the only place that reads the environment; [`settings`] lists every variable. It knows nothing of what the
+//! settings are used for.
+
+mod file;
+pub mod settings;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use outlay_core::plan::{PerMeter, Plans};
+use secrecy::{ExposeSecret as _, SecretBox, SecretString};
+use thiserror::Error;
+
+use file::File;
+use settings::{SETTINGS, Setting};
+
+/// The file that is read when none is named and one lies in the working directory.
+const FILE_DEFAULT: &str = "outlay.toml";
+/// Where the server listens when nothing else is said.
+const LISTEN_DEFAULT: &str = "127.0.0.1:4780";
+/// The data folder when nothing else is said.
+const DATA_DEFAULT: &str = "outlay-data";
+
+/// How numbers are shown to an end user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presentation {
+    /// What each meter is called, such as `AI Operations`.
+    pub labels: PerMeter<String>,
+    /// From how many left on a runs meter a budget says so; 0 never does. The cost meter's is not used.
+    pub few_left: PerMeter<i64>,
+    /// Where a user goes who needs a larger plan.
+    pub upgrade_url: Option<String>,
+    /// The server's address as others see it, without a slash at its end.
+    pub public_url: Option<String>,
+}
+
+impl Default for Presentation {
+    fn default() -> Self {
+        Self {
+            labels: PerMeter {
+                cost: "Cost Budget".to_owned(),
+                ai_runs: "AI Operations".to_owned(),
+                api_runs: "API Operations".to_owned(),
+            },
+            few_left: PerMeter { cost: 0, ai_runs: 3, api_runs: 10 },
+            upgrade_url: None,
+            public_url: None,
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Where it also listens for browsers.
+    pub public_listen: Option<SocketAddr>,
+    /// Whether no key is needed.
+    pub open: bool,
+    /// Labels, thresholds and links.
+    pub presentation: Presentation,
+    /// The origins whose pages may read what a user token may; none = any.
+    pub allowed_origins: Option<Vec<String>>,
+    /// The plans that hold in place of those in the store.
+    pub plans: Option<Plans>,
+    /// An admin key of the operator's making.
+    pub admin_key: Option<SecretString>,
+    /// The key that seals secrets; none = the one in the data folder.
+    pub master_key: Option<SecretBox<[u8; 32]>>,
+    /// The server that commands talk to, without a slash at its end; none = the data folder's own.
+    pub url: Option<String>,
+    /// The key that commands bring to it.
+    pub key: Option<SecretString>,
+    /// What is logged; none = the command's own default.
+    pub log: Option<String>,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Variables that look like settings and are none, for a warning.
+    pub unknown_variables: Vec<String>,
+    /// The folder for what can be made again, if the platform has one.
+    pub cache_folder: Option<PathBuf>,
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Where it stands: a flag, a variable, or a line of the file.
+    pub place: String,
+    /// What is wrong and what to do. It never holds a secret.
+    pub advice: String,
+}
+
+impl Complaint {
+    fn new(place: &str, advice: impl Into<String>) -> Self {
+        Self { place: place.to_owned(), advice: advice.into() }
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct ConfigError {
+    /// At least one.
+    pub complaints: Vec<Complaint>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("read the settings:")?;
+        for Complaint { place, advice } in &self.complaints {
+            write!(formatter, "\n  {place}: {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Complaints(Vec<Complaint>);
+
+impl Complaints {
+    fn add(&mut self, place: String, advice: String) {
+        self.0.push(Complaint { place, advice });
+    }
+}
+
+/// What the process was started with: the variables of Outlay, and those that name the user's folders.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the room of the environment")]
+    pub fn of_process() -> Self {
+        let kept = ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"];
+        Self(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+                .filter(|(name, _)| name.starts_with("OUTLAY_") || kept.contains(&name.as_str()))
+                .collect(),
+        )
+    }
+
+    fn get(&self, name: &str) -> Option<&OsString> {
+        // An empty variable is how shells and compose files say "not set".
+        self.0.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// Variables that look like settings and are none. An orchestrator's own, for a service called outlay, are not meant.
+    fn unknown(&self) -> Vec<String> {
+        let known = |name: &str| {
+            SETTINGS.iter().any(|setting| {
+                name == setting.variable || (setting.secret && name.strip_suffix("_FILE") == Some(setting.variable))
+            })
+        };
+        let names = self.0.keys().filter(|name| name.starts_with("OUTLAY_") && !known(name));
+        names.filter(|name| !name.starts_with("OUTLAY_SERVICE_") && !name.starts_with("OUTLAY_PORT")).cloned().collect()
+    }
+
+    fn cache_folder(&self) -> Option<PathBuf> {
+        let folder = |name: &str| self.get(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+        if cfg!(target_os = "macos") {
+            return folder("HOME").map(|home| home.join("Library/Caches"));
+        }
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    }
+}
+
+/// What the command line said.
+#[derive(Debug, Clone, Default)]
+pub struct Flags(Vec<(&'static Setting, OsString)>);
+
+impl Flags {
+    /// Says a setting, if the flag was there.
+    pub fn say(&mut self, setting: &'static Setting, value: Option<impl Into<OsString>>) {
+        self.0.extend(value.map(|value| (setting, value.into())));
+    }
+}
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// Names everything that is wrong at once, each with its place and what to do.
+    pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut complaints = Complaints::default();
+        let text = config_text(flags, environment, &mut complaints);
+        let file =
+            text.as_ref().and_then(|(path, text)| File::parse(path.display().to_string(), text, &mut complaints));
+        let mut layers = Layers { flags, environment, file: file.as_ref(), complaints };
+
+        let mut presentation = Presentation {
+            upgrade_url: layers.read(&settings::UPGRADE_URL, url),
+            public_url: layers.read(&settings::PUBLIC_URL, url),
+            ..Presentation::default()
+        };
+        let listen = layers.read(&settings::LISTEN, address);
+        let public_listen = layers.read(&settings::PUBLIC_LISTEN, address);
+        let open = layers.read(&settings::OPEN, flag).unwrap_or(false);
+        let config = Self {
+            data: layers.path(&settings::DATA).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
+            listen: listen
+                .or_else(|| LISTEN_DEFAULT.parse().ok())
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            public_listen,
+            open,
+            allowed_origins: layers.read(&settings::ALLOWED_ORIGINS, origins),
+            admin_key: layers
+                .secret(&settings::ADMIN_KEY)
+                .and_then(|(place, key)| layers.checked(place, admin_key(key))),
+            master_key: layers
+                .secret(&settings::MASTER_KEY)
+                .and_then(|(place, key)| layers.checked(place, master_key(&key))),
+            url: layers.read(&settings::URL, url),
+            key: layers.secret(&settings::KEY).map(|(_, key)| key),
+            log: layers.read(&settings::LOG, log_filter),
+            log_format: layers.read(&settings::LOG_FORMAT, log_format).unwrap_or_default(),
+            plans: file.as_ref().and_then(|file| file.plans(&mut layers.complaints)),
+            presentation: {
+                if let Some(file) = &file {
+                    file.presentation(&mut presentation, &mut layers.complaints);
+                }
+                presentation
+            },
+            unknown_variables: environment.unknown(),
+            cache_folder: environment.cache_folder(),
+        };
+        if config.open && !config.listen.ip().is_loopback() {
+            layers.complaints.add(
+                "--open".to_owned(),
+                format!(
+                    "anybody who reaches {} could do anything; listen on a loopback address such as {LISTEN_DEFAULT}, \
+                     or leave --open out and make keys with `outlay keys create`",
+                    config.listen
+                ),
+            );
+        }
+        if layers.complaints.0.is_empty() { Ok(config) } else { Err(ConfigError { complaints: layers.complaints.0 }) }
+    }
+}
+
+/// The configuration file's path and text, if there is one.
+fn config_text(flags: &Flags, environment: &Environment, complaints: &mut Complaints) -> Option<(PathBuf, String)> {
+    let named = Layers { flags, environment, file: None, complaints: Complaints::default() }.path(&settings::CONFIG);
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Some((path, text)),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            complaints.add(path.display().to_string(), format!("cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// Where a setting may be said, the strongest first.
+struct Layers<'a> {
+    flags: &'a Flags,
+    environment: &'a Environment,
+    file: Option<&'a File<'a>>,
+    complaints: Complaints,
+}
+
+impl Layers<'_> {
+    /// What the strongest layer says, with its place.
+    fn find(&mut self, setting: &Setting, suffix: &str) -> Option<(String, OsString)> {
+        let said = self.flags.0.iter().rev().find(|(said, _)| suffix.is_empty() && *said == setting);
+        if let Some((_, value)) = said {
+            return Some((setting.flag.unwrap_or(setting.variable).to_owned(), value.clone()));
+        }
+        let variable = format!("{}{}", setting.variable, suffix.to_uppercase());
+        if let Some(value) = self.environment.get(&variable) {
+            return Some((variable, value.clone()));
+        }
+        let (place, value) = self.file?.value(&format!("{}{suffix}", setting.key?))?;
+        match value {
+            Ok(value) => Some((place, value.into())),
+            Err(complaint) => {
+                self.complaints.0.push(complaint);
+                None
+            }
+        }
+    }
+
+    fn checked<T>(&mut self, place: String, value: Result<T, String>) -> Option<T> {
+        value.map_err(|advice| self.complaints.add(place, advice)).ok()
+    }
+
+    fn read<T>(&mut self, setting: &Setting, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+        let (place, value) = self.find(setting, "")?;
+        let value = value.to_str().map_or_else(|| Err("must be UTF-8".to_owned()), parse);
+        self.checked(place, value)
+    }
+
+    fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
+        self.find(setting, "").map(|(_, value)| PathBuf::from(value))
+    }
+
+    fn secret(&mut self, setting: &Setting) -> Option<(String, SecretString)> {
+        let said = self.find(setting, "");
+        let named = self.find(setting, "_file");
+        match (said, named) {
+            (Some((place, _)), Some((other, _))) => {
+                self.complaints.add(place, format!("is also set by {other}; set one of them"));
+                None
+            }
+            (Some((place, value)), None) => {
+                let value = value.into_string().map_err(|_| "must be UTF-8".to_owned());
+                self.checked(place.clone(), value).map(|value| (place, SecretString::from(value)))
+            }
+            (None, Some((place, path))) => {
+                let text = std::fs::read_to_string(Path::new(&path))
+                    .map_err(|error| format!("{} cannot be read: {error}", Path::new(&path).display()));
+                let text = self.checked(place.clone(), text)?;
+                // Editors end a file with a line break; it is no part of the secret.
+                Some((place, SecretString::from(text.trim_end_matches(['\r', '\n']))))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| format!("`{text}` is not an address with a port; write one like {LISTEN_DEFAULT}"))
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither `true` nor `false`")),
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let advice = || format!("`{text}` is not an address; write one like https://outlay.example.org");
+    let uri: http::Uri = text.parse().map_err(|_| advice())?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    if web && uri.host().is_some_and(|host| !host.is_empty()) {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(advice())
+    }
+}
+
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(|origin| url(origin.trim())).collect()
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("`{text}` is not a filter ({error}); write one like `info` or `info,outlay=debug`")),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither `text` nor `json`")),
+    }
+}
+
+fn admin_key(key: SecretString) -> Result<SecretString, String> {
+    let text = key.expose_secret();
+    if (32..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(key)
+    } else {
+        Err("must be 32 to 256 visible ASCII characters; `openssl rand -hex 32` makes one".to_owned())
+    }
+}
+
+fn master_key(key: &SecretString) -> Result<SecretBox<[u8; 32]>, String> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(key.expose_secret().trim());
+    let bytes = bytes.ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes
+        .map(|bytes| SecretBox::new(Box::new(bytes)))
+        .ok_or_else(|| "must be base64 of exactly 32 bytes; `openssl rand -base64 32` makes one".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Every setting by its names: the one documented list of what the environment, the flags and the file may say.
+
+/// One setting and its names.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The key in `outlay.toml`; none where the file cannot say it.
+    pub key: Option<&'static str>,
+    /// The flag; none for a secret, since a command line is seen by everybody on the machine.
+    pub flag: Option<&'static str>,
+    /// Whether it is a secret: never printed, and also read from the file that `<variable>_FILE` or `<key>_file` names.
+    pub secret: bool,
+    /// What it says, and its default.
+    pub about: &'static str,
+}
+
+/// The folder of the embedded store.
+pub const DATA: Setting = setting("OUTLAY_DATA", "data", "--data", "the data folder; default ./outlay-data");
+/// The configuration file.
+pub const CONFIG: Setting = Setting {
+    variable: "OUTLAY_CONFIG",
+    key: None,
+    flag: Some("--config"),
+    secret: false,
+    about: "the configuration file; default ./outlay.toml, if there is one",
+};
+/// Where the server listens.
+pub const LISTEN: Setting =
+    setting("OUTLAY_LISTEN", "listen", "--listen", "the address to listen on; default 127.0.0.1:4780");
+/// Where the server listens for browsers.
+pub const PUBLIC_LISTEN: Setting = setting(
+    "OUTLAY_PUBLIC_LISTEN",
+    "public_listen",
+    "--public-listen",
+    "a second address, which serves only what needs no key or a user token; default none",
+);
+/// Whether no key is needed.
+pub const OPEN: Setting =
+    setting("OUTLAY_OPEN", "open", "--open", "true: no key is needed, on loopback addresses only; default false");
+/// The address that others see.
+pub const PUBLIC_URL: Setting = setting(
+    "OUTLAY_PUBLIC_URL",
+    "public_url",
+    "--public-url",
+    "the server's own address as others see it, for links in its answers; default none",
+);
+/// Where a user goes who needs a larger plan.
+pub const UPGRADE_URL: Setting = setting(
+    "OUTLAY_UPGRADE_URL",
+    "upgrade_url",
+    "--upgrade-url",
+    "where a user goes who needs a larger plan; shown in budgets; default none",
+);
+/// Which web pages may read what a user token may.
+pub const ALLOWED_ORIGINS: Setting = setting(
+    "OUTLAY_ALLOWED_ORIGINS",
+    "allowed_origins",
+    "--allowed-origins",
+    "comma list of origins whose pages may read what a user token may read; default any",
+);
+/// What is logged.
+pub const LOG: Setting = setting(
+    "OUTLAY_LOG",
+    "log",
+    "--log",
+    "what is logged to standard error: off, error, warn, info, debug, or a list like `info,outlay::store=debug`; \
+     default info for servers, warn for other commands",
+);
+/// How it is logged.
+pub const LOG_FORMAT: Setting =
+    setting("OUTLAY_LOG_FORMAT", "log_format", "--log-format", "`text`, or `json` for one object a line; default text");
+/// An admin key.
+pub const ADMIN_KEY: Setting = secret(
+    "OUTLAY_ADMIN_KEY",
+    Some("admin_key"),
+    "an admin key of your own making, 32 to 256 visible ASCII characters; default none",
+);
+/// The key that seals what is secret in the store.
+pub const MASTER_KEY: Setting = secret(
+    "OUTLAY_MASTER_KEY",
+    Some("master_key"),
+    "the key that seals what is secret in the store, base64 of 32 bytes; default DATA/master.key, made at first start",
+);
+/// The server that commands talk to.
+pub const URL: Setting =
+    setting("OUTLAY_URL", "url", "--url", "the server that commands talk to; default the data folder's own");
+/// The key that commands bring to it.
+pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
+
+/// All settings, in the order in which the help lists them.
+pub const SETTINGS: [&Setting; 15] = [
+    &DATA,
+    &CONFIG,
+    &LISTEN,
+    &PUBLIC_LISTEN,
+    &OPEN,
+    &PUBLIC_URL,
+    &UPGRADE_URL,
+    &ALLOWED_ORIGINS,
+    &LOG,
+    &LOG_FORMAT,
+    &ADMIN_KEY,
+    &MASTER_KEY,
+    &URL,
+    &KEY,
+    &TEST_CLOCK,
+];
+
+/// Read by [`crate::clock`], and only in a build for tests.
+pub const TEST_CLOCK: Setting = Setting {
+    variable: "OUTLAY_TEST_CLOCK",
+    key: None,
+    flag: None,
+    secret: false,
+    about: "only in a build for tests: the file that says what time it is",
+};
+
+const fn setting(variable: &'static str, key: &'static str, flag: &'static str, about: &'static str) -> Setting {
+    Setting { variable, key: Some(key), flag: Some(flag), secret: false, about }
+}
+
+const fn secret(variable: &'static str, key: Option<&'static str>, about: &'static str) -> Setting {
+    Setting { variable, key, flag: None, secret: true, about }
+}
+
+/// The list as it stands in the help: each variable with its key and what it says.
+pub fn help() -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::from("Settings, each as variable and as key of outlay.toml (a flag wins over both):\n");
+    for setting in SETTINGS {
+        let key = setting.key.map_or_else(String::new, |key| format!(" ({key})"));
+        let file = if setting.secret { ", or the same with _FILE naming a file" } else { "" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {}{key}{file}\n      {}", setting.variable, setting.about);
+    }
+    text.push_str(
+        "\n\nOnly in outlay.toml:\n\
+         \n  [labels] cost, ai_runs, api_runs\n      what the meters are called in budgets\
+         \n  [few_left] ai_runs, api_runs\n      from how many runs left a budget says so; default 3 and 10\
+         \n  [plans] default, [plans.NAME] cost, ai_runs, api_runs, tier\n      \
+         the plans, in place of those in the store; a limit is a number or \"unlimited\"",
+    );
+    text
+}
