@@ -4,5 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod http;
+pub mod ids;
 pub mod store;
 pub mod writer;

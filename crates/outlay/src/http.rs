@@ -1,0 +1,122 @@
+//! The API over HTTP: shared state, and the two routers. What a resource answers is in a file of its own.
+//!
+//! # How to add a route
+//! 1. Write the handler in its resource's file:
+//!    `pub(super) async fn open(State(app): State<SharedApp>, caller: Caller, Path(..), bytes: Bytes) -> Result<Response, Problem>`.
+//!    The guard has let the caller through, and has read the body within its limits: [`bytes::Bytes`] cannot fail, and
+//!    `Caller`, [`crate::ids::RequestId`] and [`page::Parameters`] (the query) are extractors too.
+//! 2. Add one line to `rows` in `http/routes.rs`: method, path, the [`routes::Least`] that its caller must be, handler.
+//! 3. Describe it where it stands with `#[utoipa::path(...)]`, and name it in `http/openapi.rs`.
+//!
+//! An error is a [`problem::Problem`]; the guard writes its body, with the request id. A handler sets `Content-Type` and
+//! its own headers; the guard adds those that every answer has, and `Cache-Control: no-store` where nothing else is said.
+//! An answer that streams is returned at once: the time limit of a request ends when its answer begins.
+
+pub mod auth;
+mod guard;
+mod health;
+pub mod keys;
+pub mod page;
+pub mod problem;
+pub mod routes;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use outlay_core::plan::PerMeter;
+
+use self::auth::Access;
+pub use self::guard::Peer;
+use crate::clock::SharedClock;
+use crate::ids::Ids;
+use crate::store::Reads;
+use crate::writer::Writer;
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// The way to the store's books.
+    pub writer: Writer,
+    /// The published state of the store.
+    pub reads: Arc<dyn Reads>,
+    /// The machine's clock.
+    pub clock: SharedClock,
+    /// Made-up ids.
+    pub ids: Ids,
+    /// How budgets are worded.
+    pub presentation: Presentation,
+    /// Who may call.
+    pub access: Access,
+}
+
+/// The state of every handler.
+pub type SharedApp = Arc<App>;
+
+impl App {
+    /// Makes an opaque cursor for a place in a list; `list` is the list's own tag, like `usage`.
+    pub fn seal_cursor(&self, list: &str, place: &[u8]) -> String {
+        page::seal_cursor(self.reads.deployment_id(), list, place)
+    }
+
+    /// Makes an opaque cursor for a number, as [`page::Parameters::page`] takes it back.
+    pub fn cursor_of(&self, list: &str, number: u64) -> String {
+        self.seal_cursor(list, &number.to_le_bytes())
+    }
+
+    /// Takes a cursor back.
+    ///
+    /// # Errors
+    /// When it is garbled, or of another list or store.
+    pub fn open_cursor(&self, list: &str, text: &str) -> Result<Vec<u8>, page::CursorError> {
+        page::open_cursor(self.reads.deployment_id(), list, text)
+    }
+}
+
+/// How budgets are worded, and where the server is to be found from outside.
+#[derive(Debug, Clone)]
+pub struct Presentation {
+    /// What each meter is called, like `AI Operations`.
+    pub labels: PerMeter<String>,
+    /// From how many runs left on a message says so; the cost meter has none.
+    pub few_left: PerMeter<i64>,
+    /// Where a user goes for the next plan.
+    pub upgrade_url: Option<String>,
+    /// The server's own address from outside, without a slash at its end; it may have a path.
+    pub public_url: Option<String>,
+    /// Whether the plans stand in the configuration, and so cannot be changed over HTTP.
+    pub plans_are_configured: bool,
+}
+
+impl Default for Presentation {
+    fn default() -> Self {
+        Self {
+            labels: PerMeter {
+                cost: "Cost Budget".to_owned(),
+                ai_runs: "AI Operations".to_owned(),
+                api_runs: "API Operations".to_owned(),
+            },
+            few_left: PerMeter { cost: 0, ai_runs: 3, api_runs: 10 },
+            upgrade_url: None,
+            public_url: None,
+            plans_are_configured: false,
+        }
+    }
+}
+
+impl Presentation {
+    /// What comes before a path of this server in a link.
+    pub fn base(&self) -> &str {
+        self.public_url.as_deref().unwrap_or_default()
+    }
+}
+
+/// Every route, for the address that the application and the operator reach.
+pub fn router(app: SharedApp) -> Router {
+    routes::router(app, guard::Door::Private)
+}
+
+/// What needs no key or a user token, for an address that browsers everywhere reach.
+pub fn public_router(app: SharedApp) -> Router {
+    routes::router(app, guard::Door::Public)
+}

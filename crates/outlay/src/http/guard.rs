@@ -1,0 +1,331 @@
+//! What stands in front of every handler, as one layer: the request's id, who calls and whether they may, the body and
+//! its limits, the time limit, and on the way back the headers, the problem's body and the counts.
+//!
+//! It is one hand-written service and not a stack of layers, because each layer costs an allocation per request.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN,
+    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
+use outlay_core::id::UserId;
+use percent_encoding::percent_decode_str;
+
+use super::SharedApp;
+use super::auth::{Asked, Caller};
+use super::problem::{Kind, Problem};
+use super::routes::Least;
+use crate::ids::RequestId;
+use crate::store::records::Role;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The address of the API.
+    Private,
+    /// The address for browsers everywhere.
+    Public,
+}
+
+/// Who is at the other end of a connection; the accept loop puts it among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody at this address.
+    Address(std::net::SocketAddr),
+    /// Whoever may open the socket in the data folder, or this process itself: an admin without a key.
+    Owner,
+}
+
+/// What holds for one route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) least: Least,
+    pub(super) path: &'static str,
+    pub(super) door: Door,
+    pub(super) body_bytes_max: usize,
+}
+
+/// The layer that puts the guard in front of a handler.
+#[derive(Clone)]
+pub(super) struct Guarding {
+    post: Arc<Post>,
+}
+
+struct Post {
+    app: SharedApp,
+    rule: Rule,
+    for_pages: bool,
+}
+
+impl Guarding {
+    pub(super) fn new(app: &SharedApp, rule: Rule) -> Self {
+        Self { post: Arc::new(Post { app: Arc::clone(app), rule, for_pages: rule.least.is_for_pages() }) }
+    }
+
+    /// Lets pages of other origins read the answer.
+    pub(super) fn for_pages(&self) -> Self {
+        let Post { app, rule, .. } = &*self.post;
+        Self { post: Arc::new(Post { app: Arc::clone(app), rule: *rule, for_pages: true }) }
+    }
+}
+
+impl<S> tower::Layer<S> for Guarding {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, post: Arc::clone(&self.post) }
+    }
+}
+
+/// A handler with the guard in front of it.
+#[derive(Clone)]
+pub(super) struct Guard<S> {
+    inner: S,
+    post: Arc<Post>,
+}
+
+impl<S> tower::Service<Request> for Guard<S>
+where
+    S: tower::Service<Request, Error = Infallible> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        // The clone stays behind: the one that was found ready does the work.
+        let ready = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, ready);
+        let post = Arc::clone(&self.post);
+        Box::pin(async move { Ok(post.answer(request, inner).await) })
+    }
+}
+
+/// How long a body may take to arrive.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+/// How long a request may take until its answer begins.
+const REQUEST_WAIT: Duration = Duration::from_mins(1);
+
+impl Post {
+    async fn answer<S>(&self, request: Request, inner: S) -> Response
+    where
+        S: tower::Service<Request, Error = Infallible>,
+        S::Response: IntoResponse,
+    {
+        let request_id = self.app.ids.request();
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let origin = request.headers().get(ORIGIN).cloned();
+        let answered = tokio::time::timeout(REQUEST_WAIT, self.let_through(request, request_id, inner));
+        let mut response = match answered.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => problem.into_response(),
+            Err(_) => {
+                let kind = if changes { Kind::OutcomeUnknown } else { Kind::StoreUnavailable };
+                Problem::new(kind).because("no answer within the time of a request").into_response()
+            }
+        };
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            self.write_problem(&problem, request_id, &mut response);
+        }
+        self.write_headers(request_id, origin.as_ref(), response.headers_mut());
+        response
+    }
+
+    async fn let_through<S>(&self, request: Request, request_id: RequestId, mut inner: S) -> Result<Response, Problem>
+    where
+        S: tower::Service<Request, Error = Infallible>,
+        S::Response: IntoResponse,
+    {
+        let (mut parts, body) = request.into_parts();
+        let peer = parts.extensions.remove::<Peer>();
+        let caller = self.caller(&parts, peer)?;
+        self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
+        let body = self.read_body(&parts.headers, body).await?;
+        parts.extensions.insert(Asked { caller, request_id });
+        let mut request = Request::from_parts(parts, body);
+        DefaultBodyLimit::disable().apply(&mut request);
+        match inner.call(request).await {
+            Ok(response) => Ok(response.into_response()),
+            Err(never) => match never {},
+        }
+    }
+
+    fn caller(&self, parts: &http::request::Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
+        let access = &self.app.access;
+        if peer == Some(Peer::Owner) {
+            return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin });
+        }
+        one_host(parts)?;
+        if access.is_open() && self.rule.door == Door::Private {
+            at_home(parts)?;
+            return Ok(Caller::Open);
+        }
+        if matches!(self.rule.least, Least::Anybody | Least::Inside) {
+            return Ok(Caller::Nobody);
+        }
+        let keys_too = self.rule.door == Door::Private;
+        access.identify(&parts.headers, self.app.reads.as_ref(), self.app.clock.wall(), keys_too).map_err(|_| {
+            Problem::new(Kind::Unauthorized).detail("The key or token is not known here, or is not valid any more.")
+        })
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
+        if body.is_end_stream() {
+            return Ok(Body::empty());
+        }
+        let _ = headers;
+        let max = self.rule.body_bytes_max;
+        let too_large = || Problem::new(Kind::PayloadTooLarge).detail(format!("At most {max} bytes are read here."));
+        if body.size_hint().lower() > max as u64 {
+            return Err(too_large());
+        }
+        let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, max).collect())
+            .await
+            .map_err(|_| Problem::new(Kind::RequestTimeout))?;
+        match collected {
+            Ok(collected) => Ok(Body::from(collected.to_bytes())),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Err(error) => Err(Problem::new(Kind::InvalidRequest).detail("The body broke off.").because(error)),
+        }
+    }
+
+    fn write_problem(&self, problem: &Problem, request_id: RequestId, response: &mut Response) {
+        let status = problem.status();
+        if let (true, Some(cause)) = (status.is_server_error(), problem.cause()) {
+            tracing::error!(request.id = %request_id, route = self.rule.path, "{}: {cause}", problem.kind().slug());
+        }
+        let body = serde_json::to_vec(&problem.body(&self.app.presentation, request_id)).unwrap_or_default();
+        *response.status_mut() = status;
+        *response.body_mut() = Body::from(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = problem.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"outlay\""));
+        }
+    }
+
+    fn write_headers(&self, request_id: RequestId, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(request_id.to_string())) {
+            headers.insert(REQUEST_ID, value);
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let resource_policy = if self.for_pages { "cross-origin" } else { "same-origin" };
+        headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static(resource_policy));
+        if self.for_pages {
+            allow_origin(self.app.access.allowed_origins(), origin, headers);
+        }
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Never with credentials: a page shows its token itself.
+fn allow_origin(allowed: &[HeaderValue], origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    if allowed.is_empty() {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else {
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin.filter(|origin| allowed.contains(origin)) else { return };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After, X-Request-Id"));
+}
+
+/// Answers a browser's question whether a page may read this path.
+pub(super) async fn preflight() -> Response {
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD")),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Last-Event-ID")),
+        (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200")),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// What is answered where there is no such path.
+pub(super) async fn not_found() -> Problem {
+    Problem::new(Kind::NotFound).detail("There is no such path here; `/docs` lists those that there are.")
+}
+
+/// What is answered where the path has other methods.
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(Kind::MethodNotAllowed).detail("The `Allow` header names the methods of this path.")
+}
+
+/// The user that a path is about, decoded once; `None` where it names none, or none that can be.
+fn path_user(path: &str) -> Option<UserId> {
+    let rest = path.strip_prefix("/v1/users/")?;
+    let segment = rest.split('/').next()?;
+    UserId::new(&percent_decode_str(segment).decode_utf8().ok()?).ok()
+}
+
+/// Refuses a request that names more than one host: proxies would not agree on which it is for.
+fn one_host(parts: &http::request::Parts) -> Result<(), Problem> {
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Problem::new(Kind::InvalidRequest).detail("There is more than one Host."));
+    }
+    Ok(())
+}
+
+/// Lets only requests through that were made for this machine by this machine: a web page could else have its own name
+/// lead here, and use an open server.
+fn at_home(parts: &http::request::Parts) -> Result<(), Problem> {
+    let refused = |what| Err(Problem::new(Kind::Forbidden).detail(what));
+    let host = parts.headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    if host.is_none() && authority.is_none() {
+        return refused("An open server needs a Host.");
+    }
+    if ![host, authority].into_iter().flatten().all(is_loopback) {
+        return refused("An open server answers only to a Host that is this machine, like localhost.");
+    }
+    if let Some(origin) = parts.headers.get(ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default();
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        if !host.is_some_and(is_loopback) {
+            return refused("An open server answers only to pages of this machine.");
+        }
+    }
+    Ok(())
+}
+
+/// Whether `host` or `host:port` names this machine.
+fn is_loopback(authority: &str) -> bool {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rest) = authority.strip_prefix('[') {
+        let Some((address, rest)) = rest.split_once(']') else { return false };
+        let port_is_sound = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+        return port_is_sound && address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    }
+    let host = match authority.split_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        Some(_) => return false,
+        None => authority,
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,179 @@
+//! The one table of what there is: method, path, the least that its caller must be, handler.
+//!
+//! The router is built from it, so a route without a row does not exist, and a row without a [`Least`] does not compile.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::Method;
+use outlay_core::id::UserId;
+
+use super::auth::Caller;
+use super::guard::{Door, Guarding, Rule};
+use super::problem::{Kind, Problem};
+use super::{SharedApp, health};
+use crate::store::records::Role;
+
+/// What a caller must be at least; each also lets through those below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Least {
+    /// No key is needed, at both doors.
+    Anybody,
+    /// No key is needed, but it is not served at the public door.
+    Inside,
+    /// Any token of the user in the path.
+    User,
+    /// A token of the user in the path that was minted to read usage.
+    UserUsage,
+    /// A token of the user in the path that was minted to read sessions.
+    UserSessions,
+    /// A key that reads.
+    Viewer,
+    /// A key of the application.
+    App,
+    /// An admin key.
+    Admin,
+}
+
+impl Least {
+    /// Whether an end user's page reads it, from any origin.
+    pub(super) fn is_for_pages(self) -> bool {
+        matches!(self, Self::User | Self::UserUsage | Self::UserSessions)
+    }
+
+    /// Whether it is served at the public door.
+    fn is_public(self) -> bool {
+        self == Self::Anybody || self.is_for_pages()
+    }
+
+    /// Lets a caller through or not; `path_user` is the user in the path, if there is one.
+    pub(super) fn admits(self, caller: &Caller, path_user: Option<&UserId>) -> Result<(), Problem> {
+        let enough = match caller {
+            Caller::Open => true,
+            Caller::Nobody => {
+                if matches!(self, Self::Anybody | Self::Inside) {
+                    return Ok(());
+                }
+                return Err(Problem::new(Kind::Unauthorized)
+                    .detail("Send a key or a user token as `Authorization: Bearer ...`."));
+            }
+            Caller::Key { role, .. } => match self {
+                Self::App => *role >= Role::App,
+                Self::Admin => *role >= Role::Admin,
+                _ => true,
+            },
+            Caller::User { user_id, reads_sessions, reads_usage } => match self {
+                Self::Anybody | Self::Inside => true,
+                _ if path_user != Some(user_id) => false,
+                Self::User => true,
+                Self::UserUsage => *reads_usage,
+                Self::UserSessions => *reads_sessions,
+                Self::Viewer | Self::App | Self::Admin => false,
+            },
+        };
+        if enough { Ok(()) } else { Err(Problem::new(Kind::Forbidden).detail(self.wanted())) }
+    }
+
+    const fn wanted(self) -> &'static str {
+        match self {
+            Self::Anybody | Self::Inside => "It is open to all.",
+            Self::User => "This needs a token of this user, or a key.",
+            Self::UserUsage => "This needs a token of this user minted with `reads` of `usage`, or a key.",
+            Self::UserSessions => "This needs a token of this user minted with `reads` of `sessions`, or a key.",
+            Self::Viewer => "This needs a key; a user token does not reach it.",
+            Self::App => "This needs a key of the role app or admin.",
+            Self::Admin => "This needs a key of the role admin.",
+        }
+    }
+}
+
+/// The whole table. One line per route; paths are those of the contract.
+fn rows() -> Table {
+    use Least::{Anybody, Inside};
+    let mut table = Table::default();
+    // What surrounds the resources.
+    table.get("/healthz", Anybody, health::alive);
+    table.get("/", Inside, health::alive);
+    table
+}
+
+/// Bytes of a body, at most.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a batch, at most.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One line of the table.
+struct Row {
+    method: Method,
+    path: &'static str,
+    least: Least,
+    handler: MethodRouter<SharedApp>,
+}
+
+#[derive(Default)]
+struct Table {
+    rows: Vec<Row>,
+}
+
+impl Table {
+    fn get<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.row(Method::GET, MethodFilter::GET, path, least, handler);
+    }
+
+    fn post<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.row(Method::POST, MethodFilter::POST, path, least, handler);
+    }
+
+    fn put<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.row(Method::PUT, MethodFilter::PUT, path, least, handler);
+    }
+
+    fn delete<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.row(Method::DELETE, MethodFilter::DELETE, path, least, handler);
+    }
+
+    fn row<H: Handler<T, SharedApp>, T: 'static>(
+        &mut self,
+        method: Method,
+        filter: MethodFilter,
+        path: &'static str,
+        least: Least,
+        handler: H,
+    ) {
+        self.rows.push(Row { method, path, least, handler: on(filter, handler) });
+    }
+}
+
+/// The routes of the table that a door serves, each behind its guard.
+pub(super) fn router(app: SharedApp, door: Door) -> Router {
+    let mut paths: BTreeMap<&'static str, MethodRouter<SharedApp>> = BTreeMap::new();
+    for row in rows().rows {
+        if door == Door::Public && !row.least.is_public() {
+            continue;
+        }
+        let body_bytes_max =
+            if row.method == Method::POST && row.path == "/v1/usage" { BATCH_BYTES_MAX } else { BODY_BYTES_MAX };
+        let guarding = |least| Guarding::new(&app, Rule { least, path: row.path, door, body_bytes_max });
+        let mut handler = row.handler.route_layer(guarding(row.least));
+        if row.least.is_for_pages() {
+            let preflight = on(MethodFilter::OPTIONS, super::guard::preflight);
+            handler = handler.merge(preflight.route_layer(guarding(Least::Anybody).for_pages()));
+        }
+        let known = paths.remove(row.path).unwrap_or_default();
+        paths.insert(row.path, known.merge(handler));
+    }
+    let rest = |path| Guarding::new(&app, Rule { least: Least::Anybody, path, door, body_bytes_max: 0 });
+    let mut router = Router::new();
+    for (path, handler) in paths {
+        router = router.route(path, handler);
+    }
+    router
+        .method_not_allowed_fallback(Handler::<_, SharedApp>::layer(
+            super::guard::method_not_allowed,
+            rest("(method not allowed)"),
+        ))
+        .fallback(Handler::<_, SharedApp>::layer(super::guard::not_found, rest("(not found)")))
+        .with_state(app)
+}
