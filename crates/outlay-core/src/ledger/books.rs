@@ -118,8 +118,8 @@ impl Held {
         self.sums.retain(|(_, sum)| !sum.is_zero());
     }
 
-    /// Adds a session in progress that has a hold.
-    fn insert(&mut self, session: &Session) {
+    /// Adds a session in progress that has a hold; any other holds nothing.
+    pub fn insert(&mut self, session: &Session) {
         let Some(hold) = session.hold.as_ref().filter(|_| session.status == SessionStatus::InProgress) else {
             return;
         };

@@ -1,12 +1,523 @@
 //! The embedded store: one SQLite file whose operations never go to a random place.
+//!
+//! This file is the writer: it loads what a command needs, has the ledger decide, writes all that changed in one
+//! transaction and publishes it. Rows are the business of [`codec`], single reads of [`load`], lists of [`reads`].
+//! It knows nothing of HTTP, and compares nothing with a limit.
 
+mod checkpoint;
+mod codec;
+mod days;
+mod erase;
+mod hold_clock;
+mod load;
+mod names;
+mod published;
+mod reads;
 pub mod runs;
+mod tables;
+mod verify;
+mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::StoreError;
+use outlay_core::id::{SessionNo, UserNo};
+use outlay_core::ledger::{Books, Command, Key, Now, Rejection, decide};
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plans;
+use parking_lot::RwLock;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Reads, Record, Reply, Store, StoreError};
+use crate::clock::SharedClock;
+use checkpoint::Checkpointer;
+use codec::stored;
+use days::Days;
+use hold_clock::HoldClock;
+use names::Names;
+use published::Published;
+use runs::{RunIndex, RunSettings};
+
+/// The file in the store's folder.
+const FILE_NAME: &str = "outlay.db";
+/// The file whose lock says that a process owns the folder.
+const LOCK_NAME: &str = "lock";
+/// Users and sessions kept in the writer's books between batches.
+const BOOKS_USERS_MAX: usize = 250_000;
+const BOOKS_SESSIONS_MAX: usize = 100_000;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// What time it is.
+    pub clock: SharedClock,
+    /// The name of a SQLite VFS other than the machine's, for a simulation; then the folder is only a name, and nothing
+    /// runs in threads of its own.
+    pub vfs: Option<String>,
+    /// Where randomness comes from; `None` is the machine's.
+    pub seed: Option<u64>,
+    /// Plans of the configuration, which replace those that are stored.
+    pub plans: Option<Plans>,
+    /// Bits of a duplicate's hash that count; a file must always be opened with the same number. Fewer than 64 are for tests.
+    pub hash_bits: u32,
+    /// Keys in the memory map of a duplicate index before it is frozen.
+    pub map_keys: usize,
+    /// Memory for pages of the file, in KiB.
+    pub cache_kib: u32,
+    /// Free space, in bytes, below which nothing is recorded any more, so that SQLite itself never meets a full disk.
+    pub free_space_min: u64,
+}
+
+impl Settings {
+    /// The usual settings.
+    pub fn new(folder: PathBuf, clock: SharedClock) -> Self {
+        Self {
+            folder,
+            clock,
+            vfs: None,
+            seed: None,
+            plans: None,
+            hash_bits: 64,
+            map_keys: 500_000,
+            cache_kib: 524_288,
+            free_space_min: 64 << 20,
+        }
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    connection: Connection,
+    file: tables::File,
+    settings: Settings,
+    shared: Arc<Shared>,
+    books: Books,
+    days: Days,
+    session_days: write::SessionDays,
+    random: Pcg64,
+    batch: u64,
+    /// Whether the file has data that no checkpoint copied, beyond what is worth copying.
+    checkpointer: Checkpointer,
+    /// Column bytes of the row that is being written.
+    bytes: Vec<u8>,
+    /// Batches until the free space is looked at again.
+    space_unchecked: u32,
+    space_low: bool,
+    _lock: Option<std::fs::File>,
+}
+
+/// What the writer and the readers share.
+#[derive(Debug)]
+struct Shared {
+    published: Published,
+    names: Names,
+    operations: RwLock<RunIndex>,
+    sessions: RwLock<RunIndex>,
+    clock: HoldClock,
+    identity: tables::Identity,
+}
+
+/// Opens the store of a folder, which is made if there is none.
+///
+/// # Errors
+/// When another process owns the folder, the file is no store or is of a newer version, or the disk fails.
+pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
+    let lock = if settings.vfs.is_none() { Some(lock_folder(&settings.folder)?) } else { None };
+    let file = tables::File {
+        path: settings.folder.join(FILE_NAME),
+        vfs: settings.vfs.clone(),
+        cache_kib: settings.cache_kib,
+    };
+    let mut random = match settings.seed {
+        Some(seed) => Pcg64::seed_from_u64(seed),
+        None => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            Pcg64::from_seed(seed)
+        }
+    };
+    let mut connection = file.writer()?;
+    let mut bytes = [0; 32];
+    random.fill_bytes(&mut bytes);
+    let identity = tables::prepare(&mut connection, bytes)?;
+    if let Some(plans) = &settings.plans {
+        let transaction = connection.transaction()?;
+        load::insert_plans(&transaction, plans)?;
+        transaction.commit()?;
+    }
+
+    let names = Names::load(&connection)?;
+    let mut run_settings = RunSettings::default();
+    run_settings.map_keys = settings.map_keys;
+    run_settings.hash_bits = settings.hash_bits;
+    let index = |prefix: &str, table: &str, column: &str| {
+        RunIndex::open(&connection, prefix, identity.hash_key, run_settings, |after, sink| {
+            let mut statement = connection.prepare(&format!(
+                "select user, {column}, no from {table} where no > ? and {column} <> '' order by no"
+            ))?;
+            let mut rows = statement.query([stored(after)])?;
+            while let Some(row) = rows.next()? {
+                let (user, no): (i64, i64) = (row.get(0)?, row.get(2)?);
+                sink(user.cast_unsigned(), row.get_ref(1)?.as_str()?, no.cast_unsigned());
+            }
+            Ok(())
+        })
+    };
+    let operations = index(tables::OPERATION_RUNS, "operation", "operation_id")?;
+    let sessions = index(tables::SESSION_RUNS, "session", "session_id")?;
+    let high_water = load::one(&connection, "select value from meta where key = 'clock'", [], |row| {
+        codec::RowReader::new(row).time()
+    })?;
+    let batch: i64 = connection.query_row("select value from meta where key = 'batch'", [], |row| row.get(0))?;
+    let numbers = load::numbers(&connection)?;
+    let plans = load::plans(&connection)?;
+    let seed = random.next_u64();
+    let books = Books::new(seed, plans, numbers);
+    let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
+    *published.keys.write() = write::load_keys(&connection)?;
+    *published.secrets.write() = write::load_secrets(&connection)?;
+    let shared = Arc::new(Shared {
+        published,
+        names,
+        operations: RwLock::new(operations),
+        sessions: RwLock::new(sessions),
+        clock: HoldClock::new(Arc::clone(&settings.clock), high_water.unwrap_or(Timestamp::EPOCH)),
+        identity,
+    });
+    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none())?;
+    let mut store = EmbeddedStore {
+        connection,
+        file: file.clone(),
+        shared: Arc::clone(&shared),
+        books,
+        days: Days::default(),
+        session_days: write::SessionDays::default(),
+        random,
+        batch: batch.cast_unsigned(),
+        checkpointer,
+        bytes: Vec::new(),
+        space_unchecked: 0,
+        space_low: false,
+        settings,
+        _lock: lock,
+    };
+    store.load_open_holds()?;
+    let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
+    Ok((store, Arc::new(reads)))
+}
 
 /// Checks a copied store file before it is put in place.
-pub(super) fn check_backup(_file: &Path) -> Result<(), StoreError> {
-    Ok(())
+pub(super) fn check_backup(path: &Path) -> Result<(), StoreError> {
+    let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    tables::check(&connection)
+}
+
+/// Where the store's file is in its folder.
+pub fn file_path(folder: &Path) -> PathBuf {
+    folder.join(FILE_NAME)
+}
+
+fn lock_folder(folder: &Path) -> Result<std::fs::File, StoreError> {
+    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(unavailable)?;
+    let path = folder.join(LOCK_NAME);
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+            "another Outlay process uses the folder {}; stop it, or name another folder with --data",
+            folder.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+impl EmbeddedStore {
+    /// Holds stay in the books while they are open, so that no decision reads them.
+    fn load_open_holds(&mut self) -> Result<(), StoreError> {
+        let mut by_user: std::collections::BTreeMap<UserNo, Vec<_>> = std::collections::BTreeMap::new();
+        for session in load::open_holds(&self.connection, &self.shared.names)? {
+            by_user.entry(session.user_no).or_default().push(session);
+        }
+        for (user_no, sessions) in by_user {
+            let Some(user) = load::user(&self.connection, user_no)? else { continue };
+            if !user.user_id.as_str().is_empty() {
+                self.books.load_user(user.user_id.clone(), Some(user));
+                self.books.load_holds(user_no, sessions);
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&mut self) -> Now {
+        Now { holds: self.shared.clock.now(), wall: self.shared.clock.wall(), entropy: self.random.next_u64() }
+    }
+
+    fn commit_now(&mut self, batch: &[Command]) -> Result<Vec<Reply>, StoreError> {
+        self.check_writable()?;
+        self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
+        self.shared.operations.write().begin_batch();
+        self.shared.sessions.write().begin_batch();
+        match self.decide_and_write(batch) {
+            Ok((replies, written)) => {
+                self.make_durable(written)?;
+                Ok(replies)
+            }
+            Err(error) => Err(self.roll_back(error)),
+        }
+    }
+
+    fn decide_and_write(
+        &mut self,
+        batch: &[Command],
+    ) -> Result<(Vec<Reply>, Option<outlay_core::ledger::Written>), StoreError> {
+        let now = self.now();
+        let mut replies = Vec::with_capacity(batch.len());
+        for command in batch {
+            loop {
+                let missing = self.books.missing(command, now);
+                if missing.is_empty() {
+                    break;
+                }
+                for key in missing {
+                    self.load(key, now)?;
+                }
+            }
+            let books = &self.books;
+            // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
+            let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, command, now)));
+            replies.push(decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+                self.books.apply(decision.changes);
+                decision.outcome
+            }));
+        }
+        let written = self.books.take_written();
+        if write::is_empty(&written) {
+            return Ok((replies, None));
+        }
+        self.batch += 1;
+        self.write(&written, now)?;
+        Ok((replies, Some(written)))
+    }
+
+    fn load(&mut self, key: Key, now: Now) -> Result<(), StoreError> {
+        let (connection, shared) = (&self.connection, &self.shared);
+        match key {
+            Key::User(user_id) => {
+                let user = load::user_by_id(connection, &user_id)?;
+                self.books.load_user(user_id, user);
+            }
+            Key::UserByNo(no) => {
+                let user = load::user(connection, no)?
+                    .ok_or_else(|| StoreError::Corrupt(format!("user {} is not stored", no.0)))?;
+                if user.user_id.as_str().is_empty() {
+                    self.books.load_nobody(no);
+                } else {
+                    self.books.load_user(user.user_id.clone(), Some(user));
+                }
+            }
+            Key::Month(no, month) => {
+                let row = load::month(connection, no, month)?;
+                self.books.load_month(no, month, row);
+            }
+            // All open holds are in the books from the start; a user who is not there has none.
+            Key::Holds(no) => self.books.load_holds(no, []),
+            Key::Session(no, session_id) => {
+                let session = load::session_by_id(connection, &shared.sessions.read(), no, &session_id, &shared.names)?;
+                self.books.load_session(no, session_id, session);
+            }
+            Key::SessionByNo(no) => {
+                let session = load::session(connection, no, &shared.names)?
+                    .ok_or_else(|| StoreError::Corrupt(format!("session {} is not stored", no.0)))?;
+                self.books.load_session(session.user_no, session.session_id.clone(), Some(session));
+            }
+            Key::Operation(no, operation_id) => {
+                let index = shared.operations.read();
+                let operation = load::operation_by_id(connection, &index, no, &operation_id, &shared.names)?;
+                self.books.load_operation(no, operation_id, operation);
+            }
+            Key::Denial(no, session_id) => {
+                let denial = load::recent_denial(connection, no, &session_id, now.wall, &shared.names)?;
+                self.books.load_denial(no, session_id, denial);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the transaction, and shows it to readers once it is durable.
+    fn make_durable(&mut self, written: Option<outlay_core::ledger::Written>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        // Readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
+        let (mut operations, mut sessions) = (shared.operations.write(), shared.sessions.write());
+        let Some(written) = written else {
+            operations.rollback_batch();
+            sessions.rollback_batch();
+            return self.connection.execute_batch("rollback").map_err(|error| self.poison(&error));
+        };
+        let stepped = operations.step(&self.connection).and_then(|()| sessions.step(&self.connection));
+        let flushed = stepped.map_err(StoreError::from).and_then(|()| self.flush());
+        if let Err(error) = flushed {
+            drop((operations, sessions));
+            return Err(self.roll_back(error));
+        }
+        if let Err(error) = self.connection.execute_batch("commit") {
+            return Err(self.poison(&error));
+        }
+        operations.commit_batch();
+        sessions.commit_batch();
+        drop((operations, sessions));
+        shared.names.committed();
+        self.days.committed();
+        self.session_days.committed();
+        shared.published.publish(self.batch, self.books.plans(), self.books.numbers(), written.views);
+        self.books.shrink(BOOKS_USERS_MAX, BOOKS_SESSIONS_MAX);
+        let checkpointed = self.checkpointer.after_commit(&self.connection);
+        checkpointed.map_err(|error| self.poison(&error))
+    }
+
+    /// Where space is short, the log gets its pages before COMMIT is called, so that a full disk can still be rolled back.
+    fn flush(&self) -> Result<(), StoreError> {
+        if self.settings.vfs.is_some() || self.space_low {
+            self.connection.cache_flush()?;
+        }
+        Ok(())
+    }
+
+    /// Undoes a batch before COMMIT was called. Only a full disk passes; after any other failed write nothing may be
+    /// acknowledged any more.
+    fn roll_back(&mut self, error: StoreError) -> StoreError {
+        self.shared.operations.write().rollback_batch();
+        self.shared.sessions.write().rollback_batch();
+        if let Err(error) = self.connection.execute_batch("rollback")
+            && !self.connection.is_autocommit()
+        {
+            return self.poison(&error);
+        }
+        if !matches!(error, StoreError::DiskFull) {
+            return self.poison(&error);
+        }
+        match self.forget_books() {
+            Ok(()) => error,
+            Err(error) => self.poison(&error),
+        }
+    }
+
+    /// Drops every book, since some were changed by a batch that was rolled back.
+    fn forget_books(&mut self) -> Result<(), StoreError> {
+        let batch: i64 =
+            self.connection.query_row("select value from meta where key = 'batch'", [], |row| row.get(0))?;
+        self.batch = batch.cast_unsigned();
+        let numbers = load::numbers(&self.connection)?;
+        self.books = Books::new(self.random.next_u64(), load::plans(&self.connection)?, numbers);
+        self.days = Days::default();
+        self.session_days = write::SessionDays::default();
+        self.load_open_holds()
+    }
+
+    fn poison(&self, error: &impl std::fmt::Display) -> StoreError {
+        let problem = error.to_string();
+        tracing::error!(problem, "a write failed: nothing is acknowledged any more, and the process ends");
+        let mut not_ready = self.shared.published.not_ready.write();
+        not_ready.get_or_insert_with(|| problem.clone());
+        StoreError::OutcomeUnknown(problem)
+    }
+
+    /// Refuses what must not be begun: after a failed write, or when space runs out.
+    fn check_writable(&mut self) -> Result<(), StoreError> {
+        if let Some(problem) = self.checkpointer.problem() {
+            return Err(self.poison(&problem));
+        }
+        if let Some(problem) = &*self.shared.published.not_ready.read() {
+            return Err(StoreError::OutcomeUnknown(problem.clone()));
+        }
+        if self.settings.vfs.is_some() {
+            return Ok(());
+        }
+        if self.space_unchecked == 0 || self.space_low {
+            let free = rustix::fs::statvfs(&self.settings.folder)
+                .map_err(|error| StoreError::Unavailable(error.to_string()))
+                .map(|space| space.f_bavail.saturating_mul(space.f_frsize))?;
+            self.space_low = free < self.settings.free_space_min.saturating_mul(16);
+            self.space_unchecked = 64;
+            if free < self.settings.free_space_min {
+                return Err(StoreError::DiskFull);
+            }
+        }
+        self.space_unchecked -= 1;
+        Ok(())
+    }
+
+    fn put_now(&mut self, record: Record) -> Result<(), StoreError> {
+        self.check_writable()?;
+        let written = match &record {
+            Record::Key(key) => write::put_key(&self.connection, key),
+            Record::RevokeKey { id, at } => write::revoke_key(&self.connection, id, *at),
+            Record::Secret(secret) => write::put_secret(&self.connection, secret),
+        };
+        match written {
+            Ok(()) => {
+                *self.shared.published.keys.write() = write::load_keys(&self.connection)?;
+                *self.shared.published.secrets.write() = write::load_secrets(&self.connection)?;
+                Ok(())
+            }
+            Err(StoreError::DiskFull) => Err(StoreError::DiskFull),
+            Err(error) => Err(self.poison(&error)),
+        }
+    }
+
+    fn due_now(&self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
+        let now = i64::try_from(self.shared.clock.now().nanos()).unwrap_or(i64::MAX);
+        let mut statement =
+            self.connection.prepare_cached("select no from session where due <= ? order by due limit ?")?;
+        let rows = statement.query_map((now, stored(max as u64)), |row| row.get::<_, i64>(0))?;
+        Ok(rows.map(|no| no.map(|no| SessionNo(no.cast_unsigned()))).collect::<Result<_, _>>()?)
+    }
+
+    fn close_now(mut self) -> Result<(), StoreError> {
+        self.checkpointer.stop();
+        let busy: Option<i64> =
+            self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0)).optional()?;
+        tracing::debug!(?busy, "the store is closed");
+        Ok(())
+    }
+}
+
+impl Store for EmbeddedStore {
+    async fn commit(&mut self, batch: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+        self.commit_now(&batch)
+    }
+
+    async fn put(&mut self, record: Record) -> Result<(), StoreError> {
+        self.put_now(record)
+    }
+
+    async fn idle(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
+        self.due_now(max)
+    }
+
+    fn backup(&mut self, to: PathBuf, done: tokio::sync::oneshot::Sender<Result<(), StoreError>>) {
+        let file = self.file.clone();
+        let copy = move || {
+            // A caller who left does not need the answer.
+            let _ = done.send(write::copy_to(&file, &to));
+        };
+        if self.settings.vfs.is_some() {
+            copy();
+        } else {
+            checkpoint::spawn("outlay-backup", copy);
+        }
+    }
+
+    async fn close(self) -> Result<(), StoreError> {
+        self.close_now()
+    }
 }

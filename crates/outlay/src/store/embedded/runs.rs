@@ -61,12 +61,7 @@ pub struct RunSettings {
 
 impl Default for RunSettings {
     fn default() -> Self {
-        Self {
-            map_keys: 500_000,
-            hash_bits: 64,
-            filter_chunk_blocks: FILTER_CHUNK_BLOCKS,
-            slice_keys: SLICE_KEYS,
-        }
+        Self { map_keys: 500_000, hash_bits: 64, filter_chunk_blocks: FILTER_CHUNK_BLOCKS, slice_keys: SLICE_KEYS }
     }
 }
 
@@ -95,27 +90,14 @@ impl Frozen {
         for key in &keys {
             filter.add(key.hash);
         }
-        let moved = meta
-            .cursor
-            .map_or(0, |cursor| keys.partition_point(|key| key.hash <= cursor));
-        Self {
-            meta,
-            keys,
-            moved,
-            filter,
-        }
+        let moved = meta.cursor.map_or(0, |cursor| keys.partition_point(|key| key.hash <= cursor));
+        Self { meta, keys, moved, filter }
     }
 
     #[inline(never)]
     fn find_ids(&self, hash: u64, ids: &mut Vec<u64>) {
         let first = self.keys.partition_point(|key| key.hash < hash);
-        ids.extend(
-            self.keys
-                .iter()
-                .skip(first)
-                .take_while(|key| key.hash == hash)
-                .map(|key| key.id),
-        );
+        ids.extend(self.keys.iter().skip(first).take_while(|key| key.hash == hash).map(|key| key.id));
     }
 }
 
@@ -194,15 +176,11 @@ impl RunIndex {
             match meta.state {
                 RunState::Building if building.is_none() => building = Some(meta),
                 RunState::Live => {
-                    let filter =
-                        load_filter(&tables, connection, &meta, settings.filter_chunk_blocks)?;
+                    let filter = load_filter(&tables, connection, &meta, settings.filter_chunk_blocks)?;
                     runs.push(Run { meta, filter });
                 }
                 state => {
-                    return Err(RunError::Damaged(format!(
-                        "run {} is a second one that is {state:?}",
-                        meta.n
-                    )));
+                    return Err(RunError::Damaged(format!("run {} is a second one that is {state:?}", meta.n)));
                 }
             }
         }
@@ -227,19 +205,11 @@ impl RunIndex {
         building: Option<RunMeta>,
         rebuild: impl FnOnce(u64, &mut dyn FnMut(u64, &str, u64)) -> rusqlite::Result<()>,
     ) -> Result<(), RunError> {
-        let finished_id = self
-            .runs
-            .iter()
-            .map(|run| run.meta.last_id)
-            .max()
-            .unwrap_or(0);
+        let finished_id = self.runs.iter().map(|run| run.meta.last_id).max().unwrap_or(0);
         let frozen_id = building.map_or(finished_id, |run| run.last_id);
         let mut frozen = Vec::new();
         rebuild(finished_id, &mut |user_no, text, id| {
-            let key = Key {
-                hash: self.hash(user_no, text),
-                id,
-            };
+            let key = Key { hash: self.hash(user_no, text), id };
             if id <= frozen_id {
                 frozen.push(key);
             } else {
@@ -280,8 +250,7 @@ impl RunIndex {
         }
         for run in &self.runs {
             if run.filter.may_hold(&probe) {
-                self.tables
-                    .find_ids(connection, run.meta.n, hash, &mut ids)?;
+                self.tables.find_ids(connection, run.meta.n, hash, &mut ids)?;
             }
         }
         Ok(ids)
@@ -292,15 +261,8 @@ impl RunIndex {
     /// # Panics
     /// When the batch before it was neither committed nor rolled back.
     pub fn begin_batch(&mut self) {
-        assert!(
-            !self.batch.open,
-            "a batch begins after the one before it was committed or rolled back"
-        );
-        self.batch = Batch {
-            open: true,
-            map_ids_before: self.map_ids,
-            ..Batch::default()
-        };
+        assert!(!self.batch.open, "a batch begins after the one before it was committed or rolled back");
+        self.batch = Batch { open: true, map_ids_before: self.map_ids, ..Batch::default() };
     }
 
     /// Adds the row that the caller writes in the same transaction.
@@ -308,10 +270,7 @@ impl RunIndex {
     /// # Panics
     /// Outside a batch or after its step, and when the id does not ascend.
     pub fn insert(&mut self, hash: u64, id: u64) {
-        assert!(
-            self.batch.open && !self.batch.stepped,
-            "keys go into a batch, before its step"
-        );
+        assert!(self.batch.open && !self.batch.stepped, "keys go into a batch, before its step");
         let key = Key { hash, id };
         self.put(key);
         self.batch.inserted.push(key);
@@ -333,10 +292,7 @@ impl RunIndex {
     /// # Panics
     /// Outside a batch, and when the batch had its step.
     pub fn step(&mut self, connection: &Connection) -> Result<(), RunError> {
-        assert!(
-            self.batch.open && !self.batch.stepped,
-            "a batch has one step"
-        );
+        assert!(self.batch.open && !self.batch.stepped, "a batch has one step");
         self.batch.stepped = true;
         self.build(connection)?;
         self.freeze_when_full(connection)
@@ -352,10 +308,7 @@ impl RunIndex {
             frozen.meta.cursor = built.cursor;
             if built.finished {
                 frozen.meta.state = RunState::Live;
-                self.runs.push(Run {
-                    meta: frozen.meta,
-                    filter: frozen.filter,
-                });
+                self.runs.push(Run { meta: frozen.meta, filter: frozen.filter });
             } else {
                 self.frozen = Some(frozen);
             }
@@ -363,11 +316,7 @@ impl RunIndex {
         if let Some(meta) = batch.pending.frozen {
             self.next_n = meta.n + 1;
             self.map_ids = None;
-            self.frozen = Some(Frozen::new(
-                meta,
-                self.map.take_sorted(),
-                self.settings.filter_chunk_blocks,
-            ));
+            self.frozen = Some(Frozen::new(meta, self.map.take_sorted(), self.settings.filter_chunk_blocks));
         }
     }
 
@@ -402,25 +351,14 @@ impl RunIndex {
         let slice = whole_hashes(rest, due - frozen.moved);
         let moved = frozen.moved + slice.len();
         let finished = moved == total;
-        let cursor = slice
-            .last()
-            .map_or(frozen.meta.cursor, |key| Some(key.hash));
+        let cursor = slice.last().map_or(frozen.meta.cursor, |key| Some(key.hash));
 
         self.tables.append_keys(connection, frozen.meta.n, slice)?;
-        let state = if finished {
-            RunState::Live
-        } else {
-            RunState::Building
-        };
+        let state = if finished { RunState::Live } else { RunState::Building };
         let until = if finished { Some(u64::MAX) } else { cursor };
         self.write_chunks(connection, &frozen.meta, &frozen.filter, until)?;
-        self.tables
-            .set_progress(connection, frozen.meta.n, state, cursor)?;
-        self.batch.pending.built = Some(Built {
-            moved,
-            cursor,
-            finished,
-        });
+        self.tables.set_progress(connection, frozen.meta.n, state, cursor)?;
+        self.batch.pending.built = Some(Built { moved, cursor, finished });
         Ok(())
     }
 
@@ -435,15 +373,13 @@ impl RunIndex {
         let shape = filter.shape();
         let done = |cursor: Option<u64>| cursor.map_or(0, |cursor| shape.chunks_done_at(cursor));
         for chunk in done(meta.cursor)..done(until) {
-            self.tables
-                .write_chunk(connection, meta.n, chunk, &filter.chunk_bytes(chunk))?;
+            self.tables.write_chunk(connection, meta.n, chunk, &filter.chunk_bytes(chunk))?;
         }
         Ok(())
     }
 
     fn freeze_when_full(&mut self, connection: &Connection) -> Result<(), RunError> {
-        let waits =
-            self.frozen.is_some() && !self.batch.pending.built.is_some_and(|built| built.finished);
+        let waits = self.frozen.is_some() && !self.batch.pending.built.is_some_and(|built| built.finished);
         let Some((first_id, last_id)) = self.map_ids else {
             return Ok(());
         };
@@ -478,9 +414,7 @@ fn share(total: usize, filled: usize, full: usize) -> usize {
 /// The first `count` keys, and those behind them that share the last one's hash: a cursor is a hash.
 fn whole_hashes(keys: &[Key], count: usize) -> &[Key] {
     let (slice, rest) = keys.split_at_checked(count).unwrap_or((keys, &[]));
-    let more = slice.last().map_or(0, |last| {
-        rest.iter().take_while(|key| key.hash == last.hash).count()
-    });
+    let more = slice.last().map_or(0, |last| rest.iter().take_while(|key| key.hash == last.hash).count());
     keys.get(..slice.len() + more).unwrap_or(keys)
 }
 
@@ -496,11 +430,7 @@ fn load_filter(
     for chunk in 0..shape.chunks() {
         let stored = tables.load_chunk(connection, meta.n, chunk)?;
         if !stored.is_some_and(|bits| filter.load_chunk(chunk, &bits)) {
-            tracing::warn!(
-                run = meta.n,
-                chunk,
-                "a piece of the duplicate index's filter is computed anew"
-            );
+            tracing::warn!(run = meta.n, chunk, "a piece of the duplicate index's filter is computed anew");
             tables.read_keys(connection, meta.n, shape.hashes_of_chunk(chunk), |key| {
                 filter.add(key.hash);
             })?;

@@ -10,8 +10,7 @@ const BATCH: u64 = 1000;
 #[test]
 #[ignore = "it measures, and checks nothing"]
 fn keys_a_second() {
-    let keys: u64 =
-        std::env::var("OUTLAY_BENCH_KEYS").map_or(3_000_000, |text| text.parse().unwrap());
+    let keys: u64 = std::env::var("OUTLAY_BENCH_KEYS").map_or(3_000_000, |text| text.parse().unwrap());
     let folder = tempfile::tempdir_in(".").unwrap();
     let connection = Connection::open(folder.path().join("outlay.db")).unwrap();
     connection
@@ -67,10 +66,7 @@ fn keys_a_second() {
             slowest = [Duration::ZERO; 3];
         }
     }
-    let pages: u64 = connection
-        .query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))
-        .unwrap()
-        .cast_unsigned();
+    let pages: u64 = connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)).unwrap().cast_unsigned();
     eprintln!(
         "{keys} keys in {:?}: ask {ask:?}, step {step:?}, commit {memory:?}; {} bytes a key",
         start.elapsed(),

@@ -70,10 +70,7 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn for_keys(keys: u64, chunk_blocks: u64) -> Self {
-        Self {
-            blocks: keys.div_ceil(BLOCK_KEYS).max(1),
-            chunk_blocks: chunk_blocks.max(1),
-        }
+        Self { blocks: keys.div_ceil(BLOCK_KEYS).max(1), chunk_blocks: chunk_blocks.max(1) }
     }
 
     /// The block of a hash: the same share of all blocks as the hash is of all hashes.
@@ -105,11 +102,7 @@ impl Shape {
     pub(super) fn hashes_of_chunk(self, chunk: u64) -> (u64, u64) {
         let first = chunk * self.chunk_blocks;
         let after = first + self.chunk_blocks;
-        let last = if after >= self.blocks {
-            u64::MAX
-        } else {
-            self.first_hash_of_block(after) - 1
-        };
+        let last = if after >= self.blocks { u64::MAX } else { self.first_hash_of_block(after) - 1 };
         (self.first_hash_of_block(first), last)
     }
 
@@ -135,10 +128,7 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn new(shape: Shape) -> Self {
         let blocks = usize::try_from(shape.blocks).expect("a filter fits in memory");
-        Self {
-            shape,
-            blocks: Vec::with_capacity(blocks),
-        }
+        Self { shape, blocks: Vec::with_capacity(blocks) }
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -165,11 +155,7 @@ impl Filter {
         let Some(block) = self.blocks.get(index(self.shape.block_of(probe.hash))) else {
             return false;
         };
-        let missing = block
-            .0
-            .iter()
-            .zip(probe.bits.0)
-            .fold(0, |missing, (word, bit)| missing | (bit & !word));
+        let missing = block.0.iter().zip(probe.bits.0).fold(0, |missing, (word, bit)| missing | (bit & !word));
         missing == 0
     }
 
@@ -198,11 +184,7 @@ impl Filter {
             self.blocks.resize(after, Block::EMPTY);
         }
         let (words, _) = bytes.as_chunks::<8>();
-        let places = self
-            .blocks
-            .iter_mut()
-            .skip(first)
-            .flat_map(|block| block.0.iter_mut());
+        let places = self.blocks.iter_mut().skip(first).flat_map(|block| block.0.iter_mut());
         for (place, word) in places.zip(words) {
             *place = u64::from_le_bytes(*word);
         }
@@ -222,27 +204,14 @@ mod tests {
     #[test]
     fn the_stored_form_is_fixed() {
         let mut filter = Filter::new(Shape::for_keys(64, 1024));
-        for hash in [
-            0,
-            1,
-            0x7fff_ffff_ffff_ffff,
-            0x8000_0000_0000_0000,
-            0x1234_5678_9abc_def0,
-            u64::MAX,
-        ] {
+        for hash in [0, 1, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0, u64::MAX] {
             filter.add(hash);
         }
         let bytes = filter.chunk_bytes(0);
         assert_eq!(bytes.len(), 2 * BLOCK_BYTES);
-        let first = bytes
-            .iter()
-            .take(16)
-            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let first = bytes.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert_eq!(first, "02000000808100000800000000004804");
-        assert_eq!(
-            format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes)),
-            "523c959a79535130"
-        );
+        assert_eq!(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&bytes)), "523c959a79535130");
     }
 
     #[test]
@@ -257,11 +226,7 @@ mod tests {
                     assert_eq!(Some(first), next, "keys {keys}, chunk {chunk}");
                     next = last.checked_add(1);
                     if chunk % step == 0 {
-                        assert!(
-                            shape
-                                .blocks_of_chunk(chunk)
-                                .contains(&shape.block_of(first))
-                        );
+                        assert!(shape.blocks_of_chunk(chunk).contains(&shape.block_of(first)));
                         assert!(shape.blocks_of_chunk(chunk).contains(&shape.block_of(last)));
                         assert_eq!(shape.chunks_done_at(last), chunk + 1);
                         assert_eq!(shape.chunks_done_at(last - 1), chunk);
@@ -280,9 +245,7 @@ mod tests {
             filter.add(mix(key));
         }
         assert!((0..keys).all(|key| filter.may_hold(&Probe::new(mix(key)))));
-        let wrong = (keys..2 * keys)
-            .filter(|key| filter.may_hold(&Probe::new(mix(*key))))
-            .count();
+        let wrong = (keys..2 * keys).filter(|key| filter.may_hold(&Probe::new(mix(*key)))).count();
         assert!(wrong < 200, "{wrong} of {keys} were wrongly held");
 
         let mut loaded = Filter::new(filter.shape());

@@ -67,8 +67,7 @@ impl KeyMap {
     }
 
     pub(super) fn insert(&mut self, key: Key) {
-        self.0
-            .insert_unique(mix(key.hash), key, |key| mix(key.hash));
+        self.0.insert_unique(mix(key.hash), key, |key| mix(key.hash));
     }
 
     pub(super) fn remove(&mut self, key: Key) {
@@ -79,10 +78,7 @@ impl KeyMap {
 
     #[inline]
     pub(super) fn ids(&self, hash: u64) -> impl Iterator<Item = u64> {
-        self.0
-            .iter_hash(mix(hash))
-            .filter(move |key| key.hash == hash)
-            .map(|key| key.id)
+        self.0.iter_hash(mix(hash)).filter(move |key| key.hash == hash).map(|key| key.id)
     }
 
     /// Empties the map, which keeps its memory.

@@ -37,9 +37,7 @@ impl RunState {
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        [Self::Building, Self::Merging, Self::Live, Self::Emptying]
-            .into_iter()
-            .find(|state| state.as_text() == text)
+        [Self::Building, Self::Merging, Self::Live, Self::Emptying].into_iter().find(|state| state.as_text() == text)
     }
 }
 
@@ -67,15 +65,10 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(prefix: &str) -> Self {
         assert!(
-            !prefix.is_empty()
-                && prefix
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "a table prefix is lower-case letters: {prefix:?}"
         );
-        Self {
-            prefix: prefix.to_owned(),
-        }
+        Self { prefix: prefix.to_owned() }
     }
 
     pub(super) fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -112,9 +105,7 @@ impl Tables {
             let n = row.get(0)?;
             let state: String = row.get(4)?;
             let Some(state) = RunState::from_text(&state) else {
-                return Err(RunError::Damaged(format!(
-                    "{prefix}_run_{n} has the unknown state {state:?}"
-                )));
+                return Err(RunError::Damaged(format!("{prefix}_run_{n} has the unknown state {state:?}")));
             };
             runs.push(RunMeta {
                 n,
@@ -130,11 +121,7 @@ impl Tables {
     }
 
     /// Makes the table of a new run, and its row.
-    pub(super) fn create_run(
-        &self,
-        connection: &Connection,
-        run: &RunMeta,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn create_run(&self, connection: &Connection, run: &RunMeta) -> rusqlite::Result<()> {
         let (prefix, n) = (&self.prefix, run.n);
         connection.execute_batch(&format!(
             "CREATE TABLE {prefix}_run_{n} (
@@ -164,27 +151,19 @@ impl Tables {
         state: RunState,
         cursor: Option<u64>,
     ) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(&format!(
-            "UPDATE {}_run_meta SET state = ?2, cursor = ?3 WHERE n = ?1",
-            self.prefix
-        ))?;
+        let mut statement = connection
+            .prepare_cached(&format!("UPDATE {}_run_meta SET state = ?2, cursor = ?3 WHERE n = ?1", self.prefix))?;
         statement.execute(params![n, state.as_text(), cursor.map(stored_hash)])?;
         Ok(())
     }
 
     /// Writes keys behind those that the run has.
-    pub(super) fn append_keys(
-        &self,
-        connection: &Connection,
-        n: i64,
-        keys: &[Key],
-    ) -> rusqlite::Result<()> {
+    pub(super) fn append_keys(&self, connection: &Connection, n: i64, keys: &[Key]) -> rusqlite::Result<()> {
         let table = format!("{}_run_{n}", self.prefix);
         let (groups, rest) = keys.as_chunks::<KEYS_PER_INSERT>();
         if !groups.is_empty() {
             let places = vec!["(?,?)"; KEYS_PER_INSERT].join(",");
-            let mut statement = connection
-                .prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES {places}"))?;
+            let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES {places}"))?;
             for group in groups {
                 for (position, key) in group.iter().enumerate() {
                     statement.raw_bind_parameter(2 * position + 1, stored_hash(key.hash))?;
@@ -193,8 +172,7 @@ impl Tables {
                 statement.raw_execute()?;
             }
         }
-        let mut statement =
-            connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES (?, ?)"))?;
+        let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES (?, ?)"))?;
         for key in rest {
             statement.execute([stored_hash(key.hash), key.id.cast_signed()])?;
         }
@@ -209,10 +187,8 @@ impl Tables {
         hash: u64,
         ids: &mut Vec<u64>,
     ) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(&format!(
-            "SELECT id FROM {}_run_{n} WHERE h = ?1",
-            self.prefix
-        ))?;
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT id FROM {}_run_{n} WHERE h = ?1", self.prefix))?;
         let mut rows = statement.query([stored_hash(hash)])?;
         while let Some(row) = rows.next()? {
             ids.push(row.get::<_, i64>(0)?.cast_unsigned());
@@ -234,52 +210,29 @@ impl Tables {
         ))?;
         let mut rows = statement.query([stored_hash(first), stored_hash(last)])?;
         while let Some(row) = rows.next()? {
-            each(Key {
-                hash: loaded_hash(row.get(0)?),
-                id: row.get::<_, i64>(1)?.cast_unsigned(),
-            });
+            each(Key { hash: loaded_hash(row.get(0)?), id: row.get::<_, i64>(1)?.cast_unsigned() });
         }
         Ok(())
     }
 
-    pub(super) fn write_chunk(
-        &self,
-        connection: &Connection,
-        n: i64,
-        chunk: u64,
-        bits: &[u8],
-    ) -> rusqlite::Result<()> {
+    pub(super) fn write_chunk(&self, connection: &Connection, n: i64, chunk: u64, bits: &[u8]) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&format!(
             "INSERT INTO {}_run_filter (n, chunk, bits, checksum) VALUES (?1, ?2, ?3, ?4)",
             self.prefix
         ))?;
-        statement.execute(params![
-            n,
-            chunk.cast_signed(),
-            bits,
-            xxh3_64(bits).cast_signed()
-        ])?;
+        statement.execute(params![n, chunk.cast_signed(), bits, xxh3_64(bits).cast_signed()])?;
         Ok(())
     }
 
     /// A stored piece of a filter; `None` when it is missing or its bytes changed.
-    pub(super) fn load_chunk(
-        &self,
-        connection: &Connection,
-        n: i64,
-        chunk: u64,
-    ) -> rusqlite::Result<Option<Vec<u8>>> {
+    pub(super) fn load_chunk(&self, connection: &Connection, n: i64, chunk: u64) -> rusqlite::Result<Option<Vec<u8>>> {
         let mut statement = connection.prepare_cached(&format!(
             "SELECT bits, checksum FROM {}_run_filter WHERE n = ?1 AND chunk = ?2",
             self.prefix
         ))?;
         let row = statement
-            .query_row([n, chunk.cast_signed()], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
-            })
+            .query_row([n, chunk.cast_signed()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
-        Ok(row.and_then(|(bits, checksum)| {
-            (xxh3_64(&bits) == checksum.cast_unsigned()).then_some(bits)
-        }))
+        Ok(row.and_then(|(bits, checksum)| (xxh3_64(&bits) == checksum.cast_unsigned()).then_some(bits)))
     }
 }

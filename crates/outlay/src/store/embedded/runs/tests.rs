@@ -8,12 +8,7 @@ use super::*;
 const KEY: [u8; 16] = *b"a key for tests!";
 
 fn small(map_keys: usize) -> RunSettings {
-    RunSettings {
-        map_keys,
-        hash_bits: 12,
-        filter_chunk_blocks: 2,
-        slice_keys: 4,
-    }
+    RunSettings { map_keys, hash_bits: 12, filter_chunk_blocks: 2, slice_keys: 4 }
 }
 
 /// A caller with its table, its index, and the plain truth about both.
@@ -35,13 +30,7 @@ impl World {
             .unwrap();
         RunIndex::create_tables(&connection, "op").unwrap();
         let index = open(&connection, settings).unwrap();
-        Self {
-            connection,
-            settings,
-            index,
-            rows: BTreeMap::new(),
-            next_id: 1,
-        }
+        Self { connection, settings, index, rows: BTreeMap::new(), next_id: 1 }
     }
 
     /// Writes identifiers that are not there yet, in one transaction, and commits it or rolls it back.
@@ -52,11 +41,7 @@ impl World {
         for (user_no, text) in identifiers {
             let hash = self.index.hash(*user_no, text);
             let found = self.find(*user_no, text);
-            assert_eq!(
-                found,
-                self.rows.get(&(*user_no, text.clone())).copied(),
-                "{user_no} {text}"
-            );
+            assert_eq!(found, self.rows.get(&(*user_no, text.clone())).copied(), "{user_no} {text}");
             if found.is_some() {
                 continue;
             }
@@ -108,11 +93,7 @@ impl World {
     fn check(&self) {
         self.check_candidates(&self.index);
         let reopened = open(&self.connection, self.settings).unwrap();
-        assert_eq!(
-            picture(&self.index),
-            picture(&reopened),
-            "the memory equals what the file gives"
-        );
+        assert_eq!(picture(&self.index), picture(&reopened), "the memory equals what the file gives");
         self.check_candidates(&reopened);
         self.check_tables();
     }
@@ -120,10 +101,7 @@ impl World {
     fn check_candidates(&self, index: &RunIndex) {
         let mut by_hash: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for ((user_no, text), id) in &self.rows {
-            by_hash
-                .entry(index.hash(*user_no, text))
-                .or_default()
-                .push(*id);
+            by_hash.entry(index.hash(*user_no, text)).or_default().push(*id);
         }
         for (hash, ids) in &mut by_hash {
             let mut found = index.candidates(&self.connection, *hash).unwrap();
@@ -152,81 +130,46 @@ impl World {
         for run in &index.runs {
             let keys = self.table(run.meta.n);
             assert_eq!(u64::try_from(keys.len()).unwrap(), run.meta.keys);
-            assert!(
-                keys.iter()
-                    .all(|key| (run.meta.first_id..=run.meta.last_id).contains(&key.id))
-            );
+            assert!(keys.iter().all(|key| (run.meta.first_id..=run.meta.last_id).contains(&key.id)));
             let mut filter = Filter::new(run.filter.shape());
             for key in &keys {
-                assert!(
-                    run.filter.may_hold(&Probe::new(key.hash)),
-                    "a filter never denies a key"
-                );
+                assert!(run.filter.may_hold(&Probe::new(key.hash)), "a filter never denies a key");
                 filter.add(key.hash);
             }
             assert_eq!(filter_bytes(&run.filter), filter_bytes(&filter));
             for chunk in 0..filter.shape().chunks() {
-                let stored = index
-                    .tables
-                    .load_chunk(&self.connection, run.meta.n, chunk)
-                    .unwrap();
-                assert_eq!(
-                    stored,
-                    Some(filter.chunk_bytes(chunk)),
-                    "run {} chunk {chunk}",
-                    run.meta.n
-                );
+                let stored = index.tables.load_chunk(&self.connection, run.meta.n, chunk).unwrap();
+                assert_eq!(stored, Some(filter.chunk_bytes(chunk)), "run {} chunk {chunk}", run.meta.n);
             }
             all.extend(keys);
         }
-        let expected: BTreeSet<Key> = self
-            .rows
-            .iter()
-            .map(|((user_no, text), id)| Key {
-                hash: index.hash(*user_no, text),
-                id: *id,
-            })
-            .collect();
+        let expected: BTreeSet<Key> =
+            self.rows.iter().map(|((user_no, text), id)| Key { hash: index.hash(*user_no, text), id: *id }).collect();
         assert_eq!(all, expected);
     }
 
     fn table(&self, n: i64) -> Vec<Key> {
         let mut keys = Vec::new();
-        self.index
-            .tables
-            .read_keys(&self.connection, n, (0, u64::MAX), |key| keys.push(key))
-            .unwrap();
+        self.index.tables.read_keys(&self.connection, n, (0, u64::MAX), |key| keys.push(key)).unwrap();
         keys
     }
 }
 
 fn open(connection: &Connection, settings: RunSettings) -> Result<RunIndex, RunError> {
-    RunIndex::open(
-        connection,
-        "op",
-        HashKey::new(KEY),
-        settings,
-        |after_id, sink| {
-            let mut statement = connection
-                .prepare_cached("SELECT user_no, text, id FROM rows WHERE id > ?1 ORDER BY id")?;
-            let mut rows = statement.query([after_id.cast_signed()])?;
-            while let Some(row) = rows.next()? {
-                let text: String = row.get(1)?;
-                sink(
-                    row.get::<_, i64>(0)?.cast_unsigned(),
-                    &text,
-                    row.get::<_, i64>(2)?.cast_unsigned(),
-                );
-            }
-            Ok(())
-        },
-    )
+    RunIndex::open(connection, "op", HashKey::new(KEY), settings, |after_id, sink| {
+        let mut statement =
+            connection.prepare_cached("SELECT user_no, text, id FROM rows WHERE id > ?1 ORDER BY id")?;
+        let mut rows = statement.query([after_id.cast_signed()])?;
+        while let Some(row) = rows.next()? {
+            let text: String = row.get(1)?;
+            sink(row.get::<_, i64>(0)?.cast_unsigned(), &text, row.get::<_, i64>(2)?.cast_unsigned());
+        }
+        Ok(())
+    })
 }
 
 fn filter_bytes(filter: &Filter) -> Vec<u8> {
-    (0..filter.shape().chunks())
-        .flat_map(|chunk| filter.chunk_bytes(chunk))
-        .collect()
+    (0..filter.shape().chunks()).flat_map(|chunk| filter.chunk_bytes(chunk)).collect()
 }
 
 /// The whole memory of an index, in a form that can be compared.
@@ -234,15 +177,8 @@ fn picture(index: &RunIndex) -> impl PartialEq + std::fmt::Debug {
     (
         index.map.sorted(),
         index.map_ids,
-        index
-            .frozen
-            .as_ref()
-            .map(|frozen| (frozen.meta, frozen.keys.clone(), frozen.moved)),
-        index
-            .runs
-            .iter()
-            .map(|run| (run.meta, filter_bytes(&run.filter)))
-            .collect::<Vec<_>>(),
+        index.frozen.as_ref().map(|frozen| (frozen.meta, frozen.keys.clone(), frozen.moved)),
+        index.runs.iter().map(|run| (run.meta, filter_bytes(&run.filter))).collect::<Vec<_>>(),
         index.next_n,
     )
 }
@@ -257,14 +193,7 @@ fn with_seeds(test: impl Fn(&mut Pcg64)) {
 }
 
 fn identifiers(random: &mut Pcg64, count: usize, users: u64) -> Vec<(u64, String)> {
-    (0..count)
-        .map(|_| {
-            (
-                random.random_range(0..users),
-                random.random_range(0..5_000_u32).to_string(),
-            )
-        })
-        .collect()
+    (0..count).map(|_| (random.random_range(0..users), random.random_range(0..5_000_u32).to_string())).collect()
 }
 
 #[test]
@@ -294,20 +223,14 @@ fn a_frozen_map_is_in_its_run_before_the_next_is_full() {
         for _ in 0..300 {
             let before = world.index.frozen.as_ref().map(|frozen| frozen.meta.n);
             let count = random.random_range(0..40);
-            let batch: Vec<_> = (next..next + count)
-                .map(|number| (1, number.to_string()))
-                .collect();
+            let batch: Vec<_> = (next..next + count).map(|number| (1, number.to_string())).collect();
             next += count;
             world.batch(&batch, true);
             assert!(world.index.map.len() < 64, "a full map is frozen at once");
             if let Some(frozen) = &world.index.frozen {
                 froze += i32::from(before != Some(frozen.meta.n));
                 let filled = world.index.map.len();
-                assert!(
-                    filled < 43,
-                    "{} keys wait for their run at {filled}",
-                    frozen.keys.len() - frozen.moved
-                );
+                assert!(filled < 43, "{} keys wait for their run at {filled}", frozen.keys.len() - frozen.moved);
             }
         }
         assert!(froze > 20);
@@ -320,12 +243,7 @@ fn two_indexes_share_a_file() {
     let mut indexes = Vec::new();
     for prefix in ["op", "session"] {
         RunIndex::create_tables(&connection, prefix).unwrap();
-        indexes.push(
-            RunIndex::open(&connection, prefix, HashKey::new(KEY), small(8), |_, _| {
-                Ok(())
-            })
-            .unwrap(),
-        );
+        indexes.push(RunIndex::open(&connection, prefix, HashKey::new(KEY), small(8), |_, _| Ok(())).unwrap());
     }
     for (position, index) in (1_u64..).zip(&mut indexes) {
         for id in 1..200 {
@@ -337,9 +255,7 @@ fn two_indexes_share_a_file() {
     }
     for (position, index) in (1_u64..).zip(&indexes) {
         for id in 1..200 {
-            let found = index
-                .candidates(&connection, index.hash(position, &id.to_string()))
-                .unwrap();
+            let found = index.candidates(&connection, index.hash(position, &id.to_string())).unwrap();
             assert!(found.contains(&(id * position)));
         }
     }
@@ -353,16 +269,10 @@ fn a_filter_that_was_damaged_or_lost_is_computed_from_the_keys() {
     }
     assert!(world.index.runs.len() >= 3);
     let before = format!("{:?}", picture(&world.index));
-    world
-        .connection
-        .execute_batch("UPDATE op_run_filter SET bits = zeroblob(128) WHERE chunk = 0")
-        .unwrap();
+    world.connection.execute_batch("UPDATE op_run_filter SET bits = zeroblob(128) WHERE chunk = 0").unwrap();
     world.reopen();
     assert_eq!(format!("{:?}", picture(&world.index)), before);
-    world
-        .connection
-        .execute_batch("DELETE FROM op_run_filter")
-        .unwrap();
+    world.connection.execute_batch("DELETE FROM op_run_filter").unwrap();
     world.reopen();
     assert_eq!(format!("{:?}", picture(&world.index)), before);
     world.check_candidates(&world.index);
@@ -371,15 +281,8 @@ fn a_filter_that_was_damaged_or_lost_is_computed_from_the_keys() {
 #[test]
 fn hashes_are_fixed_for_a_file() {
     let world = World::new(RunSettings::default());
-    assert_eq!(
-        world.index.hash(7, "op-1"),
-        0x13fa_da09_04bf_c380,
-        "never change this: files hold it"
-    );
+    assert_eq!(world.index.hash(7, "op-1"), 0x13fa_da09_04bf_c380, "never change this: files hold it");
     let small = World::new(small(64));
-    assert_eq!(
-        small.index.hash(7, "op-1"),
-        world.index.hash(7, "op-1") >> 52 << 52
-    );
+    assert_eq!(small.index.hash(7, "op-1"), world.index.hash(7, "op-1") >> 52 << 52);
     assert_ne!(world.index.hash(7, "op-1"), world.index.hash(8, "op-1"));
 }

@@ -1,0 +1,127 @@
+//! Copies the log into the file beside the writer, so that the log starts anew instead of growing.
+//!
+//! A thread with its own connection copies while the writer goes on; then the writer copies the little that came in
+//! between, and its next transaction begins the log again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::tables::File;
+use crate::store::StoreError;
+
+/// Pages in the log that are worth a copy: 16 MB.
+const PAGES: i64 = 4_000;
+
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    wake: Option<SyncSender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    outcome: Arc<Mutex<Outcome>>,
+    /// Pages in the log after the writer's last commit.
+    pages: Arc<AtomicI64>,
+    /// Pages that were in the log when it was last copied, as far as the log has not started anew.
+    copied: i64,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    /// The thread has copied since the writer last looked.
+    copied: bool,
+    running: bool,
+    problem: Option<String>,
+}
+
+impl Checkpointer {
+    /// Begins to watch the log of the writer's connection.
+    pub(super) fn start(file: &File, writer: &mut Connection, threaded: bool) -> Result<Self, StoreError> {
+        let pages = Arc::new(AtomicI64::new(0));
+        let noted = Arc::clone(&pages);
+        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            noted.store(pages.into(), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let outcome = Arc::new(Mutex::new(Outcome::default()));
+        let mut checkpointer = Self { wake: None, thread: None, outcome: Arc::clone(&outcome), pages, copied: 0 };
+        if threaded {
+            let connection = file.checkpointer()?;
+            let (wake, woken) = sync_channel(1);
+            checkpointer.thread = spawn("outlay-checkpoint", move || run(&connection, &woken, &outcome));
+            checkpointer.wake = Some(wake);
+        }
+        Ok(checkpointer)
+    }
+
+    /// Looks at the log after a commit, and has it copied when it is long.
+    pub(super) fn after_commit(&mut self, writer: &Connection) -> rusqlite::Result<()> {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.copied {
+            self.copied = 0;
+        }
+        let Some(wake) = &self.wake else {
+            if pages - self.copied >= PAGES {
+                self.copied = passive(writer)?;
+            }
+            return Ok(());
+        };
+        let mut outcome = self.outcome.lock();
+        if std::mem::take(&mut outcome.copied) {
+            drop(outcome);
+            self.copied = passive(writer)?;
+        } else if !outcome.running && pages - self.copied >= PAGES {
+            // A full channel means that the thread is awake already.
+            outcome.running = wake.try_send(()).is_ok();
+        }
+        Ok(())
+    }
+
+    /// What went wrong in the thread; after that, nothing may be acknowledged.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.outcome.lock().problem.clone()
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            // It only fails by a panic, which was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(connection: &Connection, woken: &Receiver<()>, outcome: &Mutex<Outcome>) {
+    while woken.recv().is_ok() {
+        let result = passive(connection);
+        let mut outcome = outcome.lock();
+        outcome.running = false;
+        match result {
+            Ok(_) => outcome.copied = true,
+            Err(error) => outcome.problem = Some(format!("the log could not be copied into the file: {error}")),
+        }
+    }
+}
+
+/// Copies what no reader needs to stay in the log; gives the pages that are copied.
+fn passive(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("pragma wal_checkpoint(passive)", [], |row| row.get(2))
+}
+
+/// A thread with a name.
+#[expect(clippy::disallowed_methods, reason = "the store's own threads are made here and nowhere else")]
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| tracing::error!(%error, name, "a thread could not be started"))
+        .ok()
+}

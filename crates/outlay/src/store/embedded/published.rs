@@ -1,0 +1,111 @@
+//! What readers see: the state of the last commit that is durable, never the writer's books.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use outlay_core::id::UserId;
+use outlay_core::ledger::{Numbers, UserView};
+use outlay_core::month::Month;
+use outlay_core::plan::Plans;
+use parking_lot::{Mutex, RwLock};
+use std::hash::BuildHasher;
+
+use crate::store::{KeyRecord, SecretRecord};
+
+const SHARDS: usize = 256;
+/// Users in memory per shard, at most; beyond, the shard begins anew and reads fill it again.
+const USERS_PER_SHARD_MAX: usize = 2_048;
+
+#[derive(Debug)]
+pub(super) struct Published {
+    shards: Vec<Mutex<Shard>>,
+    hasher: FixedState,
+    plans: RwLock<Arc<Plans>>,
+    /// The last batch that is durable and published.
+    batch: AtomicU64,
+    pub(super) numbers: Mutex<Numbers>,
+    pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
+    pub(super) secrets: RwLock<Vec<Arc<SecretRecord>>>,
+    pub(super) not_ready: RwLock<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    views: HashMap<UserId, Arc<UserView>, FixedState>,
+    /// The last batch that changed a user of this shard.
+    changed_in: u64,
+}
+
+impl Published {
+    pub(super) fn new(seed: u64, plans: Arc<Plans>, batch: u64, numbers: Numbers) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: FixedState::with_seed(seed),
+            plans: RwLock::new(plans),
+            batch: AtomicU64::new(batch),
+            numbers: Mutex::new(numbers),
+            keys: RwLock::default(),
+            secrets: RwLock::default(),
+            not_ready: RwLock::default(),
+        }
+    }
+
+    fn shard(&self, user_id: &UserId) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(user_id.as_str());
+        // The low bits pick a slot inside the shard's own table.
+        let index = usize::try_from(hash >> 56).unwrap_or(0) % SHARDS;
+        self.shards.get(index).expect("the index is below the number of shards")
+    }
+
+    pub(super) fn plans(&self) -> Arc<Plans> {
+        Arc::clone(&self.plans.read())
+    }
+
+    pub(super) fn batch(&self) -> u64 {
+        self.batch.load(Ordering::Acquire)
+    }
+
+    /// Shows a durable batch to readers.
+    pub(super) fn publish(&self, batch: u64, plans: &Arc<Plans>, numbers: Numbers, views: Vec<(UserId, UserView)>) {
+        if !Arc::ptr_eq(&self.plans.read(), plans) {
+            *self.plans.write() = Arc::clone(plans);
+        }
+        *self.numbers.lock() = numbers;
+        for (user_id, view) in views {
+            let mut shard = self.shard(&user_id).lock();
+            shard.changed_in = batch;
+            shard.put(user_id, Arc::new(view));
+        }
+        self.batch.store(batch, Ordering::Release);
+    }
+
+    /// The view in memory, if it has this month.
+    pub(super) fn view(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>> {
+        let shard = self.shard(user_id).lock();
+        shard.views.get(user_id).filter(|view| view.month(month).is_some()).map(Arc::clone)
+    }
+
+    /// What a reader must note before its snapshot, so that [`Published::offer`] can tell whether it is still the newest.
+    pub(super) fn changed_in(&self, user_id: &UserId) -> u64 {
+        self.shard(user_id).lock().changed_in
+    }
+
+    /// Keeps a view that was read from the file, unless the user may have changed since `changed_in` was noted.
+    pub(super) fn offer(&self, user_id: &UserId, view: &Arc<UserView>, changed_in: u64) {
+        let mut shard = self.shard(user_id).lock();
+        if shard.changed_in == changed_in {
+            shard.put(user_id.clone(), Arc::clone(view));
+        }
+    }
+}
+
+impl Shard {
+    fn put(&mut self, user_id: UserId, view: Arc<UserView>) {
+        if self.views.len() >= USERS_PER_SHARD_MAX && !self.views.contains_key(&user_id) {
+            self.views.clear();
+        }
+        self.views.insert(user_id, view);
+    }
+}

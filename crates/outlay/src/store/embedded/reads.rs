@@ -1,0 +1,249 @@
+//! The reading half: a few connections, each read in one snapshot that has been published.
+
+mod lists;
+mod operator;
+mod person;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use outlay_core::alert::Alert;
+use outlay_core::denial::Denial;
+use outlay_core::id::{OperationId, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::ledger::UserView;
+use outlay_core::month::{Day, Month, Timestamp};
+use outlay_core::operation::Operation;
+use outlay_core::plan::{Plan, Plans};
+use outlay_core::session::Session;
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction};
+
+use super::{Shared, load, tables};
+use crate::store::{
+    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Reading, Reads, SecretRecord,
+    SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery, UsersPage, UsersQuery,
+};
+
+/// Connections that read at the same time.
+const READERS_MAX: usize = 4;
+
+/// The readers of a store.
+#[derive(Debug)]
+pub(super) struct EmbeddedReads {
+    inner: Arc<Inner>,
+    /// Reads run beside the callers' thread; in a simulation they run in it.
+    threaded: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    shared: Arc<Shared>,
+    file: tables::File,
+    idle: Mutex<Vec<Connection>>,
+    permits: tokio::sync::Semaphore,
+}
+
+/// One snapshot of the file, none of it newer than what is published.
+struct Snapshot<'c> {
+    transaction: Transaction<'c>,
+    shared: &'c Shared,
+}
+
+impl EmbeddedReads {
+    pub(super) fn new(shared: Arc<Shared>, file: tables::File, threaded: bool) -> Self {
+        let permits = tokio::sync::Semaphore::new(READERS_MAX);
+        Self { inner: Arc::new(Inner { shared, file, idle: Mutex::default(), permits }), threaded }
+    }
+
+    /// Runs a read on a connection of its own.
+    fn read<'a, T: Send + 'static>(
+        &'a self,
+        read: impl FnOnce(&Inner, &mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Reading<'a, T> {
+        if !self.threaded {
+            return Box::pin(std::future::ready(self.inner.with_connection(read)));
+        }
+        Box::pin(async move {
+            let ended = |_| StoreError::Unavailable("the server is ending".to_owned());
+            let _permit = self.inner.permits.acquire().await.map_err(ended)?;
+            let inner = Arc::clone(&self.inner);
+            tokio::task::spawn_blocking(move || inner.with_connection(read))
+                .await
+                .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        })
+    }
+
+    /// Runs a read in one snapshot.
+    fn snapshot<'a, T: Send + 'static>(
+        &'a self,
+        read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Reading<'a, T> {
+        self.read(move |inner, connection| read(&inner.snapshot(connection)?))
+    }
+}
+
+impl Inner {
+    fn with_connection<T>(
+        &self,
+        read: impl FnOnce(&Self, &mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle.lock().pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.file.reader()?,
+        };
+        let result = read(self, &mut connection);
+        // A connection that failed may be in any state.
+        if result.is_ok() {
+            self.idle.lock().push(connection);
+        }
+        result
+    }
+
+    /// Begins a snapshot. SQLite shows a commit a moment before it is published: that moment is waited for, so that no
+    /// list is ahead of a budget.
+    fn snapshot<'c>(&'c self, connection: &'c mut Connection) -> Result<Snapshot<'c>, StoreError> {
+        let transaction = connection.transaction()?;
+        let batch: i64 = transaction
+            .prepare_cached("select value from meta where key = 'batch'")?
+            .query_row([], |row| row.get(0))?;
+        while self.shared.published.batch() < batch.cast_unsigned() {
+            std::thread::yield_now();
+        }
+        Ok(Snapshot { transaction, shared: &self.shared })
+    }
+}
+
+impl Snapshot<'_> {
+    fn user(&self, user_id: &UserId) -> Result<Option<outlay_core::user::User>, StoreError> {
+        load::user_by_id(&self.transaction, user_id)
+    }
+}
+
+impl Reads for EmbeddedReads {
+    fn now(&self) -> Timestamp {
+        self.inner.shared.clock.now()
+    }
+
+    fn plans(&self) -> Arc<Plans> {
+        self.inner.shared.published.plans()
+    }
+
+    fn view_in_memory(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>> {
+        self.inner.shared.published.view(user_id, month)
+    }
+
+    fn view<'a>(&'a self, user_id: &'a UserId, month: Month) -> Reading<'a, Arc<UserView>> {
+        if let Some(view) = self.view_in_memory(user_id, month) {
+            return Box::pin(std::future::ready(Ok(view)));
+        }
+        let user_id = user_id.clone();
+        self.read(move |inner, connection| {
+            let published = &inner.shared.published;
+            let changed_in = published.changed_in(&user_id);
+            let view = Arc::new(person::view(&inner.snapshot(connection)?, &user_id, month)?);
+            published.offer(&user_id, &view, changed_in);
+            Ok(view)
+        })
+    }
+
+    fn usage(&self, query: UsageQuery) -> Reading<'_, Page<Operation>> {
+        self.read(move |inner, connection| lists::usage(inner, connection, &query))
+    }
+
+    fn operation<'a>(&'a self, user_id: &'a UserId, operation_id: &'a OperationId) -> Reading<'a, Option<Operation>> {
+        let (user_id, operation_id) = (user_id.clone(), operation_id.clone());
+        self.read(move |inner, connection| {
+            let Some(user) = load::user_by_id(connection, &user_id)? else { return Ok(None) };
+            let index = inner.shared.operations.read();
+            load::operation_by_id(connection, &index, user.no, &operation_id, &inner.shared.names)
+        })
+    }
+
+    fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History> {
+        let user_id = user_id.clone();
+        self.snapshot(move |snapshot| person::history(snapshot, &user_id, months))
+    }
+
+    fn session<'a>(&'a self, user_id: &'a UserId, session_id: &'a SessionId) -> Reading<'a, Option<Session>> {
+        let (user_id, session_id) = (user_id.clone(), session_id.clone());
+        self.read(move |inner, connection| {
+            let Some(user) = load::user_by_id(connection, &user_id)? else { return Ok(None) };
+            let index = inner.shared.sessions.read();
+            load::session_by_id(connection, &index, user.no, &session_id, &inner.shared.names)
+        })
+    }
+
+    fn steps(&self, session: SessionNo, skip: u64, limit: usize) -> Reading<'_, Vec<Operation>> {
+        self.snapshot(move |snapshot| lists::steps(snapshot, session, skip, limit))
+    }
+
+    fn sessions(&self, query: SessionsQuery) -> Reading<'_, Page<Of<Session>>> {
+        self.snapshot(move |snapshot| lists::sessions(snapshot, &query))
+    }
+
+    fn denials(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Denial>>> {
+        self.snapshot(move |snapshot| lists::denials(snapshot, &query))
+    }
+
+    fn alerts(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Alert>>> {
+        self.snapshot(move |snapshot| lists::alerts(snapshot, &query))
+    }
+
+    fn overview(&self, month: Month) -> Reading<'_, Overview> {
+        let as_of = self.now();
+        self.snapshot(move |snapshot| operator::overview(snapshot, month, as_of))
+    }
+
+    fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage> {
+        let now = self.now();
+        self.snapshot(move |snapshot| operator::users(snapshot, &query, now))
+    }
+
+    fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>> {
+        self.snapshot(move |snapshot| operator::users_on_plan(snapshot, &plan, after, limit))
+    }
+
+    fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>> {
+        self.snapshot(move |snapshot| operator::session_stats(snapshot, since))
+    }
+
+    fn export<'a>(&'a self, user_id: &'a UserId, at: ExportAt) -> Reading<'a, (Vec<Exported>, Option<ExportAt>)> {
+        let user_id = user_id.clone();
+        self.snapshot(move |snapshot| person::export(snapshot, &user_id, at))
+    }
+
+    fn verify(&self) -> Reading<'_, Vec<Finding>> {
+        self.read(|inner, connection| super::verify::verify(inner, connection))
+    }
+
+    fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>> {
+        self.inner.shared.published.keys.read().iter().find(|key| key.digest == *digest).map(Arc::clone)
+    }
+
+    fn keys(&self) -> Vec<Arc<KeyRecord>> {
+        self.inner.shared.published.keys.read().clone()
+    }
+
+    fn secret(&self, name: &str) -> Option<Arc<SecretRecord>> {
+        self.inner.shared.published.secrets.read().iter().find(|secret| secret.name == name).map(Arc::clone)
+    }
+
+    fn deployment_id(&self) -> u128 {
+        self.inner.shared.identity.deployment_id
+    }
+
+    fn status(&self) -> StoreStatus {
+        let shared = &self.inner.shared;
+        let numbers = *shared.published.numbers.lock();
+        StoreStatus {
+            not_ready: shared.published.not_ready.read().clone(),
+            promise: "acknowledged means on this machine's disk",
+            operations: numbers.operation.0 - 1,
+            users: numbers.user.0 - 1,
+            sessions: numbers.session.0 - 1,
+            clock_jump: shared.clock.doubts(),
+            gauges: Vec::new(),
+        }
+    }
+}
