@@ -521,3 +521,6 @@ impl Store for EmbeddedStore {
         self.close_now()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,12 +36,13 @@ impl EmbeddedStore {
         let shared = Arc::clone(&self.shared);
         let (connection, names, bytes) = (&self.connection, &shared.names, &mut self.bytes);
 
+        // The id of an erased user may be a new user's in the same batch, so it is freed first.
+        for user in &written.erased {
+            super::erase::blank(connection, user, now.wall, bytes)?;
+        }
         let mut statement = connection.prepare_cached(codec::UPSERT_USER)?;
         for user in &written.users {
             codec::write_user(&mut RowWriter::new(&mut statement, bytes), user)?;
-        }
-        for user in &written.erased {
-            super::erase::blank(connection, user, now.wall, bytes)?;
         }
 
         let mut operations = shared.operations.write();
