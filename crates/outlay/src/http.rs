@@ -24,11 +24,11 @@ pub mod tokens;
 use std::sync::Arc;
 
 use axum::Router;
-use outlay_core::plan::PerMeter;
 
 use self::auth::Access;
 pub use self::guard::Peer;
 use crate::clock::SharedClock;
+pub use crate::config::Presentation;
 use crate::ids::Ids;
 use crate::store::Reads;
 use crate::writer::Writer;
@@ -46,6 +46,8 @@ pub struct App {
     pub ids: Ids,
     /// How budgets are worded.
     pub presentation: Presentation,
+    /// Whether the plans stand in the configuration, and so cannot be changed over HTTP.
+    pub plans_are_configured: bool,
     /// Who may call.
     pub access: Access,
 }
@@ -70,44 +72,6 @@ impl App {
     /// When it is garbled, or of another list or store.
     pub fn open_cursor(&self, list: &str, text: &str) -> Result<Vec<u8>, page::CursorError> {
         page::open_cursor(self.reads.deployment_id(), list, text)
-    }
-}
-
-/// How budgets are worded, and where the server is to be found from outside.
-#[derive(Debug, Clone)]
-pub struct Presentation {
-    /// What each meter is called, like `AI Operations`.
-    pub labels: PerMeter<String>,
-    /// From how many runs left on a message says so; the cost meter has none.
-    pub few_left: PerMeter<i64>,
-    /// Where a user goes for the next plan.
-    pub upgrade_url: Option<String>,
-    /// The server's own address from outside, without a slash at its end; it may have a path.
-    pub public_url: Option<String>,
-    /// Whether the plans stand in the configuration, and so cannot be changed over HTTP.
-    pub plans_are_configured: bool,
-}
-
-impl Default for Presentation {
-    fn default() -> Self {
-        Self {
-            labels: PerMeter {
-                cost: "Cost Budget".to_owned(),
-                ai_runs: "AI Operations".to_owned(),
-                api_runs: "API Operations".to_owned(),
-            },
-            few_left: PerMeter { cost: 0, ai_runs: 3, api_runs: 10 },
-            upgrade_url: None,
-            public_url: None,
-            plans_are_configured: false,
-        }
-    }
-}
-
-impl Presentation {
-    /// What comes before a path of this server in a link.
-    pub fn base(&self) -> &str {
-        self.public_url.as_deref().unwrap_or_default()
     }
 }
 

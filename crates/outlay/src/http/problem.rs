@@ -246,7 +246,7 @@ impl Problem {
 
     /// The body, also as one item of a batch's results.
     pub fn body<'a>(&'a self, presentation: &'a Presentation, request_id: RequestId) -> Body<'a> {
-        Body { problem: &self.0, base: presentation.base(), request_id, index: None }
+        Body { problem: &self.0, base: presentation.public_url.as_deref().unwrap_or_default(), request_id, index: None }
     }
 }
 
