@@ -1,1 +1,90 @@
-fn main() {}
+//! Development commands: `cargo xtask test` is what CI runs. Plain Rust over cargo: nothing to install by hand.
+//!
+//! Every command line is printed before it runs, so that each can be run alone. Nothing here knows how a test works.
+
+#![expect(clippy::print_stdout, reason = "these commands talk to the person who called them")]
+#![expect(clippy::disallowed_methods, reason = "they read the environment and the time of the machine they run on")]
+
+mod fuzz;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::run::{Failed, Step};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development commands of Outlay")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests, and ten seconds of each fuzz target
+    Test {
+        /// More kills, more random cases, a longer simulation, a minute of each fuzz target
+        #[arg(long)]
+        long: bool,
+    },
+    /// Check formatting, lints, documentation, and licences if cargo-deny is installed
+    Lint,
+    /// Run the fuzz targets
+    Fuzz {
+        /// One target; all if absent
+        target: Option<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
+    /// Measure the built server beside what bounds it, in one run
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Passed on to the benchmark; `cargo xtask bench --help` shows what it takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test { long } => test::all(long),
+        Command::Lint => lint(),
+        Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Command::Bench { arguments } => bench(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(what)) => {
+            eprintln!("xtask: failed: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lint() -> Result<(), Failed> {
+    Step::cargo(&["fmt", "--all", "--check"]).run()?;
+    Step::cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run()?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    let deny = ["--", "-D", "warnings"];
+    Step::cargo(&clippy).arguments(&deny).run()?;
+    // The code behind the feature is code too.
+    Step::cargo(&clippy).arguments(&["--features", "outlay/test-clock"]).arguments(&deny).run()?;
+    Step::cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
+        .variable("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    if run::has_cargo_command("deny") {
+        // Advisories need the network; licences, bans and sources do not.
+        Step::cargo(&["deny", "check", "licenses", "bans", "sources"]).run()?;
+    } else {
+        println!("xtask: cargo-deny is not installed: licences are not checked");
+    }
+    Ok(())
+}
+
+fn bench(arguments: &[String]) -> Result<(), Failed> {
+    Step::cargo(&["bench", "--package", "outlay", "--bench", "throughput", "--"]).arguments(arguments).run()
+}

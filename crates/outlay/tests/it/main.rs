@@ -2,6 +2,11 @@
 //! Everything here is written from the contract; nothing here knows a type of the program.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a black box has a real clock, an environment and threads, and is not replayed"
+)]
 #![expect(clippy::similar_names, reason = "the meters are called aiRuns and apiRuns")]
 
 mod api;

@@ -1,6 +1,8 @@
 //! A measurement to run by hand:
 //! `OUTLAY_BENCH_KEYS=3000000 cargo test --release -p outlay runs::bench -- --ignored --nocapture`.
 
+#![expect(clippy::disallowed_methods, reason = "it measures time, and is told its size by the environment")]
+
 use std::time::{Duration, Instant};
 
 use super::*;

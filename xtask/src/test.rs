@@ -1,0 +1,34 @@
+//! What `cargo xtask test` runs, in which order, and how much of it.
+
+use crate::fuzz;
+use crate::run::{Failed, Step};
+
+/// How much of each random test is run.
+struct Amount {
+    /// Kills of the running server.
+    kills: &'static str,
+    /// Cases of each property and model test.
+    cases: &'static str,
+    /// Seconds of each fuzz target.
+    fuzz_seconds: u32,
+}
+
+const SHORT: Amount = Amount { kills: "10", cases: "256", fuzz_seconds: 10 };
+const LONG: Amount = Amount { kills: "200", cases: "4096", fuzz_seconds: 60 };
+
+/// All tests.
+pub(crate) fn all(long: bool) -> Result<(), Failed> {
+    let amount = if long { LONG } else { SHORT };
+    // The built program reads the time from a file in these runs: only so a test can turn the month.
+    let tests = |arguments: &[&str]| {
+        Step::cargo(&["test", "--features", "outlay/test-clock"])
+            .arguments(arguments)
+            .variable("OUTLAY_KILLS", amount.kills)
+            .variable("OUTLAY_CASES", amount.cases)
+            .variable("PROPTEST_CASES", amount.cases)
+    };
+    tests(&["--workspace"]).run()?;
+    fuzz::run(None, amount.fuzz_seconds)?;
+    println!("\nxtask: all tests passed");
+    Ok(())
+}
