@@ -38,9 +38,9 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<(), Failed> {
         let program = root().join("fuzz/target").join(&host).join("release").join(target);
         Step::program(&program)
             .arguments(&[format!("-max_total_time={seconds}"), format!("-artifact_prefix={}/", artifacts.display())])
-            .arguments(&["-print_final_stats=0", "-verbosity=0", "-timeout=10", "-rss_limit_mb=2048"])
+            .arguments(&["-timeout=10", "-rss_limit_mb=2048"])
             .arguments(&[corpus, root().join("fuzz/seeds").join(target)])
-            .run()?;
+            .run_shortly(|line| line.starts_with("Done "))?;
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Step {
 
     /// Runs it to its end, with its output where ours goes.
     pub(crate) fn run(mut self) -> Result<(), Failed> {
-        println!("\n$ {}", self.shown);
+        self.say();
         let began = Instant::now();
         let status =
             self.command.current_dir(root()).status().map_err(|error| Failed(format!("{}: {error}", self.shown)))?;
@@ -60,6 +60,23 @@ impl Step {
         }
         println!("xtask: done in {} s", began.elapsed().as_secs());
         Ok(())
+    }
+
+    /// Runs it to its end, and shows only these lines of what it says, unless it fails.
+    pub(crate) fn run_shortly(mut self, shows: impl Fn(&str) -> bool) -> Result<(), Failed> {
+        self.say();
+        let output = self.command.current_dir(root()).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| Failed(format!("{}: {error}", self.shown)))?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        for line in said.lines().filter(|line| !output.status.success() || shows(line)) {
+            println!("{line}");
+        }
+        if output.status.success() { Ok(()) } else { Err(Failed(format!("{} ({})", self.shown, output.status))) }
+    }
+
+    fn say(&self) {
+        println!("\n$ {}", self.shown);
     }
 }
 
