@@ -205,6 +205,40 @@ fn a_store_that_does_not_sync_is_caught() {
     assert!(lost.count() >= 5);
 }
 
+/// `synchronous=NORMAL` syncs before a checkpoint but not at a commit. So the disk must leave a sound database that ends at
+/// some batch, whatever it takes away: a disk that tears what no real disk tears would fail here.
+#[test]
+fn commits_that_are_not_synced_are_lost_from_the_end() {
+    let disk = SimDisk::new(Options::seeded(11));
+    let shorter = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&shorter);
+    let committed = Arc::new(Mutex::new(0));
+    let so_far = Arc::clone(&committed);
+    let probe = move |point: &outlay_sim::disk::CrashPoint<'_>| {
+        let committed = *so_far.lock().unwrap();
+        for crash in [Crash::Power, Crash::PowerAllLost] {
+            let label = format!("call {}, {crash:?}", point.call());
+            let found = batches(&point.crash(crash, point.call()), &label);
+            let last = found.last().copied().unwrap_or(0);
+            assert_eq!(found, (1..=last).collect::<Vec<_>>(), "{label}: a gap");
+            assert!(last <= committed + 1, "{label}");
+            *count.lock().unwrap() += i32::from(last < committed);
+        }
+    };
+    disk.probe(probe, || {
+        let writer = open_wal(&disk, "NORMAL").unwrap();
+        create(&writer).unwrap();
+        for batch in 1..=30 {
+            record(&writer, batch).unwrap();
+            *committed.lock().unwrap() = batch;
+            if batch % 8 == 0 {
+                checkpoint(&writer, if batch == 16 { "TRUNCATE" } else { "PASSIVE" }).unwrap();
+            }
+        }
+    });
+    assert!(*shorter.lock().unwrap() > 50);
+}
+
 #[test]
 fn a_killed_process_loses_nothing_that_it_wrote() {
     let disk = SimDisk::new(Options::seeded(3));

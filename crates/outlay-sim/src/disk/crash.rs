@@ -244,3 +244,6 @@ fn pick(random: &mut Pcg64, values: &[usize]) -> usize {
     let index = random.random_range(0..values.len());
     *values.get(index).expect("the index is within the values")
 }
+
+#[cfg(test)]
+mod tests;
