@@ -185,3 +185,18 @@ fn a_failed_sync_loses_for_good_what_it_did_not_write() {
     }
     assert!(lost > 0);
 }
+
+#[test]
+fn sectors_know_nothing_of_each_other() {
+    let mixed = (0..SEEDS).any(|seed| {
+        let mut state = state();
+        let id = synced(&mut state.files, "a", &[1; 8 * SECTOR_BYTES]);
+        for sector in 0..8 {
+            state.files.get_mut(id).write(sector * SECTOR_BYTES, &[2; SECTOR_BYTES]);
+        }
+        let image = after(&state, Crash::Power, seed).unwrap();
+        let kept: Vec<u8> = image.chunks(SECTOR_BYTES).map(|sector| sector[0]).collect();
+        kept.windows(2).filter(|pair| pair[0] != pair[1]).count() >= 4
+    });
+    assert!(mixed);
+}
