@@ -6,5 +6,6 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod ids;
+pub mod seal;
 pub mod store;
 pub mod writer;

@@ -1,16 +1,302 @@
-//! User tokens: PASETO v4.public, made for a browser, for one user, for a while.
+//! User tokens: PASETO v4.public, made for a browser, for one user, for a while; and the route that makes them.
+//!
+//! There is one algorithm and no field that names one. A token names its key among our own, the store that it is for and
+//! its purpose; who holds it may read what the table of [`super::routes`] says, of that one user.
 
+use std::fmt;
+
+use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
+use pasetors::Public;
+use pasetors::keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate};
+use pasetors::token::UntrustedToken;
+use pasetors::version4::{PublicToken, V4};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::auth::Caller;
+use crate::ids::Ids;
+use crate::seal::{MasterKey, SealError};
+use crate::store::records::SecretRecord;
+use crate::store::{Reads, Record};
+use crate::writer::{WriteError, Writer};
+
+/// What a token is for; also signed beside it, so that a token of another purpose could not be shown here.
+const PURPOSE: &str = "outlay-user";
+/// How far a clock may have been set back since a token was made.
+const LEEWAY_SECONDS: i64 = 60;
+/// Signing keys in use at once, at most.
+const KEYS_MAX: u32 = 1_000;
+
+/// Why user tokens cannot be had.
+#[derive(Debug, Error)]
+pub enum TokensError {
+    /// The signing key cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The signing key cannot be stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What was opened is no signing key.
+    #[error("use the token key `{0}`: it is none")]
+    Key(String),
+    /// The library refused to make or sign.
+    #[error("sign a user token")]
+    Sign,
+}
 
 /// What makes and reads user tokens.
-#[derive(Debug)]
-pub struct Tokens {}
+pub struct Tokens {
+    /// The oldest first; the newest signs.
+    keys: Vec<SigningKey>,
+    /// Which store they are for.
+    audience: String,
+    ids: Ids,
+}
+
+struct SigningKey {
+    /// Stands in the footer as it is.
+    name: String,
+    secret: AsymmetricSecretKey<V4>,
+    public: AsymmetricPublicKey<V4>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Tokens(***)")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    aud: String,
+    purpose: String,
+    iat: String,
+    nbf: String,
+    exp: String,
+    jti: String,
+    reads: Vec<Readable>,
+}
+
+/// What a token may read beside budget, history, forecast and events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readable {
+    /// Sessions, without metadata, providers and models.
+    Sessions,
+    /// Operations likewise, and history by feature.
+    Usage,
+}
+
+impl Readable {
+    /// What has this name on the wire.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "sessions" => Some(Self::Sessions),
+            "usage" => Some(Self::Usage),
+            _ => None,
+        }
+    }
+}
 
 impl Tokens {
+    /// Opens the signing keys of a store, and makes the first one where there is none.
+    ///
+    /// # Errors
+    /// When the master key is not the one that they were sealed under, or the first one cannot be stored.
+    pub async fn prepare(
+        master: &MasterKey,
+        writer: &Writer,
+        reads: &dyn Reads,
+        ids: &Ids,
+        now: Timestamp,
+    ) -> Result<Self, TokensError> {
+        let mut keys = Vec::new();
+        for number in 1..=KEYS_MAX {
+            let Some(record) = reads.secret(&name_of(number)) else { break };
+            keys.push(SigningKey::open(master, &record)?);
+        }
+        if keys.is_empty() {
+            let key = SigningKey::make(name_of(1))?;
+            let sealed = master.seal(&key.name, key.secret.as_bytes(), ids)?;
+            writer.put(Record::Secret(SecretRecord { name: key.name.clone(), sealed, created_at: now })).await?;
+            keys.push(key);
+        }
+        Ok(Self { keys, audience: format!("{:032x}", reads.deployment_id()), ids: ids.clone() })
+    }
+
+    /// Makes a token for a user; gives it and when it ends.
+    ///
+    /// # Errors
+    /// When the library refuses to sign, which it does not.
+    pub fn mint(
+        &self,
+        user_id: &UserId,
+        readable: &[Readable],
+        ttl_seconds: i64,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), TokensError> {
+        let key = self.keys.last().ok_or(TokensError::Sign)?;
+        // Whole seconds, so that the token ends when its claim says so.
+        let now = Timestamp::from_seconds(now.seconds()).unwrap_or(now);
+        let expires_at = now.plus_seconds(ttl_seconds);
+        let claims = Claims {
+            sub: user_id.as_str().to_owned(),
+            aud: self.audience.clone(),
+            purpose: PURPOSE.to_owned(),
+            iat: now.to_string(),
+            nbf: now.to_string(),
+            exp: expires_at.to_string(),
+            jti: self.ids.request().to_string(),
+            reads: readable.to_vec(),
+        };
+        let message = serde_json::to_vec(&claims).map_err(|_| TokensError::Sign)?;
+        let footer = Some(key.name.as_bytes());
+        let token = PublicToken::sign(&key.secret, &message, footer, Some(PURPOSE.as_bytes()))
+            .map_err(|_| TokensError::Sign)?;
+        Ok((token, expires_at))
+    }
+
     /// Whose token it is, and what it reads; `None` when it is not one of ours, or not of this time.
-    pub(super) fn read(&self, _shown: &str, _now: Timestamp) -> Option<Caller> {
-        None
+    pub(super) fn read(&self, shown: &str, now: Timestamp) -> Option<Caller> {
+        if !shown.starts_with(PublicToken::HEADER) {
+            return None;
+        }
+        let untrusted = UntrustedToken::<Public, V4>::try_from(shown).ok()?;
+        let footer = untrusted.untrusted_footer();
+        let key = self.keys.iter().find(|key| key.name.as_bytes() == footer)?;
+        let trusted = PublicToken::verify(&key.public, &untrusted, Some(footer), Some(PURPOSE.as_bytes())).ok()?;
+        let claims: Claims = serde_json::from_str(trusted.payload()).ok()?;
+        let instant = |text: &str| Timestamp::parse(text).ok();
+        let sound = claims.aud == self.audience
+            && claims.purpose == PURPOSE
+            && instant(&claims.nbf)? <= now.plus_seconds(LEEWAY_SECONDS)
+            && now < instant(&claims.exp)?;
+        let user_id = UserId::new(&claims.sub).ok()?;
+        sound.then(|| Caller::User {
+            user_id,
+            reads_sessions: claims.reads.contains(&Readable::Sessions),
+            reads_usage: claims.reads.contains(&Readable::Usage),
+        })
+    }
+}
+
+impl SigningKey {
+    fn make(name: String) -> Result<Self, TokensError> {
+        let pair = AsymmetricKeyPair::<V4>::generate().map_err(|_| TokensError::Sign)?;
+        Ok(Self { name, secret: pair.secret, public: pair.public })
+    }
+
+    fn open(master: &MasterKey, record: &SecretRecord) -> Result<Self, TokensError> {
+        let bytes = master.open(&record.name, &record.sealed)?;
+        let none = |_| TokensError::Key(record.name.clone());
+        let secret = AsymmetricSecretKey::<V4>::from(&bytes).map_err(none)?;
+        let public = AsymmetricPublicKey::<V4>::try_from(&secret).map_err(none)?;
+        Ok(Self { name: record.name.clone(), secret, public })
+    }
+}
+
+fn name_of(number: u32) -> String {
+    format!("token-key/{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn tokens(audience: &str) -> Tokens {
+        let ids = Ids::from_seed(SystemClock::shared(), 1);
+        let keys = vec![SigningKey::make(name_of(1)).unwrap(), SigningKey::make(name_of(2)).unwrap()];
+        Tokens { keys, audience: audience.to_owned(), ids }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_token_says_whose_it_is_until_it_ends() {
+        let tokens = tokens("here");
+        let user_id = UserId::new("ünïcode/../%2F").unwrap();
+        let made = at("2025-10-13T12:00:00.9Z");
+        let (token, expires_at) = tokens.mint(&user_id, &[Readable::Usage], 60, made).unwrap();
+        assert_eq!(expires_at, at("2025-10-13T12:01:00Z"));
+        let caller = Caller::User { user_id, reads_sessions: false, reads_usage: true };
+        assert_eq!(tokens.read(&token, made), Some(caller.clone()));
+        assert_eq!(tokens.read(&token, at("2025-10-13T12:00:59.999Z")), Some(caller));
+        assert_eq!(tokens.read(&token, expires_at), None);
+        assert_eq!(tokens.read(&token, at("2025-10-13T11:58:00Z")), None);
+    }
+
+    #[test]
+    fn a_token_with_any_byte_changed_is_none() {
+        let tokens = tokens("here");
+        let now = at("2025-10-13T12:00:00Z");
+        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), &[], 60, now).unwrap();
+        for index in 0..token.len() {
+            for byte in [b'A', b'B', b'0', b'.', b'-'] {
+                let mut changed = token.clone().into_bytes();
+                let was = std::mem::replace(&mut changed[index], byte);
+                let changed = String::from_utf8(changed).unwrap();
+                assert!(was == byte || tokens.read(&changed, now).is_none(), "byte {index}: {changed}");
+            }
+            let mut cut = token.clone();
+            cut.remove(index);
+            assert_eq!(tokens.read(&cut, now), None, "without byte {index}");
+            assert_eq!(tokens.read(&token[..index], now), None, "cut at {index}");
+        }
+        assert_eq!(tokens.read(&format!("{token}A"), now), None);
+        assert_eq!(tokens.read(&format!("{token}."), now), None);
+    }
+
+    #[test]
+    fn a_token_of_another_store_key_or_purpose_is_none() {
+        let (here, mut there) = (tokens("here"), tokens("there"));
+        let now = at("2025-10-13T12:00:00Z");
+        let user_id = UserId::new("u").unwrap();
+        let (token, _) = there.mint(&user_id, &[], 60, now).unwrap();
+        assert_eq!(here.read(&token, now), None);
+        // The same signing keys, but another store.
+        there.keys = here.keys.iter().map(SigningKey::copy).collect();
+        let (token, _) = there.mint(&user_id, &[], 60, now).unwrap();
+        assert!(there.read(&token, now).is_some());
+        assert_eq!(here.read(&token, now), None);
+        // Sound but for one thing each, signed with our own key.
+        let key = here.keys.last().unwrap();
+        let claims = |purpose: &str| {
+            format!(
+                r#"{{"sub":"u","aud":"here","purpose":"{purpose}","iat":"2025-10-13T12:00:00Z","nbf":"2025-10-13T12:00:00Z","exp":"2025-10-13T12:01:00Z","jti":"1","reads":[]}}"#
+            )
+        };
+        let sign = |message: &str, footer: &str, implicit: &str| {
+            PublicToken::sign(&key.secret, message.as_bytes(), Some(footer.as_bytes()), Some(implicit.as_bytes()))
+                .unwrap()
+        };
+        assert!(here.read(&sign(&claims(PURPOSE), &key.name, PURPOSE), now).is_some());
+        assert_eq!(here.read(&sign(&claims("other"), &key.name, PURPOSE), now), None);
+        assert_eq!(here.read(&sign(&claims(PURPOSE), &key.name, "other"), now), None);
+        assert_eq!(here.read(&sign(&claims(PURPOSE), "token-key/1", PURPOSE), now), None);
+        assert_eq!(here.read(&sign(&claims(PURPOSE), "token-key/3", PURPOSE), now), None);
+        assert_eq!(here.read(&sign("{}", &key.name, PURPOSE), now), None);
+    }
+
+    #[test]
+    fn an_older_key_still_reads_what_it_signed() {
+        let mut tokens = tokens("here");
+        let now = at("2025-10-13T12:00:00Z");
+        let newest = tokens.keys.pop().unwrap();
+        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), &[], 60, now).unwrap();
+        tokens.keys.push(newest);
+        assert!(tokens.read(&token, now).is_some());
+    }
+
+    impl SigningKey {
+        fn copy(&self) -> Self {
+            let secret = AsymmetricSecretKey::<V4>::from(self.secret.as_bytes()).unwrap();
+            let public = AsymmetricPublicKey::<V4>::try_from(&secret).unwrap();
+            Self { name: self.name.clone(), secret, public }
+        }
     }
 }
