@@ -497,7 +497,10 @@ impl Store for EmbeddedStore {
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
-        Ok(false)
+        self.wipe_slice().map_err(|error| match error {
+            StoreError::DiskFull => error,
+            error => self.poison(&error),
+        })
     }
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {

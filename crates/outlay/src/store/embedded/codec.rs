@@ -311,7 +311,28 @@ pub(super) fn write_operation(
     Ok(())
 }
 
+/// The session of a whole row of `operation`.
+pub(super) fn session_of(row: &Row<'_>) -> Result<Option<SessionNo>, StoreError> {
+    Ok(RowReader::at(row, 11).optional_number()?.map(SessionNo))
+}
+
+/// The number of the feature of a whole row of `session`.
+pub(super) fn feature_of(row: &Row<'_>) -> Result<i64, StoreError> {
+    RowReader::at(row, 3).required()
+}
+
+/// Reads a whole row of `operation`, without what other rows say of it: the ids of its session and of its original or
+/// reversal are empty, and only [`session_of`] tells its session.
+pub(super) fn read_plain_operation(row: &Row<'_>, names: &Names) -> Result<Operation, StoreError> {
+    read_operation_columns(row, names, false)
+}
+
+/// Reads [`OPERATION_COLUMNS`].
 pub(super) fn read_operation(row: &Row<'_>, names: &Names) -> Result<Operation, StoreError> {
+    read_operation_columns(row, names, true)
+}
+
+fn read_operation_columns(row: &Row<'_>, names: &Names, joined: bool) -> Result<Operation, StoreError> {
     let mut row = RowReader::new(row);
     let no = OperationNo(row.number()?);
     let user_no = UserNo(row.number()?);
@@ -337,9 +358,10 @@ pub(super) fn read_operation(row: &Row<'_>, names: &Names) -> Result<Operation, 
     let reversed_by = row.optional_number()?;
     let previous_in_month = row.optional_number()?.map(OperationNo);
     let previous_in_session = row.optional_number()?.map(OperationNo);
-    let session_id = row.text()?.map(SessionId::from_stored);
-    let reverses_id = row.text()?.map(OperationId::from_stored);
-    let reversed_by_id = row.text()?.map(OperationId::from_stored);
+    let mut joined_text = || if joined { row.text() } else { Ok(Some("")) };
+    let session_id = joined_text()?.map(SessionId::from_stored);
+    let reverses_id = joined_text()?.map(OperationId::from_stored);
+    let reversed_by_id = joined_text()?.map(OperationId::from_stored);
     Ok(Operation {
         no,
         user_no,

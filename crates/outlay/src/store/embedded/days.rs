@@ -56,7 +56,7 @@ impl Combination {
     }
 }
 
-type Combinations = Vec<(Combination, Sums)>;
+pub(super) type Combinations = Vec<(Combination, Sums)>;
 
 /// The day rows that batches changed, and those in memory.
 #[derive(Debug, Default)]
@@ -75,23 +75,29 @@ impl Days {
         operation: &Operation,
         names: &Names,
     ) -> Result<(), StoreError> {
-        let combination = Combination::of(operation, names);
-        let (day, sums) = (operation.timestamp.day(), Sums::of(operation));
-        self.add_to_user(connection, (day, operation.user_no), combination, &sums)?;
-        self.add_to_all(connection, day, combination, &sums)
+        let key = (operation.timestamp.day(), operation.user_no);
+        if !self.users.contains_key(&key) {
+            self.users.insert(key, (user_day(connection, key.0, key.1)?, false));
+        }
+        if !self.all.contains_key(&key.0) {
+            let rows = all_days(connection, key.0..=key.0)?;
+            let rows = rows.into_iter().map(|(_, combination, sums)| (combination, (sums, false)));
+            self.all.insert(key.0, rows.collect());
+        }
+        self.recount(operation, names);
+        Ok(())
     }
 
-    fn add_to_user(
-        &mut self,
-        connection: &Connection,
-        key: (Day, UserNo),
-        combination: Combination,
-        sums: &Sums,
-    ) -> Result<(), StoreError> {
-        let (rows, changed) = match self.users.entry(key) {
-            hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hashbrown::hash_map::Entry::Vacant(entry) => entry.insert((user_day(connection, key.0, key.1)?, false)),
-        };
+    /// Adds an operation to what is in memory. What is not there counts as zero: that is for counting from the first one.
+    pub(super) fn recount(&mut self, operation: &Operation, names: &Names) {
+        let combination = Combination::of(operation, names);
+        let (day, sums) = (operation.timestamp.day(), Sums::of(operation));
+        self.add_to_user((day, operation.user_no), combination, &sums);
+        self.add_to_all(day, combination, &sums);
+    }
+
+    fn add_to_user(&mut self, key: (Day, UserNo), combination: Combination, sums: &Sums) {
+        let (rows, changed) = self.users.entry(key).or_default();
         if !std::mem::replace(changed, true) {
             self.changed.push(key);
         }
@@ -104,23 +110,10 @@ impl Days {
             let full = rows.len() >= COMBINATIONS_MAX;
             rows.push((if full { combination.other() } else { combination }, *sums));
         }
-        Ok(())
     }
 
-    fn add_to_all(
-        &mut self,
-        connection: &Connection,
-        day: Day,
-        combination: Combination,
-        sums: &Sums,
-    ) -> Result<(), StoreError> {
-        let rows = match self.all.entry(day) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let rows = all_days(connection, day..=day)?;
-                entry.insert(rows.into_iter().map(|(_, combination, sums)| (combination, (sums, false))).collect())
-            }
-        };
+    fn add_to_all(&mut self, day: Day, combination: Combination, sums: &Sums) {
+        let rows = self.all.entry(day).or_default();
         let full = rows.len() >= COMBINATIONS_MAX_ALL_USERS && !rows.contains_key(&combination);
         let combination = if full { combination.other() } else { combination };
         let (row, changed) = rows.entry(combination).or_default();
@@ -128,7 +121,22 @@ impl Days {
         if !std::mem::replace(changed, true) {
             self.changed_all.push((day, combination));
         }
-        Ok(())
+    }
+
+    /// Takes a user's day out of what was counted.
+    pub(super) fn take_user(&mut self, day: Day, user_no: UserNo) -> Combinations {
+        self.users.remove(&(day, user_no)).unwrap_or_default().0
+    }
+
+    /// The users' days that were not taken out.
+    pub(super) fn left(&self) -> impl Iterator<Item = (Day, UserNo)> {
+        self.users.keys().copied()
+    }
+
+    /// Takes the days of all users out of what was counted.
+    pub(super) fn take_all(&mut self) -> BTreeMap<(Day, Combination), Sums> {
+        let all = std::mem::take(&mut self.all).into_iter();
+        all.flat_map(|(day, rows)| rows.into_iter().map(move |(of, (sums, _))| ((day, of), sums))).collect()
     }
 
     /// Writes the rows that the batch changed, in key order.

@@ -1,13 +1,41 @@
-//! Erasure: one durable transaction blanks the row that says who a number was; ids, texts and metadata are wiped after it.
+//! Erasure: one durable transaction blanks the row that says who a number was; ids, texts and metadata are wiped after
+//! it in slices, which a crash only interrupts. Numbers, sums and times stay, and still verify.
 
-use outlay_core::id::{Name, UserId};
+use std::io::Write;
+use std::path::Path;
+
+use outlay_core::denial::Reason;
+use outlay_core::id::{DenialNo, Label, Name, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Overrides;
+use outlay_core::session::SessionStatus;
 use outlay_core::user::User;
 use rusqlite::Connection;
 
-use super::codec::{self, RowWriter};
+use super::codec::{self, RowReader, RowWriter, stored};
+use super::{EmbeddedStore, load};
 use crate::store::StoreError;
+
+/// Rows wiped in one transaction.
+const SLICE_ROWS: usize = 200;
+/// The list of erasures beside the store: a line with number and tag for each, to be applied to restored copies.
+const LIST_NAME: &str = "erasures";
+
+/// Where the wiping of one person goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Progress {
+    user_no: UserNo,
+    stage: i64,
+    /// The next row of the stage; none when the stage's chain is at its end.
+    next: Option<u64>,
+}
+
+/// The stages, in order; the operations of the person's n-th month are stage `OPERATIONS + n`.
+const BEGIN: i64 = 0;
+const SESSIONS: i64 = 1;
+const DENIALS: i64 = 2;
+const OPERATIONS: i64 = 3;
+const DONE: i64 = -1;
 
 /// Makes a number nobody's, and notes that what names the person is to be wiped.
 pub(super) fn blank(
@@ -25,8 +53,187 @@ pub(super) fn blank(
     };
     let mut statement = connection.prepare_cached(codec::REPLACE_USER)?;
     codec::write_user(&mut RowWriter::new(&mut statement, bytes), &nobody)?;
-    let mut statement = connection.prepare_cached("insert into erasure values (?, ?, 0, ?)")?;
+    let mut statement = connection.prepare_cached("replace into erasure values (?, ?, ?, 0, 0, null)")?;
     let mut row = RowWriter::new(&mut statement, bytes);
     row.number(user.no.0)?.number(user.tag)?.time(at)?.write()?;
     Ok(())
+}
+
+impl EmbeddedStore {
+    /// Wipes one slice of what still names an erased person; gives whether there is more.
+    pub(super) fn wipe_slice(&mut self) -> Result<bool, StoreError> {
+        self.list_erasures()?;
+        let sql = "select user, stage, next from erasure where stage >= 0 order by user limit 1";
+        let progress = load::one(&self.connection, sql, [], |row| {
+            let mut row = RowReader::new(row);
+            Ok(Progress {
+                user_no: UserNo(row.number()?),
+                stage: row.required()?,
+                next: row.int()?.map(i64::cast_unsigned),
+            })
+        })?;
+        let Some(progress) = progress else { return Ok(false) };
+        self.connection.execute_batch("begin immediate")?;
+        let progress = self.wipe(progress).and_then(|progress| {
+            self.connection.prepare_cached("update erasure set stage = ?, next = ? where user = ?")?.execute((
+                progress.stage,
+                progress.next.map(stored),
+                stored(progress.user_no.0),
+            ))?;
+            self.connection.execute_batch("commit")?;
+            Ok(progress)
+        });
+        let progress = match progress {
+            Ok(progress) => progress,
+            Err(error) => {
+                self.connection.execute_batch("rollback")?;
+                return Err(error);
+            }
+        };
+        self.session_days.committed();
+        // The books may hold a session as it was before it was wiped.
+        self.books.shrink(usize::MAX, 0);
+        if progress.stage == DONE && self.settings.vfs.is_none() {
+            // What the log still holds of the person goes with it. Readers may be in the way: the next copy does it then.
+            let busy: i64 = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))?;
+            tracing::info!(user.number = progress.user_no.0, log_busy = busy != 0, "a person is erased");
+        }
+        Ok(true)
+    }
+
+    fn wipe(&mut self, progress: Progress) -> Result<Progress, StoreError> {
+        let user = load::user(&self.connection, progress.user_no)?
+            .ok_or_else(|| StoreError::Corrupt(format!("user {} is not stored", progress.user_no.0)))?;
+        let mut next = progress.next;
+        for _ in 0..SLICE_ROWS {
+            let Some(no) = next else { break };
+            next = match progress.stage {
+                SESSIONS => self.wipe_session(SessionNo(no))?,
+                DENIALS => self.wipe_denial(DenialNo(no))?,
+                _ => self.wipe_operation(OperationNo(no))?,
+            };
+        }
+        if next.is_some() {
+            return Ok(Progress { next, ..progress });
+        }
+        let stage = progress.stage + 1;
+        let next = match stage {
+            BEGIN => None,
+            SESSIONS => user.last_session.map(|no| no.0),
+            DENIALS => user.last_denial.map(|no| no.0),
+            _ => {
+                let place = usize::try_from(stage - OPERATIONS).ok();
+                match place.and_then(|place| user.months.get(place)) {
+                    None => return Ok(Progress { stage: DONE, next: None, ..progress }),
+                    Some(month) => {
+                        let row = load::month(&self.connection, user.no, *month)?;
+                        row.and_then(|row| row.head).map(|no| no.0)
+                    }
+                }
+            }
+        };
+        Ok(Progress { stage, next, ..progress })
+    }
+
+    fn wipe_session(&mut self, no: SessionNo) -> Result<Option<u64>, StoreError> {
+        let names = &self.shared.names;
+        let Some(before) = load::session(&self.connection, no, names)? else { return Ok(None) };
+        let mut wiped = before.clone();
+        wiped.session_id = SessionId::from_stored("");
+        wiped.error = None;
+        wiped.metadata = None;
+        if wiped.status == SessionStatus::InProgress {
+            wiped.status = SessionStatus::Abandoned;
+            wiped.completed_at = Some(wiped.last_updated_at);
+            wiped.due = None;
+        }
+        let mut statement = self.connection.prepare_cached(codec::REPLACE_SESSION)?;
+        codec::write_session(&mut RowWriter::new(&mut statement, &mut self.bytes), &wiped, names)?;
+        self.session_days.change(&self.connection, Some(&before), &wiped, names)?;
+        self.session_days.write(&self.connection)?;
+        Ok(wiped.previous.map(|no| no.0))
+    }
+
+    fn wipe_denial(&mut self, no: DenialNo) -> Result<Option<u64>, StoreError> {
+        let names = &self.shared.names;
+        let Some(mut denial) = load::denial(&self.connection, no, names)? else { return Ok(None) };
+        denial.session_id = None;
+        denial.metadata = None;
+        if let Reason::Application(reason) = &mut denial.reason {
+            *reason = Label::from_stored("");
+        }
+        let mut statement = self.connection.prepare_cached(codec::REPLACE_DENIAL)?;
+        codec::write_denial(&mut RowWriter::new(&mut statement, &mut self.bytes), &denial, names)?;
+        Ok(denial.previous.map(|no| no.0))
+    }
+
+    fn wipe_operation(&mut self, no: OperationNo) -> Result<Option<u64>, StoreError> {
+        let names = &self.shared.names;
+        let Some(mut operation) = load::operation(&self.connection, no, names)? else { return Ok(None) };
+        operation.operation_id = OperationId::from_stored("");
+        operation.step_label = None;
+        operation.metadata = None;
+        operation.reason = None;
+        let mut statement = self.connection.prepare_cached(codec::REPLACE_OPERATION)?;
+        codec::write_operation(&mut RowWriter::new(&mut statement, &mut self.bytes), &operation, names)?;
+        Ok(operation.previous_in_month.map(|no| no.0))
+    }
+
+    /// Adds what is not there yet to the list beside the store.
+    fn list_erasures(&mut self) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached("select user, tag from erasure where listed = 0")?;
+        let new: Vec<(i64, i64)> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        if self.settings.vfs.is_none() {
+            let lines: String = new.iter().map(|(no, tag)| format!("{no} {tag}\n")).collect();
+            let path = self.settings.folder.join(LIST_NAME);
+            let appended = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()));
+            appended.map_err(|error| StoreError::Unavailable(format!("write the list of erasures: {error}")))?;
+        }
+        for (no, _) in new {
+            self.connection.prepare_cached("update erasure set listed = 1 where user = ?")?.execute([no])?;
+        }
+        Ok(())
+    }
+
+    /// Erases in a restored store whom the list beside it names: the copy may be older than their erasure. Gives how many.
+    ///
+    /// # Errors
+    /// When the list cannot be read or the store fails.
+    pub fn apply_list_of_erasures(&mut self) -> Result<usize, StoreError> {
+        let listed = read_list(&self.settings.folder.join(LIST_NAME))?;
+        let mut erased = 0;
+        for (no, tag) in listed {
+            let user = load::user(&self.connection, no)?;
+            if let Some(user) = user.filter(|user| user.tag == tag && !user.user_id.as_str().is_empty()) {
+                self.commit_now(&[outlay_core::ledger::Command::Erase { user_id: user.user_id }])?;
+                erased += 1;
+            }
+        }
+        while self.wipe_slice()? {}
+        Ok(erased)
+    }
+}
+
+fn read_list(path: &Path) -> Result<Vec<(UserNo, u64)>, StoreError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(StoreError::Unavailable(format!("read the list of erasures: {error}"))),
+    };
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).map(i64::cast_unsigned);
+    Ok(text
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.split(' ');
+            Some((UserNo(number(parts.next())?), number(parts.next())?))
+        })
+        .collect())
 }

@@ -44,9 +44,9 @@ pub(super) struct Inner {
 }
 
 /// One snapshot of the file, none of it newer than what is published.
-struct Snapshot<'c> {
-    transaction: Transaction<'c>,
-    shared: &'c Shared,
+pub(super) struct Snapshot<'c> {
+    pub(super) transaction: Transaction<'c>,
+    pub(super) shared: &'c Shared,
 }
 
 impl EmbeddedReads {
@@ -102,7 +102,7 @@ impl Inner {
 
     /// Begins a snapshot. SQLite shows a commit a moment before it is published: that moment is waited for, so that no
     /// list is ahead of a budget.
-    fn snapshot<'c>(&'c self, connection: &'c mut Connection) -> Result<Snapshot<'c>, StoreError> {
+    pub(super) fn snapshot<'c>(&'c self, connection: &'c mut Connection) -> Result<Snapshot<'c>, StoreError> {
         let transaction = connection.transaction()?;
         let batch: i64 = transaction
             .prepare_cached("select value from meta where key = 'batch'")?

@@ -68,7 +68,8 @@ create table key (
     id text primary key, digest blob not null, role text not null, description text not null, last4 text not null,
     created_at not null, expires_at, revoked_at) without rowid;
 create table secret (name text primary key, sealed blob not null, created_at not null) without rowid;
-create table erasure (user integer primary key, tag integer not null, stage integer not null, at);
+create table erasure (
+    user integer primary key, tag integer not null, at not null, listed integer not null, stage integer not null, next integer);
 create view operation_view as
     select o.no, u.user_id, o.operation_id, f.text as feature, p.text as provider, m.text as model,
            o.cost / 1e12 as cost_usd, o.session, o.at, o.recorded_at, o.reverses, o.reversed_by

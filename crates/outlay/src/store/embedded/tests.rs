@@ -98,3 +98,118 @@ fn a_second_process_is_refused_the_folder() {
     let refused = open(Settings::new(folder.path().to_owned(), SystemClock::shared())).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("another Outlay process"), "{refused}");
 }
+
+/// A store with sessions, a reversal, an alert and a denial, closed.
+fn sample(folder: &std::path::Path) {
+    let (mut store, _) = store(folder);
+    let user = UserId::new("erased-user").unwrap();
+    let premium = Command::PutUser {
+        user_id: user.clone(),
+        plan: Some(Name::new("premium").unwrap()),
+        email: None,
+        overrides: outlay_core::plan::Overrides::default(),
+    };
+    store
+        .commit_now(&[
+            premium,
+            operation("erased-user", "erased-operation", "2.5", Some("erased-session")),
+            operation("erased-other", "erased-operation", "0.1", None),
+        ])
+        .unwrap();
+    let deny = Command::Deny {
+        user_id: user.clone(),
+        feature: Name::new("scan").unwrap(),
+        estimate: Amounts::ZERO,
+        reason: outlay_core::id::Label::new("no").unwrap(),
+        session_id: None,
+        metadata: None,
+    };
+    let reverse = Command::Reverse {
+        user_id: user,
+        original: OperationId::new("erased-operation").unwrap(),
+        operation_id: OperationId::new("r1").unwrap(),
+        reason: None,
+    };
+    store
+        .commit_now(&[operation("erased-user", "erased-repeat", "0.2", Some("erased-session")), reverse, deny])
+        .unwrap();
+    store.close_now().unwrap();
+}
+
+fn findings(folder: &std::path::Path) -> Vec<crate::store::Finding> {
+    let (_store, reads) = store(folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(reads.verify()).unwrap()
+}
+
+#[test]
+fn verify_finds_nothing_in_what_was_recorded_and_every_change_made_behind_its_back() {
+    let changes = [
+        ("update operation set cost = cost + 1 where no = 1", "operation 1"),
+        ("update operation set metadata = '{}' where no = 2", "operation 2"),
+        ("update operation set previous = null where no = 3", "operation 3"),
+        ("delete from operation where no = 2", "operation 2"),
+        ("update user_month set cost = cost + 1 where user = 1", "month 2025-10 of user 1"),
+        ("update user_month set operations = 7 where user = 2", "month 2025-10 of user 2"),
+        ("update user_month set raised = ''", "month 2025-10 of user 1"),
+        ("delete from user_month where user = 2", "month 2025-10 of user 2"),
+        ("update user_day set sums = replace(sums, '2000', '2001') where user = 1", "day 2025-10-13 of user 1"),
+        ("delete from user_day where user = 2", "day 2025-10-13 of user 2"),
+        ("update all_day set cost = cost + 1", "day 2025-10-13 of all users"),
+        ("delete from all_day", "day 2025-10-13 of all users"),
+        ("update session set cost = 0", "session 1"),
+        ("update session set status = 3", "session 1"),
+        ("delete from session", "session 1"),
+        ("update session_day set count = 9 where count > 0", "sessions of day"),
+        ("update user set months = '' where no = 1", "user 1"),
+        ("update user set plan = 'pro' where no = 1", "user 1"),
+        ("update alert set used = 1 where no = 1", "alert 1"),
+        ("delete from alert where no = 1", "month 2025-10 of user 1"),
+        ("update denial set times = 5", "denial 1"),
+    ];
+    let clean = tempfile::tempdir().unwrap();
+    sample(clean.path());
+    assert_eq!(findings(clean.path()), []);
+    for (change, place) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(super::file_path(clean.path()), super::file_path(folder.path())).unwrap();
+        let file = rusqlite::Connection::open(super::file_path(folder.path())).unwrap();
+        assert!(file.execute(change, []).unwrap() > 0, "{change}");
+        drop(file);
+        let findings = findings(folder.path());
+        assert!(findings.iter().any(|finding| finding.place.starts_with(place)), "{change}: {findings:?}");
+    }
+}
+
+#[test]
+fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let backup = tempfile::tempdir().unwrap();
+    std::fs::copy(super::file_path(folder.path()), super::file_path(backup.path())).unwrap();
+    let erased = |folder: &std::path::Path| {
+        let bytes = std::fs::read(super::file_path(folder)).unwrap();
+        !bytes.windows(7).any(|window| window == b"erased-")
+    };
+    {
+        let (mut store, _) = store(folder.path());
+        for user in ["erased-user", "erased-other"] {
+            store.commit_now(&[Command::Erase { user_id: UserId::new(user).unwrap() }]).unwrap();
+        }
+        // The same id is a new user, before the old one is wiped.
+        store.commit_now(&[operation("u3", "x", "0.1", Some("y"))]).unwrap();
+        while store.wipe_slice().unwrap() {}
+        store.close_now().unwrap();
+    }
+    assert!(erased(folder.path()));
+    assert_eq!(findings(folder.path()), []);
+    // A copy of before, restored beside the list, forgets them too.
+    std::fs::copy(folder.path().join("erasures"), backup.path().join("erasures")).unwrap();
+    {
+        let (mut store, _) = store(backup.path());
+        assert_eq!(store.apply_list_of_erasures().unwrap(), 2);
+        store.close_now().unwrap();
+    }
+    assert!(erased(backup.path()));
+    assert_eq!(findings(backup.path()), []);
+}

@@ -117,6 +117,26 @@ pub(super) struct SessionSums {
     pub(super) duration_ms: i64,
 }
 
+impl SessionSums {
+    /// Adds the other's sums, or takes them out with a sign of -1.
+    pub(super) fn add(&mut self, other: &Self, sign: i64) {
+        self.count += sign * other.count;
+        self.cost = UsdSum::from_picos(self.cost.picos() + i128::from(sign) * other.cost.picos());
+        self.steps += sign * other.steps;
+        self.duration_ms += sign * other.duration_ms;
+    }
+
+    /// Reads the columns `count, cost, steps, duration_ms`.
+    pub(super) fn read(row: &mut RowReader<'_, '_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            count: row.required()?,
+            cost: UsdSum::from_picos(row.wide()?),
+            steps: row.required()?,
+            duration_ms: row.required()?,
+        })
+    }
+}
+
 type SessionDayKey = (Day, i64, i64);
 
 /// The session sums that batches changed, and those in memory.
@@ -127,7 +147,7 @@ pub(super) struct SessionDays {
 
 impl SessionDays {
     /// Takes what a session was out of the sums, and puts in what it is.
-    fn change(
+    pub(super) fn change(
         &mut self,
         connection: &Connection,
         before: Option<&Session>,
@@ -149,16 +169,12 @@ impl SessionDays {
                 entry.insert((session_day(connection, key)?.unwrap_or_default(), false))
             }
         };
-        let added = session_sums(session);
-        sums.count += sign * added.count;
-        sums.cost = UsdSum::from_picos(sums.cost.picos() + i128::from(sign) * added.cost.picos());
-        sums.steps += sign * added.steps;
-        sums.duration_ms += sign * added.duration_ms;
+        sums.add(&session_sums(session), sign);
         *changed = true;
         Ok(())
     }
 
-    fn write(&mut self, connection: &Connection) -> Result<(), StoreError> {
+    pub(super) fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let mut statement = connection.prepare_cached("replace into session_day values (?,?,?,?,?,?,?)")?;
         let mut bytes = Vec::new();
         for ((day, feature, status), (sums, changed)) in &self.rows {
@@ -194,15 +210,7 @@ pub(super) fn session_sums(session: &Session) -> SessionSums {
 
 fn session_day(connection: &Connection, key: SessionDayKey) -> Result<Option<SessionSums>, StoreError> {
     let sql = "select count, cost, steps, duration_ms from session_day where day = ? and feature = ? and status = ?";
-    super::load::one(connection, sql, (key.0.index(), key.1, key.2), |row| {
-        let mut row = RowReader::new(row);
-        Ok(SessionSums {
-            count: row.required()?,
-            cost: UsdSum::from_picos(row.wide()?),
-            steps: row.required()?,
-            duration_ms: row.required()?,
-        })
-    })
+    super::load::one(connection, sql, (key.0.index(), key.1, key.2), |row| SessionSums::read(&mut RowReader::new(row)))
 }
 
 pub(super) fn put_key(connection: &Connection, key: &KeyRecord) -> Result<(), StoreError> {
