@@ -142,6 +142,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         }
     };
     let mut connection = file.writer()?;
+    copy_log_of_last_run(&connection)?;
     let mut bytes = [0; 32];
     random.fill_bytes(&mut bytes);
     let identity = tables::prepare(&mut connection, bytes)?;
@@ -209,6 +210,17 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     store.load_open_holds()?;
     let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
     Ok((store, Arc::new(reads)))
+}
+
+/// Copies what the last run left in the log into the file, durably, before anything is acknowledged. Where that run ended
+/// by a failed sync, the system's cache may show log pages that the disk does not have; a commit behind them would be
+/// lost with them at the next power cut.
+fn copy_log_of_last_run(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 = connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))?;
+    if busy == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable("another program has the store's file open; close it and start again".to_owned()))
 }
 
 /// Checks a copied store file before it is put in place.
