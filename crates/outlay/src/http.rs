@@ -19,6 +19,7 @@ pub mod keys;
 pub mod page;
 pub mod problem;
 pub mod routes;
+pub mod server;
 pub mod tokens;
 
 use std::sync::Arc;

@@ -2,10 +2,13 @@
 //!
 //! Knowledge flows one way: `cli` and `http` know the [`writer`], which knows the [`store`], which knows the core.
 
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod http;
 pub mod ids;
+pub mod local;
 pub mod seal;
 pub mod store;
 pub mod writer;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `outlay` program; all it does is in [`outlay::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outlay::cli::main()
+}

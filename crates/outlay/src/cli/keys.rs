@@ -1,0 +1,183 @@
+//! `outlay keys`: keys are made, listed and revoked; shown once and never again.
+
+use clap::{Args, Subcommand, ValueEnum};
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::ask::{read, to_bytes};
+use super::{Exit, Failure, ServerFlags, show};
+use crate::client::{Client, segment};
+
+/// Make, list and revoke keys
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  outlay keys create --role app --description \"the web shop\"\n  outlay keys list\n  \
+    outlay keys revoke key_7Qm2ZkXv1rT9bLcE"
+)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    Create(Create),
+    List(List),
+    Revoke(Revoke),
+}
+
+/// What the holder of a key may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleName {
+    /// Read, but no exports, keys or webhooks
+    Viewer,
+    /// What the application does: read, record, hold, mint user tokens
+    App,
+    /// Everything
+    Admin,
+}
+
+/// Make a key; it is shown once
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outlay keys create --role app --description \"the web shop\"\n  \
+    export OUTLAY_KEY=$(outlay keys create --role viewer)\n\n\
+    The key alone goes to standard output, all else to standard error. What is kept of it is a digest.")]
+struct Create {
+    /// What its holder may do
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// When it ends by itself, such as 2026-01-01T00:00:00Z; never if absent
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// List all keys, without what would let anybody use them
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outlay keys list\n  outlay keys list --json")]
+struct List {
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// End a key at once
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outlay keys revoke key_7Qm2ZkXv1rT9bLcE")]
+struct Revoke {
+    /// The key's id, as `outlay keys list` shows it
+    id: String,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+impl Keys {
+    /// The server that was named, whichever command it was.
+    pub(super) fn url(&self) -> Option<String> {
+        let server = match &self.command {
+            KeysCommand::Create(Create { server, .. })
+            | KeysCommand::List(List { server, .. })
+            | KeysCommand::Revoke(Revoke { server, .. }) => server,
+        };
+        server.url.clone()
+    }
+
+    pub(super) async fn run(self, client: &Client) -> Result<Exit, Failure> {
+        match self.command {
+            KeysCommand::Create(create) => create.run(client).await,
+            KeysCommand::List(list) => list.run(client).await,
+            KeysCommand::Revoke(revoke) => {
+                let path = format!("/v1/keys/{}", segment(&revoke.id));
+                client.ask(Method::DELETE, &path, None).await?;
+                show::say(&format!("{} is revoked", revoke.id));
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Create {
+    async fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let role = match self.role {
+            RoleName::Viewer => "viewer",
+            RoleName::App => "app",
+            RoleName::Admin => "admin",
+        };
+        let mut body = Map::new();
+        body.insert("role".to_owned(), role.into());
+        body.extend(self.description.map(|text| ("description".to_owned(), text.into())));
+        body.extend(self.expires_at.map(|time| ("expiresAt".to_owned(), time.into())));
+        let answer = client.ask(Method::POST, "/v1/keys", Some(to_bytes(&Value::Object(body)))).await?;
+        if self.json {
+            show::json(&answer)?;
+            return Ok(Exit::Done);
+        }
+        let made: Made = read(&answer)?;
+        show::say(&format!("{} of the role {role} is made; this is the only time that the key is shown:", made.id));
+        show::line(&made.key)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl List {
+    async fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let answer = client.ask(Method::GET, "/v1/keys", None).await?;
+        if self.json {
+            show::json(&answer)?;
+            return Ok(Exit::Done);
+        }
+        let listed: Listed = read(&answer)?;
+        let mut table = show::Table::new(["id", "role", "ends with", "made", "ends", "revoked", "description"], 7);
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        for key in listed.items {
+            table.row([
+                key.id,
+                key.role,
+                key.last4.unwrap_or_default(),
+                key.created_at,
+                or_dash(key.expires_at),
+                or_dash(key.revoked_at),
+                key.description.unwrap_or_default(),
+            ]);
+        }
+        table.print()?;
+        Ok(Exit::Done)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Made {
+    id: String,
+    key: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    items: Vec<KeyItem>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyItem {
+    id: String,
+    role: String,
+    #[serde(default)]
+    last4: Option<String>,
+    created_at: String,
+    #[serde(default)]
+    expires_at: Option<String>,
+    #[serde(default)]
+    revoked_at: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+}

@@ -1,0 +1,172 @@
+//! `outlay serve`: the store, its writer and its sweeper, and the listeners before them.
+
+use std::fs::Permissions;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Exit, Failure, read_config, runtime, show};
+use crate::client::SOCKET_NAME;
+use crate::clock::SystemClock;
+use crate::config::{Config, Flags, settings};
+use crate::http;
+use crate::local::{Local, LocalError, Purpose, WriterEnd};
+
+/// Start the server
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
+        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml",
+    after_long_help = format!(
+        "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
+        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n\n\
+        It prints `listening on http://ADDRESS` to standard output once it listens, and ends cleanly on SIGTERM or \
+        SIGINT.\n\n{}", settings::help())
+)]
+pub(super) struct Serve {
+    /// The address to listen on [OUTLAY_LISTEN; default 127.0.0.1:4780]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// A second address, which serves only what needs no key or a user token [OUTLAY_PUBLIC_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    public_listen: Option<String>,
+    /// No key is needed; only on loopback addresses [OUTLAY_OPEN]
+    #[arg(long)]
+    open: bool,
+    /// The server's own address as others see it [OUTLAY_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Where a user goes who needs a larger plan [OUTLAY_UPGRADE_URL]
+    #[arg(long, value_name = "URL")]
+    upgrade_url: Option<String>,
+    /// Comma list of origins whose pages may read what a user token may read [OUTLAY_ALLOWED_ORIGINS]
+    #[arg(long, value_name = "ORIGINS")]
+    allowed_origins: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn run(self, mut flags: Flags) -> Result<Exit, Failure> {
+        flags.say(&settings::LISTEN, self.listen);
+        flags.say(&settings::PUBLIC_LISTEN, self.public_listen);
+        flags.say(&settings::OPEN, self.open.then_some("true"));
+        flags.say(&settings::PUBLIC_URL, self.public_url);
+        flags.say(&settings::UPGRADE_URL, self.upgrade_url);
+        flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
+        let config = read_config(&flags, "info")?;
+        runtime(true)?.block_on(async {
+            let local =
+                Local::open(&config, SystemClock::shared(), Purpose::Serving).await.map_err(|error| opening(&error))?;
+            let listeners = Listeners::bind(&config).await?;
+            show::line(&format!("listening on http://{}", listeners.address))?;
+            serve(local, listeners, std::future::pending()).await
+        })
+    }
+}
+
+/// What a server listens on.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    /// Where it really listens: port 0 in the settings is any free one.
+    pub(super) address: std::net::SocketAddr,
+    private: TcpListener,
+    public: Option<TcpListener>,
+    socket: Option<UnixListener>,
+}
+
+impl Listeners {
+    pub(super) async fn bind(config: &Config) -> Result<Self, Failure> {
+        let private = bind(config.listen).await?;
+        let public = match config.public_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let address = private.local_addr().map_err(Failure::io("listen"))?;
+        Ok(Self { address, private, public, socket: bind_socket(&config.data.join(SOCKET_NAME)) })
+    }
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(Failure::io(format!("listen on {address}")))
+}
+
+/// The socket for the owner of the folder. Without it the server is whole; only commands beside it need an address and a key.
+fn bind_socket(path: &Path) -> Option<UnixListener> {
+    // The folder's lock is held, so a socket that lies here is of a process that is gone.
+    let removed = match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let bound = removed.and_then(|()| UnixListener::bind(path)).and_then(|listener| {
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    bound.map_err(|error| tracing::warn!("failed to listen on {}: {error}", path.display())).ok()
+}
+
+/// Serves until a signal, then finishes what was asked and closes the store; `beside` runs meanwhile.
+pub(super) async fn serve(
+    local: Local,
+    listeners: Listeners,
+    beside: impl Future<Output = ()> + Send + 'static,
+) -> Result<Exit, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io("wait for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io("wait for signals"))?;
+    let (stop, stopped) = watch::channel(false);
+    let private = http::router(Arc::clone(&local.app));
+    let mut doors = tokio::task::JoinSet::new();
+    doors.spawn(http::server::serve(listeners.private, private.clone(), stopped.clone()));
+    if let Some(public) = listeners.public {
+        doors.spawn(http::server::serve(public, http::public_router(Arc::clone(&local.app)), stopped.clone()));
+    }
+    if let Some(socket) = listeners.socket {
+        doors.spawn(http::server::serve_owner(socket, private, stopped));
+    }
+    let mut helpers = tokio::task::JoinSet::new();
+    helpers.spawn(Local::sweep(local.app.writer.clone()));
+    helpers.spawn(beside);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        end = local.ended() => {
+            let why = match end {
+                WriterEnd::Poisoned(why) => why,
+                WriterEnd::Running | WriterEnd::Closed => "the writer ended by itself".to_owned(),
+            };
+            // Nothing may be acknowledged any more, so nothing is finished: the process ends here and now.
+            tracing::error!("failed to {why}; the next start carries on");
+            return Ok(Exit::Failed);
+        }
+        Some(ended) = helpers.join_next() => {
+            tracing::error!("a task that runs for ever ended: {ended:?}");
+            return Ok(Exit::Failed);
+        }
+    }
+    tracing::info!("stopping: what was asked is finished first");
+    helpers.shutdown().await;
+    stop.send_replace(true);
+    let finished = async { while doors.join_next().await.is_some() {} };
+    tokio::select! {
+        () = finished => {}
+        () = tokio::time::sleep(STOP_WAIT) => tracing::warn!("some connections did not end in time, and are cut"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    local.close().await?;
+    Ok(Exit::Done)
+}
+
+/// How long requests may take to finish once the server was asked to stop.
+const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Why a folder cannot be opened, as a failure of the command.
+pub(super) fn opening(error: &LocalError) -> Failure {
+    Failure::Other(format!("failed to {error}"))
+}

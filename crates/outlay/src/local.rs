@@ -1,0 +1,190 @@
+//! A store opened in this process: the writer on a thread of its own, the sweeper, and the state that handlers share.
+//!
+//! `serve` puts listeners before it; a command that finds no server asks its router directly.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::http::auth::{Access, AccessError};
+use crate::http::tokens::{Tokens, TokensError};
+use crate::http::{App, SharedApp};
+use crate::ids::Ids;
+use crate::seal::{MasterKey, SealError};
+use crate::store::{StoreError, embedded};
+use crate::writer::{Ended, Writer};
+
+/// How often expired holds are given back without anybody asking for their users.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Sweeps that wait for one another at most: so many sessions may be due at once after a long stop.
+const SWEEP_FULL: usize = 1_000;
+
+/// Why a store cannot be opened here.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// The folder is in use, is no store, or the disk fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A setting of who may call is not sound.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The operating system gives no randomness.
+    #[error("get randomness from the operating system: {0}")]
+    Randomness(getrandom::Error),
+    /// The master key cannot be read or made.
+    #[error("open the master key: {0}")]
+    Seal(#[from] SealError),
+    /// User tokens cannot be signed with what the store has.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// The operating system gives no thread.
+    #[error("start the writer's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A server, which also makes and reads user tokens, and so needs the master key.
+    Serving,
+    /// One command of the folder's owner.
+    Command,
+}
+
+/// How a writer's thread came to its end.
+#[derive(Debug, Clone)]
+pub enum WriterEnd {
+    /// It still runs.
+    Running,
+    /// It was closed, and all is written.
+    Closed,
+    /// A failed write, or a bug: this process must end at once, the next start carries on.
+    Poisoned(String),
+}
+
+/// An open store with its writer.
+#[derive(Debug)]
+pub struct Local {
+    /// What the handlers share.
+    pub app: SharedApp,
+    ended: watch::Receiver<WriterEnd>,
+    thread: JoinHandle<()>,
+}
+
+impl Local {
+    /// Opens the store of the configured folder, which is made if there is none, and starts its writer.
+    ///
+    /// # Errors
+    /// When another process has the folder, it holds something else, or the disk fails.
+    pub async fn open(config: &Config, clock: SharedClock, purpose: Purpose) -> Result<Self, LocalError> {
+        let settings = embedded::Settings {
+            plans: config.plans.clone(),
+            ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
+        };
+        let (store, reads) = embedded::open(settings)?;
+        let (writer, task) = Writer::new(store);
+        let (sender, ended) = watch::channel(WriterEnd::Running);
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                // Its own small runtime: the batches must not wait for the tasks that make them.
+                let end = match tokio::runtime::Builder::new_current_thread().build() {
+                    Ok(runtime) => match runtime.block_on(task.run()) {
+                        Ended::Closed => WriterEnd::Closed,
+                        Ended::Poisoned(error) => WriterEnd::Poisoned(error.to_string()),
+                    },
+                    Err(error) => WriterEnd::Poisoned(error.to_string()),
+                };
+                sender.send_replace(end);
+            })
+            .map_err(LocalError::Thread)?;
+        let ids = Ids::from_system(Arc::clone(&clock)).map_err(LocalError::Randomness)?;
+        let mut access = access(config)?;
+        if purpose == Purpose::Serving {
+            let master = master_key(config, &ids)?;
+            access = access.with_tokens(Tokens::prepare(&master, &writer, &*reads, &ids, clock.wall()).await?);
+        }
+        let app = Arc::new(App {
+            writer,
+            reads,
+            clock,
+            ids,
+            presentation: config.presentation.clone(),
+            plans_are_configured: config.plans.is_some(),
+            access,
+        });
+        Ok(Self { app, ended, thread })
+    }
+
+    /// Waits until the writer's thread is over, and says why. A thread that panicked is poisoned too.
+    pub async fn ended(&self) -> WriterEnd {
+        let mut ended = self.ended.clone();
+        let closed = ended.wait_for(|end| !matches!(end, WriterEnd::Running)).await.map(|end| end.clone());
+        closed.unwrap_or_else(|_| WriterEnd::Poisoned("the writer's thread panicked".to_owned()))
+    }
+
+    /// Gives back expired holds for as long as it runs.
+    pub async fn sweep(writer: Writer) {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            loop {
+                match writer.sweep().await {
+                    Ok(swept) if swept >= SWEEP_FULL => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!("failed to {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes all that is queued, closes the store, and waits for the thread.
+    ///
+    /// # Errors
+    /// When the last words could not be written.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.app.writer.close().await;
+        let end = self.ended().await;
+        // The thread has nothing left to do once it has said how it ended.
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        match (end, joined) {
+            (WriterEnd::Poisoned(error), _) => Err(StoreError::OutcomeUnknown(error)),
+            (_, Ok(Ok(()))) => Ok(()),
+            (_, _) => Err(StoreError::OutcomeUnknown("the writer's thread panicked".to_owned())),
+        }
+    }
+}
+
+fn master_key(config: &Config, ids: &Ids) -> Result<MasterKey, SealError> {
+    if let Some(bytes) = &config.master_key {
+        return Ok(MasterKey::new(bytes));
+    }
+    let (key, made) = MasterKey::open_or_make(&config.data, ids)?;
+    if made {
+        tracing::info!(
+            "made {}, which seals what is secret in the store; keep a copy elsewhere, since backups do not hold it",
+            config.data.join("master.key").display()
+        );
+    }
+    Ok(key)
+}
+
+fn access(config: &Config) -> Result<Access, AccessError> {
+    let mut access = if config.open { Access::open() } else { Access::keyed() };
+    if let Some(key) = &config.admin_key {
+        access = access.with_admin_key(key)?;
+    }
+    if let Some(origins) = &config.allowed_origins {
+        access = access.with_allowed_origins(origins)?;
+    }
+    Ok(access)
+}
