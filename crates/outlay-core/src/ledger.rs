@@ -8,6 +8,7 @@ mod books;
 mod sessions;
 mod usage;
 mod users;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -11,3 +11,4 @@ mod scenarios;
 mod script;
 mod sessions;
 mod users;
+mod verifying;

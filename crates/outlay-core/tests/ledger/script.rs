@@ -32,7 +32,7 @@ use outlay_core::operation::{Fingerprint, FingerprintBuilder, NewOperation, Oper
 use outlay_core::plan::{Amounts, Limits, Meter, Overrides, PerMeter, Plans};
 use outlay_core::session::{Ask, Choice, Finish, Session, SessionStatus};
 
-use crate::rows::Ledger;
+use crate::rows::{Ledger, Rows};
 
 /// When batches end.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,18 @@ pub(crate) fn check(script: &str) {
             }
         }
         world.ledger.commit();
+        assert_eq!(world.ledger.rows.verify(), Vec::<String>::new(), "in {mode:?}");
     }
+}
+
+/// The rows that a script leaves behind, in batches of one command.
+pub(crate) fn rows_after(script: &str) -> Rows {
+    let mut world = World::new(Plans::standard());
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        world.run(line);
+        world.ledger.commit();
+    }
+    world.ledger.rows
 }
 
 fn time(text: &str) -> Timestamp {

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 
 use outlay_core::alert::Alert;
+use outlay_core::breakdown::Sums;
 use outlay_core::denial::{Denial, REPEAT_SECONDS};
 use outlay_core::id::{AlertNo, DenialNo, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::ledger::verify::Recount;
 use outlay_core::ledger::{Books, Command, Key, Now, Numbers, Outcome, Rejection, UserView, Written, decide};
-use outlay_core::month::Month;
+use outlay_core::month::{Day, Month};
 use outlay_core::operation::Operation;
 use outlay_core::plan::Plans;
 use outlay_core::session::{Session, SessionStatus};
@@ -30,6 +32,7 @@ pub(crate) struct Rows {
     pub(crate) session_nos: BTreeMap<(UserNo, SessionId), SessionNo>,
     pub(crate) denials: BTreeMap<DenialNo, Denial>,
     pub(crate) alerts: BTreeMap<AlertNo, Alert>,
+    pub(crate) days: BTreeMap<(UserNo, Day), Sums>,
 }
 
 impl Rows {
@@ -110,6 +113,8 @@ impl Rows {
             assert_eq!(operation.no.0, self.operations.len() as u64 + 1, "operations come in commit order");
             let key = (operation.user_no, operation.operation_id.clone());
             assert_eq!(self.operation_nos.insert(key, operation.no), None, "an operation is recorded once");
+            let day = self.days.entry((operation.user_no, operation.timestamp.day())).or_default();
+            *day = day.and(&Sums::of(&operation));
             self.operations.insert(operation.no, Operation::clone(&operation));
         }
         for operation in written.reversed {
@@ -133,6 +138,18 @@ impl Rows {
             assert_eq!(alert.no.0, self.alerts.len() as u64 + 1, "alerts are numbered without gaps");
             self.alerts.insert(alert.no, alert);
         }
+    }
+
+    /// What a recount of the whole store finds.
+    pub(crate) fn verify(&self) -> Vec<String> {
+        let mut recount = Recount::of_all();
+        self.operations.values().for_each(|operation| recount.operation(operation));
+        self.alerts.values().for_each(|alert| recount.alert(alert));
+        self.months.iter().for_each(|((no, _), row)| recount.compare_month(*no, row));
+        self.users.values().chain(self.erased.values()).for_each(|user| recount.compare_user(user));
+        self.days.iter().for_each(|((no, day), sums)| recount.compare_day(*no, *day, sums));
+        self.sessions.values().for_each(|session| recount.compare_session(session));
+        recount.findings().iter().map(ToString::to_string).collect()
     }
 
     /// A user's view from stored rows alone, with every month of theirs.
