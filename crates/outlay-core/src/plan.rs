@@ -263,4 +263,13 @@ mod tests {
         let overrides = Overrides { cost: None, ai_runs: Some(None), api_runs: Some(Some(0)) };
         assert_eq!(overrides.over(&plan), Limits { cost: Some(5), ai_runs: None, api_runs: Some(0) });
     }
+
+    #[test]
+    fn a_plan_that_is_no_longer_there_limits_like_the_default_plan() {
+        let plans = Plans::standard();
+        let gone = Name::from_stored("gold");
+        assert_eq!(plans.effective(Some(&gone)), plans.get("base"));
+        assert_eq!(plans.effective(None), plans.get("base"));
+        assert_eq!(Plans::new(plans.all().to_vec(), gone.clone()), Err(gone));
+    }
 }

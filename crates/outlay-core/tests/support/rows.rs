@@ -33,6 +33,8 @@ pub(crate) struct Rows {
     pub(crate) denials: BTreeMap<DenialNo, Denial>,
     pub(crate) alerts: BTreeMap<AlertNo, Alert>,
     pub(crate) days: BTreeMap<(UserNo, Day), Sums>,
+    /// What readers see of users, as batches published it.
+    pub(crate) published: BTreeMap<UserId, UserView>,
 }
 
 impl Rows {
@@ -89,6 +91,7 @@ impl Rows {
     }
 
     fn write(&mut self, written: Written) {
+        self.published.extend(written.views);
         for user in written.users {
             assert!(!self.erased.contains_key(&user.no), "an erased user is never written again");
             self.user_nos.insert(user.user_id.clone(), user.no);
