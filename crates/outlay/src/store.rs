@@ -90,7 +90,7 @@ pub type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// One page of a list: at most `limit` items that come after the cursor, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageOf {
-    /// Go on below this number; `None` begins at the newest.
+    /// Go on below this number, whosever row it is; `None` begins at the newest.
     pub before: Option<u64>,
     /// At most so many items, 1 to 1,000.
     pub limit: usize,
@@ -144,7 +144,7 @@ pub struct SessionsQuery {
 pub struct NoticesQuery {
     /// Whose; `None` = everybody's.
     pub user_id: Option<UserId>,
-    /// Only of this month.
+    /// Only of this month: that in which a denial was recorded, or whose limit an alert is about.
     pub month: Option<Month>,
     /// Which page.
     pub page: PageOf,
@@ -164,7 +164,7 @@ pub struct Of<T> {
 pub struct History {
     /// The months that exist, ascending.
     pub months: Vec<UserMonth>,
-    /// The sums of each day and combination, days ascending.
+    /// The sums of each day and combination, days ascending; within a day in no particular order.
     pub days: Vec<(Day, Dimensions, Sums)>,
 }
 
@@ -173,17 +173,19 @@ pub struct History {
 pub struct Overview {
     /// The instant of the snapshot.
     pub as_of: Timestamp,
-    /// The sums over all users of each day and combination: of the month, and of the one before.
+    /// The sums over all users, erased ones too, of each day and combination, days ascending: of the month, and of the
+    /// one before.
     pub days: Vec<(Day, Dimensions, Sums)>,
     /// Held now, over all users.
     pub held: outlay_core::plan::PerMeter<i128>,
-    /// Users with an operation in the month.
+    /// Users with an operation in the month, erased ones too: they are in the sums.
     pub active_users: u64,
     /// Users with an operation in the month before.
     pub active_users_before: u64,
-    /// Users of the month by state of their budget: ok, warning, critical, reached.
+    /// Users with an operation in the month by state of their budget: ok, warning, critical, reached. Here and among the
+    /// top users, erased ones are left out.
     pub states: [u64; 4],
-    /// The users who cost most, the most first.
+    /// The users whose operations of the month cost most, at most ten, the most first and among equals by id.
     pub top_users: Vec<UserItem>,
 }
 
@@ -192,13 +194,13 @@ pub struct Overview {
 pub enum UserSort {
     /// By cost of the month.
     Cost,
-    /// By the highest percentage of a limit.
+    /// By the highest percentage of a limit, in hundredths; 0 when nothing is limited.
     Percent,
     /// By AI runs of the month.
     AiRuns,
     /// By API runs of the month.
     ApiRuns,
-    /// By the last operation of the month.
+    /// By when the last operation of the month was recorded, in nanoseconds; 0 when there is none.
     LastSeen,
     /// By id.
     UserId,
@@ -213,7 +215,8 @@ pub struct UsersAfter {
     pub user_id: UserId,
 }
 
-/// What to list of users.
+/// What to list of users: everybody who is known, at zero without an operation in the month. Among equal keys ids ascend;
+/// sorted by id, they go in the direction asked for.
 #[derive(Debug, Clone)]
 pub struct UsersQuery {
     /// The month that is shown.
@@ -224,7 +227,7 @@ pub struct UsersQuery {
     pub descending: bool,
     /// Only in this state.
     pub state: Option<outlay_core::budget::State>,
-    /// Only on this plan.
+    /// Only those for whom this plan holds.
     pub plan: Option<Name>,
     /// Only those whose id begins like this.
     pub prefix: Option<String>,
@@ -372,10 +375,11 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// Users, sorted.
     fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage>;
 
-    /// Users on a plan by number, above `after`, at most `limit`: for rechecking alerts after a plan's limits changed.
+    /// Users for whom a plan holds by number, above `after`, at most `limit`, and none at the end: for rechecking alerts
+    /// after a plan's limits changed.
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>>;
 
-    /// Sums over the sessions opened since this day, by feature.
+    /// Sums over the sessions opened since this day, in the order of the features' names.
     fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>>;
 
     /// The next rows of a user's export and where to go on; `None` at the end. Nothing for an unknown user.
@@ -407,3 +411,6 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 pub fn check_backup(file: &Path) -> Result<(), StoreError> {
     embedded::check_backup(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod load;
 mod names;
 mod published;
 mod reads;
+mod roster;
 pub mod runs;
 mod tables;
 mod verify;

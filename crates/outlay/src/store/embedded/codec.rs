@@ -429,6 +429,9 @@ fn read_tokens(text: &str) -> Result<Tokens, StoreError> {
 pub(super) const USER_COLUMNS: &str = "no, tag, user_id, plan, email, limit_cost, limit_ai_runs, limit_api_runs, months, last_session, last_denial, \
      last_alert, created_at";
 
+/// What lists over all users need of a user.
+pub(super) const ROSTER_COLUMNS: &str = "no, user_id, plan, limit_cost, limit_ai_runs, limit_api_runs";
+
 pub(super) const UPSERT_USER: &str = "insert into user values (?,?,?,?,?,?,?,?,?,?,?,?,?,?) on conflict (no) do update set plan = excluded.plan, \
      email = excluded.email, limit_cost = excluded.limit_cost, limit_ai_runs = excluded.limit_ai_runs, \
      limit_api_runs = excluded.limit_api_runs, months = excluded.months, last_session = excluded.last_session, \
@@ -468,11 +471,7 @@ pub(super) fn read_user(row: &Row<'_>) -> Result<User, StoreError> {
         user_id: UserId::from_stored(row.text()?.unwrap_or_default()),
         plan: row.text()?.map(Name::from_stored),
         email: row.shared_text()?,
-        overrides: Overrides {
-            cost: read_override(&mut row)?,
-            ai_runs: read_override(&mut row)?,
-            api_runs: read_override(&mut row)?,
-        },
+        overrides: read_overrides(&mut row)?,
         months: row
             .required_text()?
             .split_whitespace()
@@ -483,6 +482,10 @@ pub(super) fn read_user(row: &Row<'_>) -> Result<User, StoreError> {
         last_alert: row.optional_number()?.map(AlertNo),
         created_at: row.time()?,
     })
+}
+
+pub(super) fn read_overrides(row: &mut RowReader<'_, '_>) -> Result<Overrides, StoreError> {
+    Ok(Overrides { cost: read_override(row)?, ai_runs: read_override(row)?, api_runs: read_override(row)? })
 }
 
 fn read_override(row: &mut RowReader<'_, '_>) -> Result<Option<Limit>, StoreError> {

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
-use outlay_core::id::{OperationId, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::id::{OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
 use outlay_core::ledger::UserView;
 use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::Operation;
 use outlay_core::plan::{Plan, Plans};
 use outlay_core::session::Session;
-use parking_lot::Mutex;
+use outlay_core::user::User;
+use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction};
 
+use super::runs::RunIndex;
 use super::{Shared, load, tables};
 use crate::store::{
     ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Reading, Reads, SecretRecord,
@@ -49,6 +51,14 @@ pub(super) struct Snapshot<'c> {
     pub(super) shared: &'c Shared,
 }
 
+/// What the duplicate index says of an id of a user.
+#[derive(Debug, Default)]
+struct Candidates {
+    /// Who the user was then.
+    user: Option<UserNo>,
+    numbers: Vec<u64>,
+}
+
 impl EmbeddedReads {
     pub(super) fn new(shared: Arc<Shared>, file: tables::File, threaded: bool) -> Self {
         let permits = tokio::sync::Semaphore::new(READERS_MAX);
@@ -56,10 +66,10 @@ impl EmbeddedReads {
     }
 
     /// Runs a read on a connection of its own.
-    fn read<'a, T: Send + 'static>(
-        &'a self,
+    fn read<T: Send + 'static>(
+        &self,
         read: impl FnOnce(&Inner, &mut Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Reading<'a, T> {
+    ) -> Reading<'_, T> {
         if !self.threaded {
             return Box::pin(std::future::ready(self.inner.with_connection(read)));
         }
@@ -74,10 +84,10 @@ impl EmbeddedReads {
     }
 
     /// Runs a read in one snapshot.
-    fn snapshot<'a, T: Send + 'static>(
-        &'a self,
+    fn snapshot<T: Send + 'static>(
+        &self,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Reading<'a, T> {
+    ) -> Reading<'_, T> {
         self.read(move |inner, connection| read(&inner.snapshot(connection)?))
     }
 }
@@ -108,15 +118,65 @@ impl Inner {
             .prepare_cached("select value from meta where key = 'batch'")?
             .query_row([], |row| row.get(0))?;
         while self.shared.published.batch() < batch.cast_unsigned() {
+            // After a failed write nothing is published any more.
+            if let Some(problem) = &*self.shared.published.not_ready.read() {
+                return Err(StoreError::Unavailable(problem.clone()));
+            }
             std::thread::yield_now();
         }
         Ok(Snapshot { transaction, shared: &self.shared })
     }
 }
 
+impl Candidates {
+    /// Asks an index for an id among a user's. Its memory must not be newer than what is read of the file, so it is
+    /// asked before a snapshot begins, by statements that each see the newest commit.
+    fn find(connection: &Connection, index: &RwLock<RunIndex>, user_id: &UserId, id: &str) -> Result<Self, StoreError> {
+        let Some(user) = load::user_by_id(connection, user_id)? else { return Ok(Self::default()) };
+        let index = index.read();
+        let numbers = index.candidates(connection, index.hash(user.no.0, id))?;
+        Ok(Self { user: Some(user.no), numbers })
+    }
+
+    /// The numbers, if the user is still the same one.
+    fn of(&self, user: UserNo) -> &[u64] {
+        if self.user == Some(user) { &self.numbers } else { &[] }
+    }
+}
+
 impl Snapshot<'_> {
-    fn user(&self, user_id: &UserId) -> Result<Option<outlay_core::user::User>, StoreError> {
+    fn user(&self, user_id: &UserId) -> Result<Option<User>, StoreError> {
         load::user_by_id(&self.transaction, user_id)
+    }
+
+    fn session_among(
+        &self,
+        candidates: &Candidates,
+        user: UserNo,
+        session_id: &SessionId,
+    ) -> Result<Option<Session>, StoreError> {
+        for no in candidates.of(user) {
+            let found = load::session(&self.transaction, SessionNo(*no), &self.shared.names)?;
+            if let Some(found) = found.filter(|found| found.user_no == user && found.session_id == *session_id) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn operation_among(
+        &self,
+        candidates: &Candidates,
+        user: UserNo,
+        operation_id: &OperationId,
+    ) -> Result<Option<Operation>, StoreError> {
+        for no in candidates.of(user) {
+            let found = load::operation(&self.transaction, OperationNo(*no), &self.shared.names)?;
+            if let Some(found) = found.filter(|found| found.user_no == user && found.operation_id == *operation_id) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -154,23 +214,25 @@ impl Reads for EmbeddedReads {
     fn operation<'a>(&'a self, user_id: &'a UserId, operation_id: &'a OperationId) -> Reading<'a, Option<Operation>> {
         let (user_id, operation_id) = (user_id.clone(), operation_id.clone());
         self.read(move |inner, connection| {
-            let Some(user) = load::user_by_id(connection, &user_id)? else { return Ok(None) };
-            let index = inner.shared.operations.read();
-            load::operation_by_id(connection, &index, user.no, &operation_id, &inner.shared.names)
+            let candidates = Candidates::find(connection, &inner.shared.operations, &user_id, operation_id.as_str())?;
+            let snapshot = inner.snapshot(connection)?;
+            let Some(user) = snapshot.user(&user_id)? else { return Ok(None) };
+            snapshot.operation_among(&candidates, user.no, &operation_id)
         })
     }
 
     fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History> {
         let user_id = user_id.clone();
-        self.snapshot(move |snapshot| person::history(snapshot, &user_id, months))
+        self.snapshot(move |snapshot| person::history(snapshot, &user_id, &months))
     }
 
     fn session<'a>(&'a self, user_id: &'a UserId, session_id: &'a SessionId) -> Reading<'a, Option<Session>> {
         let (user_id, session_id) = (user_id.clone(), session_id.clone());
         self.read(move |inner, connection| {
-            let Some(user) = load::user_by_id(connection, &user_id)? else { return Ok(None) };
-            let index = inner.shared.sessions.read();
-            load::session_by_id(connection, &index, user.no, &session_id, &inner.shared.names)
+            let candidates = Candidates::find(connection, &inner.shared.sessions, &user_id, session_id.as_str())?;
+            let snapshot = inner.snapshot(connection)?;
+            let Some(user) = snapshot.user(&user_id)? else { return Ok(None) };
+            snapshot.session_among(&candidates, user.no, &session_id)
         })
     }
 
@@ -191,13 +253,11 @@ impl Reads for EmbeddedReads {
     }
 
     fn overview(&self, month: Month) -> Reading<'_, Overview> {
-        let as_of = self.now();
-        self.snapshot(move |snapshot| operator::overview(snapshot, month, as_of))
+        self.snapshot(move |snapshot| operator::overview(snapshot, month))
     }
 
     fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage> {
-        let now = self.now();
-        self.snapshot(move |snapshot| operator::users(snapshot, &query, now))
+        self.snapshot(move |snapshot| operator::users(snapshot, &query))
     }
 
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>> {
@@ -214,7 +274,7 @@ impl Reads for EmbeddedReads {
     }
 
     fn verify(&self) -> Reading<'_, Vec<Finding>> {
-        self.read(|inner, connection| super::verify::verify(inner, connection))
+        self.read(super::verify::verify)
     }
 
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>> {

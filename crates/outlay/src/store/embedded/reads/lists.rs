@@ -1,26 +1,184 @@
 //! Lists, newest first, by the pointers that each row has to the one before it.
+//!
+//! A page reads at most [`ROWS_PER_PAGE_MAX`] rows: one whose filter keeps little comes short, and says where to go on.
 
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
-use outlay_core::id::{OperationNo, SessionNo};
+use outlay_core::id::{DenialNo, OperationNo, SessionNo, UserId, UserNo};
+use outlay_core::month::Month;
 use outlay_core::operation::Operation;
-use outlay_core::session::Session;
+use outlay_core::session::{Session, SessionStatus};
+use outlay_core::user::User;
 use rusqlite::Connection;
 
-use super::{Inner, Snapshot};
-use crate::store::embedded::codec::stored;
+use super::{Candidates, Inner, Snapshot};
+use crate::store::embedded::codec::{self, RowReader, stored};
 use crate::store::embedded::load;
+use crate::store::embedded::names::Kind;
 use crate::store::embedded::write::STEPS_PER_PAGE;
-use crate::store::{NoticesQuery, Of, Page, SessionsQuery, StoreError, UsageQuery};
+use crate::store::{NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError, UsageQuery};
 
-/// A user's operations: the months' chains from the newest, merged by number.
+/// Rows that one page looks at, so that no reader keeps the log from starting anew for long.
+const ROWS_PER_PAGE_MAX: usize = 5_000;
+/// Steps of a session that a list of its operations collects; beyond, it looks through the user's months instead.
+const SESSION_STEPS_MAX: u64 = 5_000;
+
+impl<T> Page<T> {
+    const EMPTY: Self = Self { items: Vec::new(), next: None };
+}
+
+/// A user's operations: the months' chains from the newest, merged by number, or those of one session.
 pub(super) fn usage(
     inner: &Inner,
     connection: &mut Connection,
     query: &UsageQuery,
 ) -> Result<Page<Operation>, StoreError> {
-    let _ = (inner, connection, query);
-    Err(StoreError::Unavailable("lists are being written".to_owned()))
+    let candidates = match &query.session_id {
+        None => None,
+        Some(id) => Some(Candidates::find(connection, &inner.shared.sessions, &query.user_id, id.as_str())?),
+    };
+    let snapshot = inner.snapshot(connection)?;
+    let Some(user) = snapshot.user(&query.user_id)? else { return Ok(Page::EMPTY) };
+    let session = match (candidates, &query.session_id) {
+        (Some(candidates), Some(session_id)) => match snapshot.session_among(&candidates, user.no, session_id)? {
+            None => return Ok(Page::EMPTY),
+            session => session,
+        },
+        _ => None,
+    };
+    // A name that no row has.
+    if query.feature.as_ref().is_some_and(|name| snapshot.shared.names.known(Kind::Feature, name).is_none()) {
+        return Ok(Page::EMPTY);
+    }
+    let mut rows = match &session {
+        Some(session) if session.steps <= SESSION_STEPS_MAX => Rows::of_session(&snapshot, session, query.page.before)?,
+        _ => Rows::of_months(&snapshot, &user, query.month, query.page.before)?,
+    };
+    page(
+        query.page.limit,
+        |operation: &Operation| operation.no.0,
+        || rows.next(&snapshot),
+        |operation| {
+            query.month.is_none_or(|month| operation.month() == month)
+                && query.feature.as_ref().is_none_or(|feature| operation.feature == *feature)
+                && query.usage_type.is_none_or(|usage_type| operation.usage_type == usage_type)
+                && session.as_ref().is_none_or(|of| operation.session.as_ref().is_some_and(|(no, _)| *no == of.no))
+        },
+    )
+}
+
+/// A user's operations without a filter.
+pub(super) fn all_usage(snapshot: &Snapshot<'_>, user: &User, of: PageOf) -> Result<Page<Operation>, StoreError> {
+    let mut rows = Rows::of_months(snapshot, user, None, of.before)?;
+    page(of.limit, |operation: &Operation| operation.no.0, || rows.next(snapshot), |_| true)
+}
+
+/// Operations by number, the newest first.
+struct Rows {
+    /// The next of each chain.
+    next: BinaryHeap<OperationNo>,
+    /// Whether a row's own month goes on below it; otherwise all numbers are there from the start.
+    chained: bool,
+}
+
+impl Rows {
+    /// Of the user's months, or of one of them, below a number.
+    fn of_months(
+        snapshot: &Snapshot<'_>,
+        user: &User,
+        only: Option<Month>,
+        before: Option<u64>,
+    ) -> Result<Self, StoreError> {
+        let connection = &snapshot.transaction;
+        let mut rows = Self { next: BinaryHeap::new(), chained: true };
+        // The cursor is most often a row of one of these chains, which knows where its own goes on.
+        let last = match before {
+            Some(before) => load::operation(connection, OperationNo(before), &snapshot.shared.names)?,
+            None => None,
+        };
+        let last = last.filter(|last| last.user_no == user.no);
+        for month in user.months.iter().filter(|month| only.is_none_or(|only| only == **month)) {
+            let next = match &last {
+                Some(last) if last.month() == *month => last.previous_in_month,
+                _ => {
+                    let head = load::month(connection, user.no, *month)?.and_then(|row| row.head);
+                    below(connection, "operation", head.map(|no| no.0), before)?.map(OperationNo)
+                }
+            };
+            rows.next.extend(next);
+        }
+        Ok(rows)
+    }
+
+    /// Of a session, below a number: its steps, and the reversals of its steps.
+    fn of_session(snapshot: &Snapshot<'_>, session: &Session, before: Option<u64>) -> Result<Self, StoreError> {
+        let mut rows = Self { next: BinaryHeap::new(), chained: false };
+        let mut statement =
+            snapshot.transaction.prepare_cached("select previous_step, reversed_by from operation where no = ?")?;
+        let mut next = session.last_step.map(|no| no.0);
+        while let Some(no) = next {
+            let (previous, reversed_by): (Option<i64>, Option<i64>) =
+                statement.query_row([stored(no)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let both = [Some(no), reversed_by.map(i64::cast_unsigned)].into_iter().flatten();
+            rows.next.extend(both.filter(|no| before.is_none_or(|before| *no < before)).map(OperationNo));
+            next = previous.map(i64::cast_unsigned);
+        }
+        Ok(rows)
+    }
+
+    fn next(&mut self, snapshot: &Snapshot<'_>) -> Result<Option<Operation>, StoreError> {
+        let Some(no) = self.next.pop() else { return Ok(None) };
+        let operation = load::operation(&snapshot.transaction, no, &snapshot.shared.names)?
+            .ok_or_else(|| StoreError::Corrupt(format!("operation {} is not stored", no.0)))?;
+        if self.chained {
+            self.next.extend(operation.previous_in_month);
+        }
+        Ok(Some(operation))
+    }
+}
+
+/// The first number of a chain that is below `before`.
+fn below(
+    connection: &Connection,
+    table: &str,
+    head: Option<u64>,
+    before: Option<u64>,
+) -> Result<Option<u64>, StoreError> {
+    let Some(before) = before else { return Ok(head) };
+    let mut statement = connection.prepare_cached(&format!("select previous from {table} where no = ?"))?;
+    let mut next = head;
+    while let Some(no) = next.filter(|no| *no >= before) {
+        let previous: Option<i64> = statement.query_row([stored(no)], |row| row.get(0))?;
+        next = previous.map(i64::cast_unsigned);
+    }
+    Ok(next)
+}
+
+/// Collects a page from rows that come in descending order of their numbers.
+fn page<T>(
+    limit: usize,
+    number: impl Fn(&T) -> u64,
+    mut next: impl FnMut() -> Result<Option<T>, StoreError>,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<T>, StoreError> {
+    let mut page = Page::EMPTY;
+    let mut examined = None;
+    for _ in 0..ROWS_PER_PAGE_MAX {
+        let Some(row) = next()? else { return Ok(page) };
+        // One row beyond the page is read, to know whether there is one.
+        if page.items.len() == limit {
+            break;
+        }
+        examined = Some(number(&row));
+        if keep(&row) {
+            page.items.push(row);
+        }
+    }
+    page.next = examined;
+    Ok(page)
 }
 
 /// The steps of a session in order of recording: backward from the row where the page after them begins.
@@ -57,17 +215,212 @@ pub(super) fn steps(
     Ok(steps)
 }
 
+/// A row of a list that has a chain per user and is numbered without gaps over all of them.
+pub(super) trait Listed: Sized {
+    const TABLE: &'static str;
+    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError>;
+    /// The newest of a user.
+    fn newest(user: &User) -> Option<u64>;
+    fn no(&self) -> u64;
+    fn user_no(&self) -> UserNo;
+    /// The one before it of the same user.
+    fn previous(&self) -> Option<u64>;
+}
+
+impl Listed for Session {
+    const TABLE: &'static str = "session";
+
+    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
+        load::session(&snapshot.transaction, SessionNo(no), &snapshot.shared.names)
+    }
+
+    fn newest(user: &User) -> Option<u64> {
+        user.last_session.map(|no| no.0)
+    }
+
+    fn no(&self) -> u64 {
+        self.no.0
+    }
+
+    fn user_no(&self) -> UserNo {
+        self.user_no
+    }
+
+    fn previous(&self) -> Option<u64> {
+        self.previous.map(|no| no.0)
+    }
+}
+
+impl Listed for Denial {
+    const TABLE: &'static str = "denial";
+
+    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
+        load::denial(&snapshot.transaction, DenialNo(no), &snapshot.shared.names)
+    }
+
+    fn newest(user: &User) -> Option<u64> {
+        user.last_denial.map(|no| no.0)
+    }
+
+    fn no(&self) -> u64 {
+        self.no.0
+    }
+
+    fn user_no(&self) -> UserNo {
+        self.user_no
+    }
+
+    fn previous(&self) -> Option<u64> {
+        self.previous.map(|no| no.0)
+    }
+}
+
+impl Listed for Alert {
+    const TABLE: &'static str = "alert";
+
+    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
+        let sql = load::select(codec::ALERT_COLUMNS, "alert where no = ?");
+        load::one(&snapshot.transaction, &sql, [stored(no)], codec::read_alert)
+    }
+
+    fn newest(user: &User) -> Option<u64> {
+        user.last_alert.map(|no| no.0)
+    }
+
+    fn no(&self) -> u64 {
+        self.no.0
+    }
+
+    fn user_no(&self) -> UserNo {
+        self.user_no
+    }
+
+    fn previous(&self) -> Option<u64> {
+        self.previous.map(|no| no.0)
+    }
+}
+
+/// One user's rows, by their chain.
+pub(super) fn of_user<T: Listed>(
+    snapshot: &Snapshot<'_>,
+    user: &User,
+    of: PageOf,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<T>, StoreError> {
+    // The cursor is most often a row of this chain, which knows where the chain goes on.
+    let last = match of.before {
+        Some(before) => T::load(snapshot, before)?.filter(|row| row.user_no() == user.no),
+        None => None,
+    };
+    let mut next = match last {
+        Some(last) => last.previous(),
+        None => below(&snapshot.transaction, T::TABLE, T::newest(user), of.before)?,
+    };
+    let rows = || {
+        let Some(no) = next else { return Ok(None) };
+        let row = existing::<T>(snapshot, no)?;
+        next = row.previous();
+        Ok(Some(row))
+    };
+    page(of.limit, T::no, rows, keep)
+}
+
+/// Everybody's rows, by number.
+fn of_everybody<T: Listed>(
+    snapshot: &Snapshot<'_>,
+    of: PageOf,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<Of<T>>, StoreError> {
+    let sql = format!("select max(no) from {}", T::TABLE);
+    let newest: Option<i64> = snapshot.transaction.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+    let newest = newest.unwrap_or(0).cast_unsigned();
+    let mut next = of.before.map_or(newest, |before| newest.min(before.saturating_sub(1)));
+    let rows = || {
+        let Some(below) = next.checked_sub(1) else { return Ok(None) };
+        let row = existing::<T>(snapshot, next)?;
+        next = below;
+        Ok(Some(row))
+    };
+    let page = page(of.limit, T::no, rows, keep)?;
+    with_user_ids(snapshot, page)
+}
+
+fn existing<T: Listed>(snapshot: &Snapshot<'_>, no: u64) -> Result<T, StoreError> {
+    T::load(snapshot, no)?.ok_or_else(|| StoreError::Corrupt(format!("{} {no} is not stored", T::TABLE)))
+}
+
+/// Says whose each row is; each user is read once.
+fn with_user_ids<T: Listed>(snapshot: &Snapshot<'_>, page: Page<T>) -> Result<Page<Of<T>>, StoreError> {
+    let mut known: HashMap<UserNo, Option<UserId>, foldhash::fast::FixedState> = HashMap::default();
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in page.items {
+        let user_id = if let Some(user_id) = known.get(&row.user_no()) {
+            user_id.clone()
+        } else {
+            let sql = "select user_id from user where no = ?";
+            let user_id = load::one(&snapshot.transaction, sql, [stored(row.user_no().0)], |row| {
+                Ok(RowReader::new(row).text()?.map(UserId::from_stored))
+            })?;
+            known.entry(row.user_no()).or_insert(user_id.flatten()).clone()
+        };
+        items.push(Of { user_id, row });
+    }
+    Ok(Page { items, next: page.next })
+}
+
+/// The rows of one user, or of everybody.
+fn list<T: Listed>(
+    snapshot: &Snapshot<'_>,
+    user_id: Option<&UserId>,
+    of: PageOf,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<Of<T>>, StoreError> {
+    let Some(user_id) = user_id else { return of_everybody(snapshot, of, keep) };
+    let Some(user) = snapshot.user(user_id)? else { return Ok(Page::EMPTY) };
+    let page = of_user(snapshot, &user, of, keep)?;
+    let items = page.items.into_iter().map(|row| Of { user_id: Some(user_id.clone()), row }).collect();
+    Ok(Page { items, next: page.next })
+}
+
 pub(super) fn sessions(snapshot: &Snapshot<'_>, query: &SessionsQuery) -> Result<Page<Of<Session>>, StoreError> {
-    let _ = (snapshot, query);
-    Err(StoreError::Unavailable("lists are being written".to_owned()))
+    let keep = |session: &Session| {
+        query.status.is_none_or(|status| session.status == status)
+            && query.feature.as_ref().is_none_or(|feature| session.feature == *feature)
+            && query.from.is_none_or(|from| session.created_at >= from)
+            && query.to.is_none_or(|to| session.created_at < to)
+    };
+    if query.user_id.is_none() && query.status == Some(SessionStatus::InProgress) {
+        return sessions_in_progress(snapshot, query.page, keep);
+    }
+    list(snapshot, query.user_id.as_ref(), query.page, keep)
+}
+
+/// Everybody's sessions in progress: there may be few among many, so they are found by their index.
+fn sessions_in_progress(
+    snapshot: &Snapshot<'_>,
+    of: PageOf,
+    keep: impl Fn(&Session) -> bool,
+) -> Result<Page<Of<Session>>, StoreError> {
+    let sql = "select no from session indexed by session_due where due is not null and no < ? order by no desc limit ?";
+    let mut statement = snapshot.transaction.prepare_cached(sql)?;
+    let before = of.before.map_or(i64::MAX, stored);
+    let mut numbers = statement.query((before, stored(ROWS_PER_PAGE_MAX as u64)))?;
+    let rows = || match numbers.next()? {
+        None => Ok(None),
+        Some(row) => existing::<Session>(snapshot, RowReader::new(row).number()?).map(Some),
+    };
+    let page = page(of.limit, Session::no, rows, keep)?;
+    with_user_ids(snapshot, page)
 }
 
 pub(super) fn denials(snapshot: &Snapshot<'_>, query: &NoticesQuery) -> Result<Page<Of<Denial>>, StoreError> {
-    let _ = (snapshot, query);
-    Err(StoreError::Unavailable("lists are being written".to_owned()))
+    list(snapshot, query.user_id.as_ref(), query.page, |denial: &Denial| {
+        query.month.is_none_or(|month| denial.recorded_at.month() == month)
+    })
 }
 
 pub(super) fn alerts(snapshot: &Snapshot<'_>, query: &NoticesQuery) -> Result<Page<Of<Alert>>, StoreError> {
-    let _ = (snapshot, query);
-    Err(StoreError::Unavailable("lists are being written".to_owned()))
+    list(snapshot, query.user_id.as_ref(), query.page, |alert: &Alert| {
+        query.month.is_none_or(|month| alert.month == month)
+    })
 }

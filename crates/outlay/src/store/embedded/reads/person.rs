@@ -3,13 +3,19 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use outlay_core::alert::Alert;
+use outlay_core::denial::Denial;
 use outlay_core::id::UserId;
 use outlay_core::ledger::{Held, UserView};
-use outlay_core::month::Month;
+use outlay_core::month::{Day, Month};
+use outlay_core::session::Session;
 
-use super::Snapshot;
-use crate::store::embedded::{codec, load};
-use crate::store::{ExportAt, Exported, History, StoreError};
+use super::{Snapshot, lists};
+use crate::store::embedded::{codec, days, load};
+use crate::store::{ExportAt, Exported, History, Page, PageOf, StoreError};
+
+/// Rows of an export that are read in one snapshot.
+const EXPORT_ROWS: usize = 500;
 
 /// A user with one month, as of the snapshot.
 pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> Result<UserView, StoreError> {
@@ -26,20 +32,62 @@ pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> R
     Ok(UserView { user: Some(Arc::new(user)), months, held: Arc::new(held) })
 }
 
+/// The user's months in the range, and the sums of their days.
 pub(super) fn history(
     snapshot: &Snapshot<'_>,
     user_id: &UserId,
-    months: RangeInclusive<Month>,
+    months: &RangeInclusive<Month>,
 ) -> Result<History, StoreError> {
-    let _ = (snapshot, user_id, months);
-    Err(StoreError::Unavailable("history is being written".to_owned()))
+    let mut history = History::default();
+    let Some(user) = snapshot.user(user_id)? else { return Ok(history) };
+    let connection = &snapshot.transaction;
+    for month in user.months.iter().filter(|month| months.contains(month)) {
+        history.months.extend(load::month(connection, user.no, *month)?);
+        for day in (1..=month.days()).map(|day| Day::new(*month, day)) {
+            for (combination, sums) in days::user_day(connection, day, user.no)? {
+                history.days.push((day, combination.dimensions(&snapshot.shared.names)?, sums));
+            }
+        }
+    }
+    Ok(history)
 }
 
+/// One slice of all that is kept of a user.
 pub(super) fn export(
     snapshot: &Snapshot<'_>,
     user_id: &UserId,
     at: ExportAt,
 ) -> Result<(Vec<Exported>, Option<ExportAt>), StoreError> {
-    let _ = (snapshot, user_id, at);
-    Err(StoreError::Unavailable("export is being written".to_owned()))
+    let Some(user) = snapshot.user(user_id)? else { return Ok((Vec::new(), None)) };
+    let of = |before| PageOf { before, limit: EXPORT_ROWS };
+    Ok(match at {
+        ExportAt::User => (vec![Exported::User(Arc::new(user))], Some(ExportAt::Sessions(None))),
+        ExportAt::Sessions(before) => {
+            let page = lists::of_user::<Session>(snapshot, &user, of(before), |_| true)?;
+            slice(page, |row| Exported::Session(Box::new(row)), ExportAt::Sessions, Some(ExportAt::Operations(None)))
+        }
+        ExportAt::Operations(before) => {
+            let page = lists::all_usage(snapshot, &user, of(before))?;
+            slice(page, |row| Exported::Operation(Box::new(row)), ExportAt::Operations, Some(ExportAt::Denials(None)))
+        }
+        ExportAt::Denials(before) => {
+            let page = lists::of_user::<Denial>(snapshot, &user, of(before), |_| true)?;
+            slice(page, |row| Exported::Denial(Box::new(row)), ExportAt::Denials, Some(ExportAt::Alerts(None)))
+        }
+        ExportAt::Alerts(before) => {
+            let page = lists::of_user::<Alert>(snapshot, &user, of(before), |_| true)?;
+            slice(page, |row| Exported::Alert(Box::new(row)), ExportAt::Alerts, None)
+        }
+    })
+}
+
+/// A page as a slice, which goes on in the same list or, at its end, in what comes after it.
+fn slice<T>(
+    page: Page<T>,
+    exported: impl FnMut(T) -> Exported,
+    on: impl FnOnce(Option<u64>) -> ExportAt,
+    after: Option<ExportAt>,
+) -> (Vec<Exported>, Option<ExportAt>) {
+    let next = if page.next.is_some() { Some(on(page.next)) } else { after };
+    (page.items.into_iter().map(exported).collect(), next)
 }
