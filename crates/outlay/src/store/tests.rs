@@ -1,0 +1,129 @@
+//! What every store must do, said against the traits alone: random commands go into the store and into plain rows in
+//! memory, and every list, filter and page is compared with a naive look through those rows.
+//!
+//! A store's own test calls [`suite`] with a function that opens it. A failure names the seed.
+
+mod commands;
+mod naive;
+#[expect(dead_code, reason = "the rows serve the core's tests too")]
+#[path = "../../../outlay-core/tests/support/rows.rs"]
+mod rows;
+
+use std::sync::Arc;
+
+use outlay_core::ledger::{Command, Now, Outcome};
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plans;
+use parking_lot::Mutex;
+
+use super::{Reads, Reply, Store, embedded};
+use crate::clock::{Clock, SharedClock};
+use commands::Random;
+use rows::Ledger;
+
+/// A clock that says what it was told, and counts it as passed.
+#[derive(Debug)]
+pub(crate) struct SetClock(Mutex<Timestamp>);
+
+impl SetClock {
+    pub(crate) fn at(text: &str) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Timestamp::parse(text).unwrap())))
+    }
+
+    pub(crate) fn pass(&self, seconds: i64) {
+        let mut now = self.0.lock();
+        *now = now.plus_seconds(seconds);
+    }
+}
+
+impl Clock for SetClock {
+    fn wall(&self) -> Timestamp {
+        *self.0.lock()
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        u64::try_from(self.0.lock().nanos()).unwrap()
+    }
+}
+
+/// Runs random commands through the store that `open` opens, again and again on what it kept, and compares all reads.
+pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(SharedClock) -> (S, Arc<dyn Reads>)) {
+    println!("store suite with seed {seed}");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let clock = SetClock::at("2025-10-29T12:00:00Z");
+    let mut random = Random::new(seed);
+    let mut ledger = Ledger::new(Plans::standard());
+    let (mut store, mut reads) = open(Arc::clone(&clock) as SharedClock);
+    for batch in 0..batches {
+        clock.pass(random.pick(&[0, 1, 30, 3_600, 20_000]));
+        let wall = clock.wall();
+        let now = Now { holds: wall, wall, entropy: 0 };
+        let mut commands: Vec<Command> =
+            (0..=random.below(20)).map(|_| commands::command(&mut random, &ledger.rows, wall)).collect();
+        commands.extend(
+            runtime.block_on(store.due(3)).unwrap().into_iter().map(|session_no| Command::Expire { session_no }),
+        );
+        let replies = runtime.block_on(store.commit(commands.clone())).unwrap();
+        for (command, reply) in commands.iter().zip(replies) {
+            let expected = ledger.submit(command, now);
+            assert_eq!(without_tag(reply), without_tag(expected), "{command:?}");
+        }
+        ledger.commit();
+        if random.percent(30) {
+            let case = naive::Case { rows: &ledger.rows, plans: ledger.books.plans(), now: wall, reads: &*reads };
+            runtime.block_on(case.compare(&mut random));
+        }
+        if batch == batches / 2 {
+            drop(reads);
+            runtime.block_on(store.close()).unwrap();
+            (store, reads) = open(Arc::clone(&clock) as SharedClock);
+        }
+    }
+    let case = naive::Case { rows: &ledger.rows, plans: ledger.books.plans(), now: clock.wall(), reads: &*reads };
+    for _ in 0..20 {
+        runtime.block_on(case.compare(&mut random));
+    }
+    assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
+    runtime.block_on(store.close()).unwrap();
+}
+
+/// A user's tag is random.
+fn without_tag(mut reply: Reply) -> Reply {
+    if let Ok(Outcome::User { user, .. }) = &mut reply {
+        user.tag = 0;
+    }
+    reply
+}
+
+fn embedded_suite(seed: u64, hash_bits: u32, map_keys: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    suite(seed, 150, |clock| {
+        let settings = embedded::Settings::new(folder.path().to_owned(), clock);
+        embedded::open(embedded::Settings { hash_bits, map_keys, seed: Some(seed), ..settings }).unwrap()
+    });
+}
+
+#[test]
+fn the_embedded_store_reads_what_was_recorded() {
+    for seed in 1..=3 {
+        embedded_suite(seed, 64, 500_000);
+    }
+}
+
+/// Ids of four users share 4,096 hashes, and every few dozen keys a run is built: no collision is a duplicate or hides one.
+#[test]
+fn the_embedded_store_reads_what_was_recorded_though_hashes_collide() {
+    for seed in 11..=13 {
+        embedded_suite(seed, 12, 64);
+    }
+}
+
+#[test]
+#[ignore = "runs for minutes; OUTLAY_SEED sets where it begins"]
+fn the_embedded_store_reads_what_was_recorded_at_length() {
+    #[expect(clippy::disallowed_methods, reason = "a test takes its seed from outside")]
+    let first = std::env::var("OUTLAY_SEED").map_or(1_000, |seed| seed.parse().unwrap());
+    for seed in first..first + 100 {
+        embedded_suite(seed, if seed % 2 == 0 { 12 } else { 64 }, 64);
+    }
+}
