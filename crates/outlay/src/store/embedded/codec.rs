@@ -311,18 +311,13 @@ pub(super) fn write_operation(
     Ok(())
 }
 
-/// The session of a whole row of `operation`.
-pub(super) fn session_of(row: &Row<'_>) -> Result<Option<SessionNo>, StoreError> {
-    Ok(RowReader::at(row, 11).optional_number()?.map(SessionNo))
-}
-
 /// The number of the feature of a whole row of `session`.
 pub(super) fn feature_of(row: &Row<'_>) -> Result<i64, StoreError> {
     RowReader::at(row, 3).required()
 }
 
 /// Reads a whole row of `operation`, without what other rows say of it: the ids of its session and of its original or
-/// reversal are empty, and only [`session_of`] tells its session.
+/// reversal are empty.
 pub(super) fn read_plain_operation(row: &Row<'_>, names: &Names) -> Result<Operation, StoreError> {
     read_operation_columns(row, names, false)
 }

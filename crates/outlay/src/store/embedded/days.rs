@@ -128,11 +128,6 @@ impl Days {
         self.users.remove(&(day, user_no)).unwrap_or_default().0
     }
 
-    /// The users' days that were not taken out.
-    pub(super) fn left(&self) -> impl Iterator<Item = (Day, UserNo)> {
-        self.users.keys().copied()
-    }
-
     /// Takes the days of all users out of what was counted.
     pub(super) fn take_all(&mut self) -> BTreeMap<(Day, Combination), Sums> {
         let all = std::mem::take(&mut self.all).into_iter();

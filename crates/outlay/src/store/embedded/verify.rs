@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 
-use outlay_core::alert::AlertKey;
-use outlay_core::id::{OperationNo, SessionNo, UserNo};
-use outlay_core::month::{Day, Month};
-use outlay_core::plan::Amounts;
-use outlay_core::session::SessionStatus;
+use outlay_core::breakdown::Sums;
+use outlay_core::id::UserNo;
+use outlay_core::ledger::verify::Recount;
+use outlay_core::month::Day;
 use rusqlite::{Connection, Row};
 
 use super::codec::{self, RowReader};
@@ -27,15 +26,16 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
     let mut findings = Findings::default();
     let snapshot = inner.snapshot(connection)?;
     check_pages(&snapshot, &mut findings)?;
-    let mut recount = Recount::default();
-    recount.operations(&snapshot, &mut findings)?;
-    recount.compare_months(&snapshot, &mut findings)?;
-    recount.compare_days(&snapshot, &mut findings)?;
-    recount.compare_sessions(&snapshot, &mut findings)?;
-    recount.compare_alerts(&snapshot, &mut findings)?;
-    for table in ["user", "denial", "alert"] {
-        check_rows(&snapshot, table, &mut findings)?;
+    let mut counts = Counts { recount: Recount::of_all(), days: Days::default() };
+    counts.operations(&snapshot, &mut findings)?;
+    counts.alerts_and_months(&snapshot, &mut findings)?;
+    counts.compare_days(&snapshot, &mut findings)?;
+    counts.compare_sessions(&snapshot, &mut findings)?;
+    for finding in counts.recount.findings() {
+        let (place, what) = (finding.place, finding.what);
+        findings.add(place, format!("{what} should be {} and is {}", finding.expected, finding.found));
     }
+    check_rows(&snapshot, "denial", &mut findings)?;
     Ok(findings.0)
 }
 
@@ -76,132 +76,68 @@ fn check_rows(snapshot: &Snapshot<'_>, table: &str, findings: &mut Findings) -> 
     let mut expected = 1;
     let mut bytes = Vec::new();
     while let Some(row) = rows.next()? {
-        expected = check_row(row, table, expected, &mut bytes, findings)?;
+        let no = RowReader::new(row).number()?;
+        if no != expected {
+            findings.add(format!("{table} {expected}"), "the row was removed: numbers have no gaps");
+        }
+        check_sum(row, table, &mut bytes, findings)?;
+        expected = no + 1;
     }
     Ok(())
 }
 
-/// Checks one row's number and sum; gives the number that comes next.
-fn check_row(
-    row: &Row<'_>,
-    table: &str,
-    expected: u64,
-    bytes: &mut Vec<u8>,
-    findings: &mut Findings,
-) -> Result<u64, StoreError> {
-    let no = RowReader::new(row).number()?;
-    if no != expected {
-        findings.add(format!("{table} {expected}"), "the row was removed: numbers have no gaps");
-    }
+/// Checks the sum of one row.
+fn check_sum(row: &Row<'_>, table: &str, bytes: &mut Vec<u8>, findings: &mut Findings) -> Result<(), StoreError> {
     let (computed, written) = codec::sums_of(row, bytes)?;
     if computed != written {
+        let no = RowReader::new(row).number()?;
         findings.add(format!("{table} {no}"), "a column was changed: the row does not match its sum");
     }
-    Ok(no + 1)
+    Ok(())
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct MonthCount {
-    used: Amounts,
-    operations: u64,
-    head: Option<OperationNo>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct SessionCount {
-    cost: i128,
-    runs: i64,
-    steps: u64,
-    last_step: Option<OperationNo>,
-}
-
-/// The counters as the operations give them.
-#[derive(Debug, Default)]
-struct Recount {
-    months: BTreeMap<(UserNo, Month), MonthCount>,
+/// The counters as the operations give them: what the ledger knows how to recount, and how this store packs days.
+#[derive(Debug)]
+struct Counts {
+    recount: Recount,
     days: Days,
-    sessions: BTreeMap<SessionNo, SessionCount>,
 }
 
-impl Recount {
+impl Counts {
     fn operations(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
-        let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
-        let mut statement = connection.prepare("select * from operation order by no")?;
-        let mut reversals = Vec::new();
-        let mut reversed = BTreeMap::new();
+        let mut statement = snapshot.transaction.prepare("select * from operation order by no")?;
         let mut rows = statement.query([])?;
-        let mut expected = 1;
         let mut bytes = Vec::new();
         while let Some(row) = rows.next()? {
-            expected = check_row(row, "operation", expected, &mut bytes, findings)?;
-            let operation = codec::read_plain_operation(row, names)?;
-            let no = operation.no;
-            let place = || format!("operation {}", no.0);
-            let month = self.months.entry((operation.user_no, operation.month())).or_default();
-            findings.compare(
-                place(),
-                "the operation before it in its month",
-                &month.head,
-                &operation.previous_in_month,
-            );
-            month.head = Some(no);
-            month.operations += 1;
-            match month.used.checked_add(&operation.amounts()) {
-                Some(used) => month.used = used,
-                None => findings.add(place(), "the month's sum leaves its range"),
-            }
-            if let Some(session) = codec::session_of(row)? {
-                let count = self.sessions.entry(session).or_default();
-                count.cost += i128::from(operation.cost.picos());
-                count.runs += operation.runs();
-                if operation.reverses.is_none() {
-                    findings.compare(place(), "the step before it", &count.last_step, &operation.previous_in_session);
-                    count.steps += 1;
-                    findings.compare(place(), "its position in the session", &count.steps, &operation.step_position);
-                    count.last_step = Some(no);
-                }
-            }
-            if let Some((original, _)) = &operation.reverses {
-                reversals.push((*original, no, operation.cost.picos()));
-            }
-            if let Some((reversal, _)) = &operation.reversed_by {
-                reversed.insert(no, (*reversal, operation.cost.picos()));
-            }
-            self.days.recount(&operation, names);
-        }
-        for (original, reversal, cost) in reversals {
-            let found = reversed.remove(&original);
-            findings.compare(format!("operation {}", original.0), "its reversal", &Some((reversal, -cost)), &found);
-        }
-        for (original, _) in reversed {
-            findings.add(format!("operation {}", original.0), "names a reversal that does not name it");
+            check_sum(row, "operation", &mut bytes, findings)?;
+            let operation = codec::read_plain_operation(row, &snapshot.shared.names)?;
+            self.recount.operation(&operation);
+            self.days.recount(&operation, &snapshot.shared.names);
         }
         Ok(())
     }
 
-    fn compare_months(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
-        let columns = format!("user, {}", codec::MONTH_COLUMNS);
-        let mut statement = snapshot.transaction.prepare(&load::select(&columns, "user_month order by user, month"))?;
+    fn alerts_and_months(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
+        let connection = &snapshot.transaction;
+        check_rows(snapshot, "alert", findings)?;
+        let mut statement = connection.prepare(&load::select(codec::ALERT_COLUMNS, "alert order by no"))?;
         let mut rows = statement.query([])?;
-        let mut of_user: BTreeMap<UserNo, Vec<Month>> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            self.recount.alert(&codec::read_alert(row)?);
+        }
+        let columns = format!("user, {}", codec::MONTH_COLUMNS);
+        let mut statement = connection.prepare(&load::select(&columns, "user_month order by month, user"))?;
+        let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut row = RowReader::new(row);
             let user_no = UserNo(row.number()?);
-            let found = codec::read_month_from(&mut row)?;
-            of_user.entry(user_no).or_default().push(found.month);
-            let expected = self.months.remove(&(user_no, found.month)).unwrap_or_default();
-            let counted = MonthCount { used: found.used, operations: found.operations, head: found.head };
-            findings.compare(month_place(user_no, found.month), "its counters", &expected, &counted);
+            self.recount.compare_month(user_no, &codec::read_month_from(&mut row)?);
         }
-        for (user_no, month) in self.months.keys() {
-            findings.add(month_place(*user_no, *month), "the row was removed: there are operations of it");
-        }
-        let mut statement = snapshot.transaction.prepare(&load::select(codec::USER_COLUMNS, "user"))?;
+        check_rows(snapshot, "user", findings)?;
+        let mut statement = connection.prepare(&load::select(codec::USER_COLUMNS, "user order by no"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let user = codec::read_user(row)?;
-            let expected = of_user.remove(&user.no).unwrap_or_default();
-            findings.compare(format!("user {}", user.no.0), "the months with operations", &expected, &user.months);
+            self.recount.compare_user(&codec::read_user(row)?);
         }
         Ok(())
     }
@@ -214,11 +150,10 @@ impl Recount {
             let mut row = RowReader::new(row);
             let (day, user_no) = (day_of(row.number()?)?, UserNo(row.number()?));
             let found = days::user_day(connection, day, user_no)?;
+            let sum = found.iter().fold(Sums::default(), |sum, (_, sums)| sum.and(sums));
+            self.recount.compare_day(user_no, day, &sum);
             let expected = self.days.take_user(day, user_no);
-            findings.compare(format!("day {day} of user {}", user_no.0), "its sums", &expected, &found);
-        }
-        for (day, user_no) in self.days.left() {
-            findings.add(format!("day {day} of user {}", user_no.0), "the row was removed: there are operations of it");
+            findings.compare(format!("day {day} of user {}", user_no.0), "its combinations", &expected, &found);
         }
         let all = Day::from_index(0)..=Day::from_index(u32::MAX);
         let mut expected = self.days.take_all();
@@ -234,30 +169,15 @@ impl Recount {
 
     fn compare_sessions(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
         let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
+        check_rows(snapshot, "session", findings)?;
         let mut statement = connection.prepare("select * from session order by no")?;
         let mut rows = statement.query([])?;
         let mut sums: BTreeMap<(Day, i64, i64), SessionSums> = BTreeMap::new();
-        let mut expected = 1;
-        let mut bytes = Vec::new();
         while let Some(row) = rows.next()? {
-            expected = check_row(row, "session", expected, &mut bytes, findings)?;
             let session = codec::read_session(row, names)?;
-            let place = format!("session {}", session.no.0);
-            let counted = self.sessions.remove(&session.no).unwrap_or_default();
-            let found = SessionCount {
-                cost: session.total_cost.picos(),
-                runs: session.total_runs,
-                steps: session.steps,
-                last_step: session.last_step,
-            };
-            findings.compare(&place, "its totals", &counted, &found);
-            let in_progress = session.status == SessionStatus::InProgress;
-            findings.compare(&place, "whether it is to be abandoned some time", &in_progress, &session.due.is_some());
+            self.recount.compare_session(&session);
             let key = (session.created_at.day(), codec::feature_of(row)?, codec::status_no(session.status));
             sums.entry(key).or_default().add(&session_sums(&session), 1);
-        }
-        for session in self.sessions.keys() {
-            findings.add(format!("session {}", session.0), "the row was removed: there are steps of it");
         }
         let mut statement =
             connection.prepare("select day, feature, status, count, cost, steps, duration_ms from session_day")?;
@@ -273,36 +193,6 @@ impl Recount {
         }
         Ok(())
     }
-
-    /// The alerts that a month's row names, and the alert rows, must be the same.
-    fn compare_alerts(&self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
-        let connection = &snapshot.transaction;
-        let mut raised: BTreeMap<(UserNo, Month), Vec<AlertKey>> = BTreeMap::new();
-        let mut statement = connection.prepare(&load::select(codec::ALERT_COLUMNS, "alert order by no"))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let alert = codec::read_alert(row)?;
-            raised.entry((alert.user_no, alert.month)).or_default().push(alert.key);
-        }
-        let columns = format!("user, {}", codec::MONTH_COLUMNS);
-        let mut statement = connection.prepare(&load::select(&columns, "user_month where raised <> ''"))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut row = RowReader::new(row);
-            let user_no = UserNo(row.number()?);
-            let month = codec::read_month_from(&mut row)?;
-            let expected = raised.remove(&(user_no, month.month)).unwrap_or_default();
-            findings.compare(month_place(user_no, month.month), "its alerts", &expected, &month.raised);
-        }
-        for (user_no, month) in raised.keys() {
-            findings.add(month_place(*user_no, *month), "does not name the alerts that were raised for it");
-        }
-        Ok(())
-    }
-}
-
-fn month_place(user_no: UserNo, month: Month) -> String {
-    format!("month {month} of user {}", user_no.0)
 }
 
 fn day_of(index: u64) -> Result<Day, StoreError> {
