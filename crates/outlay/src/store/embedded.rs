@@ -21,6 +21,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use outlay_core::id::{SessionNo, UserNo};
 use outlay_core::ledger::{Books, Command, Key, Now, Rejection, decide};
@@ -109,6 +110,8 @@ pub struct EmbeddedStore {
     /// Batches until the free space is looked at again.
     space_unchecked: u32,
     space_low: bool,
+    /// Whether something of an erased person may be left to wipe.
+    wiping: bool,
     _lock: Option<std::fs::File>,
 }
 
@@ -121,6 +124,8 @@ struct Shared {
     sessions: RwLock<RunIndex>,
     clock: HoldClock,
     identity: tables::Identity,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicI64>,
 }
 
 /// Opens the store of a folder, which is made if there is none.
@@ -183,6 +188,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
     *published.keys.write() = write::load_keys(&connection)?;
     *published.secrets.write() = write::load_secrets(&connection)?;
+    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none())?;
     let shared = Arc::new(Shared {
         published,
         names,
@@ -190,8 +196,8 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         sessions: RwLock::new(sessions),
         clock: HoldClock::new(Arc::clone(&settings.clock), high_water.unwrap_or(Timestamp::EPOCH)),
         identity,
+        log_pages: checkpointer.pages(),
     });
-    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none())?;
     let mut store = EmbeddedStore {
         connection,
         file: file.clone(),
@@ -205,6 +211,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         bytes: Vec::new(),
         space_unchecked: 0,
         space_low: false,
+        wiping: true,
         settings,
         _lock: lock,
     };
@@ -315,6 +322,7 @@ impl EmbeddedStore {
         }
         self.batch += 1;
         self.write(&written, now)?;
+        self.wiping |= !written.erased.is_empty();
         Ok((replies, Some(written)))
     }
 
@@ -510,10 +518,18 @@ impl Store for EmbeddedStore {
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
-        self.wipe_slice().map_err(|error| match error {
-            StoreError::DiskFull => error,
-            error => self.poison(&error),
-        })
+        if !self.wiping {
+            return Ok(false);
+        }
+        match self.wipe_slice() {
+            Ok(more) => {
+                self.wiping = more;
+                Ok(more)
+            }
+            // There is time to wipe when there is space again.
+            Err(StoreError::DiskFull) => Ok(false),
+            Err(error) => Err(self.poison(&error)),
+        }
     }
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {

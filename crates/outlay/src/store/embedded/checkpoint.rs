@@ -78,6 +78,11 @@ impl Checkpointer {
         Ok(())
     }
 
+    /// The count of pages in the log, as it goes on.
+    pub(super) fn pages(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.pages)
+    }
+
     /// What went wrong in the thread; after that, nothing may be acknowledged.
     pub(super) fn problem(&self) -> Option<String> {
         self.outcome.lock().problem.clone()

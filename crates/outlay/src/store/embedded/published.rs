@@ -81,6 +81,11 @@ impl Published {
         self.batch.store(batch, Ordering::Release);
     }
 
+    /// How many users are in memory.
+    pub(super) fn users(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().views.len()).sum()
+    }
+
     /// The view in memory, if it has this month.
     pub(super) fn view(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>> {
         let shard = self.shard(user_id).lock();

@@ -6,6 +6,7 @@ mod person;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
@@ -293,6 +294,7 @@ impl Reads for EmbeddedReads {
         self.inner.shared.identity.deployment_id
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and none of these comes near 2^53")]
     fn status(&self) -> StoreStatus {
         let shared = &self.inner.shared;
         let numbers = *shared.published.numbers.lock();
@@ -303,7 +305,19 @@ impl Reads for EmbeddedReads {
             users: numbers.user.0 - 1,
             sessions: numbers.session.0 - 1,
             clock_jump: shared.clock.doubts(),
-            gauges: Vec::new(),
+            gauges: vec![
+                (
+                    "store_log_pages",
+                    "Pages of 4 KiB in the log that are not yet, or not again, copied into the file",
+                    shared.log_pages.load(Ordering::Relaxed) as f64,
+                ),
+                (
+                    "store_users_in_memory",
+                    "Users whose budgets are answered from memory",
+                    shared.published.users() as f64,
+                ),
+                ("store_starts_total", "How often this store was started", shared.identity.epoch as f64),
+            ],
         }
     }
 }
