@@ -7,36 +7,36 @@ use outlay_core::session::Finish;
 
 /// A small generator of random numbers (splitmix64), so that a seed means the same for ever.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(crate) fn draw(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.draw() % end
     }
 
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
+    pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[usize::try_from(self.draw() % of.len() as u64).unwrap()].clone()
     }
 }
 
 /// How far the clock of holds moves before a step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Jump {
+pub enum Jump {
     Seconds(i64),
     /// To the turn of the month, and so many nanoseconds more or less.
     MonthEnd(i128),
@@ -45,11 +45,11 @@ pub(crate) enum Jump {
 }
 
 /// From this number on, a session is one of the user's that hold something, and an operation one that is recorded.
-pub(crate) const EXISTING: u64 = 1 << 32;
+pub const EXISTING: u64 = 1 << 32;
 
 /// An amount on one meter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Amount {
+pub enum Amount {
     Exactly(i64),
     /// What is left of the limit, and so much more or less.
     LeftOfLimit(i64),
@@ -59,7 +59,7 @@ pub(crate) enum Amount {
 
 /// A limit on one meter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Limit {
+pub enum Limit {
     OfPlan,
     None,
     Exactly(i64),
@@ -68,21 +68,21 @@ pub(crate) enum Limit {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct NewStep {
-    pub(crate) api: bool,
-    pub(crate) run: bool,
-    pub(crate) cost: Amount,
-    pub(crate) session: Option<u64>,
-    pub(crate) finish: Option<Finish>,
-    pub(crate) number: Option<i64>,
+pub struct NewStep {
+    pub api: bool,
+    pub run: bool,
+    pub cost: Amount,
+    pub session: Option<u64>,
+    pub finish: Option<Finish>,
+    pub number: Option<i64>,
     /// Seconds before now; `None` leaves the time out.
-    pub(crate) ago: Option<i64>,
+    pub ago: Option<i64>,
     /// Whether it keeps to what its session's hold covers, or is left out.
-    pub(crate) covered: bool,
+    pub covered: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Action {
+pub enum Action {
     Record {
         operation: u64,
         feature: u64,
@@ -143,12 +143,12 @@ pub(crate) enum Action {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Step {
-    pub(crate) jump: Jump,
+pub struct Step {
+    pub jump: Jump,
     /// Seconds by which the wall clock is off.
-    pub(crate) wall_off: i64,
-    pub(crate) user: u64,
-    pub(crate) action: Action,
+    pub wall_off: i64,
+    pub user: u64,
+    pub action: Action,
 }
 
 /// What a case is like: drawn once, then all of its steps.
@@ -168,7 +168,7 @@ struct Swarm {
 }
 
 /// The steps of the case with this seed.
-pub(crate) fn case(seed: u64) -> Vec<Step> {
+pub fn case(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
     let asks_first = random.percent(25);
     let huge = random.percent(10);

@@ -14,24 +14,24 @@ const NINE_MILLION_USD: i128 = 9_000_000_000_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Person {
-    pub(crate) id: String,
-    pub(crate) erased: bool,
+pub struct Person {
+    pub id: String,
+    pub erased: bool,
     plan: Option<String>,
     email: Option<String>,
     overrides: Overrides,
     /// Whether every operation so far was covered by a hold, and no limit went down: then rule 4 holds.
-    pub(crate) asks_first: bool,
+    pub asks_first: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Recorded {
-    pub(crate) person: usize,
-    pub(crate) id: String,
+pub struct Recorded {
+    pub person: usize,
+    pub id: String,
     /// What was asked; none for a reversal.
     asked: Option<NewOperation>,
     uses: Values,
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
     session: Option<usize>,
     step: Option<i64>,
     reverses: Option<usize>,
@@ -39,21 +39,21 @@ pub(crate) struct Recorded {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Opened {
-    pub(crate) person: usize,
-    pub(crate) id: String,
+pub struct Opened {
+    pub person: usize,
+    pub id: String,
     feature: String,
     /// What was asked, which choice it is, the total, and when it was opened; none when a step made it.
     hold: Option<(Ask, Option<String>, Values, Timestamp)>,
-    pub(crate) status: SessionStatus,
-    pub(crate) due: Timestamp,
+    pub status: SessionStatus,
+    pub due: Timestamp,
     error: Option<String>,
     budget_exceeded: bool,
 }
 
 impl Opened {
     /// Whether it ever had a hold.
-    pub(crate) fn holds(&self) -> bool {
+    pub fn holds(&self) -> bool {
         self.hold.is_some()
     }
 }
@@ -66,12 +66,12 @@ struct Denied {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
+pub struct Model {
     /// Name, tier and limits, in tier order.
     plans: Vec<(String, u32, Limits)>,
-    pub(crate) people: Vec<Person>,
-    pub(crate) operations: Vec<Recorded>,
-    pub(crate) sessions: Vec<Opened>,
+    pub people: Vec<Person>,
+    pub operations: Vec<Recorded>,
+    pub sessions: Vec<Opened>,
     denials: Vec<Denied>,
     alerts: Vec<AlertSeen>,
 }
@@ -90,7 +90,7 @@ fn months(from: Timestamp, until: Timestamp) -> Vec<Month> {
 }
 
 impl Model {
-    pub(crate) fn new(plans: Vec<(String, u32, Limits)>) -> Self {
+    pub fn new(plans: Vec<(String, u32, Limits)>) -> Self {
         Self {
             plans,
             people: Vec::new(),
@@ -101,7 +101,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn person(&self, id: &str) -> Option<usize> {
+    pub fn person(&self, id: &str) -> Option<usize> {
         self.people.iter().position(|person| person.id == id && !person.erased)
     }
 
@@ -132,7 +132,7 @@ impl Model {
         steps.fold([0; 3], |sum, step| add(sum, step.drew))
     }
 
-    pub(crate) fn left(&self, session: usize) -> Values {
+    pub fn left(&self, session: usize) -> Values {
         let opened = &self.sessions[session];
         match &opened.hold {
             Some((_, _, total, _)) if opened.status == SessionStatus::InProgress => minus(*total, self.drawn(session)),
@@ -164,7 +164,7 @@ impl Model {
         Meter::ALL.map(|meter| overrides.get(meter).unwrap_or(*self.plans[plan].2.get(meter)).map(i128::from))
     }
 
-    pub(crate) fn limits(&self, person: Option<usize>) -> [Option<i128>; 3] {
+    pub fn limits(&self, person: Option<usize>) -> [Option<i128>; 3] {
         self.limits_in(person, self.plan_of(person))
     }
 
@@ -180,11 +180,11 @@ impl Model {
         }
     }
 
-    pub(crate) fn budget(&self, person: Option<usize>, month: Month) -> BudgetSeen {
+    pub fn budget(&self, person: Option<usize>, month: Month) -> BudgetSeen {
         self.budget_but(person, month, None)
     }
 
-    pub(crate) fn months_of(&self, person: usize) -> Vec<Month> {
+    pub fn months_of(&self, person: usize) -> Vec<Month> {
         let of_person = self.operations.iter().filter(|operation| operation.person == person);
         let mut months: Vec<Month> = of_person.map(|operation| operation.at.month()).collect();
         months.sort_unstable();
@@ -192,7 +192,7 @@ impl Model {
         months
     }
 
-    pub(crate) fn session(&self, session: usize) -> SessionSeen {
+    pub fn session(&self, session: usize) -> SessionSeen {
         let opened = &self.sessions[session];
         let rows = || self.operations.iter().filter(|operation| operation.session == Some(session));
         let steps = || rows().filter(|operation| operation.reverses.is_none());
@@ -216,11 +216,11 @@ impl Model {
         }
     }
 
-    pub(crate) fn denials(&self) -> Vec<DenialSeen> {
+    pub fn denials(&self) -> Vec<DenialSeen> {
         self.denials.iter().map(|denied| denied.seen.clone()).collect()
     }
 
-    pub(crate) fn alerts(&self) -> Vec<AlertSeen> {
+    pub fn alerts(&self) -> Vec<AlertSeen> {
         let mut alerts = self.alerts.clone();
         alerts.sort();
         alerts
@@ -239,7 +239,7 @@ impl Model {
     }
 
     /// What was set aside for longer than its time is given back.
-    pub(crate) fn pass(&mut self, now: Timestamp) {
+    pub fn pass(&mut self, now: Timestamp) {
         for session in &mut self.sessions {
             if session.status == SessionStatus::InProgress && session.due <= now {
                 session.status = SessionStatus::Abandoned;
@@ -291,7 +291,7 @@ impl Model {
         })
     }
 
-    pub(crate) fn check(&self, id: &str, ask: &Ask, now: Timestamp) -> Seen {
+    pub fn check(&self, id: &str, ask: &Ask, now: Timestamp) -> Seen {
         let person = self.person(id);
         let budget = self.budget(person, now.month());
         let budgets = [budget.clone()];

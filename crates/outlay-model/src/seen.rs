@@ -9,70 +9,70 @@ use outlay_core::plan::{Limits, Meter, PerMeter};
 use outlay_core::session::{Session, SessionStatus};
 
 /// A value per meter: cost in picodollars, AI runs, API runs.
-pub(crate) type Values = [i128; 3];
+pub type Values = [i128; 3];
 
 /// Which meters something did not fit into.
-pub(crate) type Fails = [bool; 3];
+pub type Fails = [bool; 3];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BudgetSeen {
-    pub(crate) plan: String,
-    pub(crate) next_plan: Option<String>,
-    pub(crate) month: Month,
-    pub(crate) used: Values,
-    pub(crate) held: Values,
-    pub(crate) limits: [Option<i128>; 3],
+pub struct BudgetSeen {
+    pub plan: String,
+    pub next_plan: Option<String>,
+    pub month: Month,
+    pub used: Values,
+    pub held: Values,
+    pub limits: [Option<i128>; 3],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SessionSeen {
-    pub(crate) person: usize,
-    pub(crate) id: String,
-    pub(crate) feature: String,
-    pub(crate) status: SessionStatus,
-    pub(crate) choice: Option<String>,
-    pub(crate) held: Values,
+pub struct SessionSeen {
+    pub person: usize,
+    pub id: String,
+    pub feature: String,
+    pub status: SessionStatus,
+    pub choice: Option<String>,
+    pub held: Values,
     /// The hold's total, what steps drew and when it expires, while the session has one.
-    pub(crate) hold: Option<(Values, Values, Timestamp)>,
-    pub(crate) overdraft: Option<Values>,
-    pub(crate) total_cost: i128,
-    pub(crate) total_runs: i128,
-    pub(crate) steps: usize,
-    pub(crate) error: Option<String>,
-    pub(crate) budget_exceeded: bool,
+    pub hold: Option<(Values, Values, Timestamp)>,
+    pub overdraft: Option<Values>,
+    pub total_cost: i128,
+    pub total_runs: i128,
+    pub steps: usize,
+    pub error: Option<String>,
+    pub budget_exceeded: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DenialSeen {
-    pub(crate) person: usize,
-    pub(crate) feature: String,
-    pub(crate) session: Option<String>,
-    pub(crate) asked: Vec<(Option<String>, Values)>,
-    pub(crate) reason: String,
-    pub(crate) failed: Fails,
-    pub(crate) limits: [Option<i128>; 3],
-    pub(crate) next_plan: Option<String>,
-    pub(crate) times: u64,
-    pub(crate) source: &'static str,
+pub struct DenialSeen {
+    pub person: usize,
+    pub feature: String,
+    pub session: Option<String>,
+    pub asked: Vec<(Option<String>, Values)>,
+    pub reason: String,
+    pub failed: Fails,
+    pub limits: [Option<i128>; 3],
+    pub next_plan: Option<String>,
+    pub times: u64,
+    pub source: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct AlertSeen {
-    pub(crate) person: usize,
-    pub(crate) month: Month,
-    pub(crate) meter: usize,
-    pub(crate) threshold: u8,
-    pub(crate) limit: i128,
-    pub(crate) used: i128,
-    pub(crate) held: i128,
-    pub(crate) plan: String,
-    pub(crate) next_plan: Option<String>,
+pub struct AlertSeen {
+    pub person: usize,
+    pub month: Month,
+    pub meter: usize,
+    pub threshold: u8,
+    pub limit: i128,
+    pub used: i128,
+    pub held: i128,
+    pub plan: String,
+    pub next_plan: Option<String>,
     /// The threshold that is sent in its stead.
-    pub(crate) superseded_by: Option<u8>,
+    pub superseded_by: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum Seen {
     Recorded {
         id: String,
         duplicate: bool,
@@ -130,7 +130,7 @@ fn name(name: &Name) -> String {
     name.as_str().to_owned()
 }
 
-pub(crate) fn values(amounts: &PerMeter<i64>) -> Values {
+pub fn values(amounts: &PerMeter<i64>) -> Values {
     Meter::ALL.map(|meter| i128::from(*amounts.get(meter)))
 }
 
@@ -138,11 +138,11 @@ fn fails(failed: Failed) -> Fails {
     Meter::ALL.map(|meter| failed.contains(meter))
 }
 
-pub(crate) fn limits(limits: &Limits) -> [Option<i128>; 3] {
+pub fn limits(limits: &Limits) -> [Option<i128>; 3] {
     Meter::ALL.map(|meter| limits.get(meter).map(i128::from))
 }
 
-pub(crate) fn budget(budget: &Budget) -> BudgetSeen {
+pub fn budget(budget: &Budget) -> BudgetSeen {
     let of = |value: fn(&MeterBudget) -> i64| Meter::ALL.map(|meter| i128::from(value(budget.meters.get(meter))));
     BudgetSeen {
         plan: name(&budget.plan),
@@ -155,7 +155,7 @@ pub(crate) fn budget(budget: &Budget) -> BudgetSeen {
 }
 
 /// A session as it is at `now`: one whose time is up counts as abandoned, whether or not it was given back yet.
-pub(crate) fn session(session: &Session, now: Timestamp) -> SessionSeen {
+pub fn session(session: &Session, now: Timestamp) -> SessionSeen {
     let due = session.is_due(now);
     let held = if due { [0; 3] } else { values(&session.held()) };
     let hold = session.hold.as_ref();
@@ -176,7 +176,7 @@ pub(crate) fn session(session: &Session, now: Timestamp) -> SessionSeen {
     }
 }
 
-pub(crate) fn denial(denial: &Denial) -> DenialSeen {
+pub fn denial(denial: &Denial) -> DenialSeen {
     DenialSeen {
         person: place(denial.user_no.0),
         feature: name(&denial.feature),
@@ -191,7 +191,7 @@ pub(crate) fn denial(denial: &Denial) -> DenialSeen {
     }
 }
 
-pub(crate) fn checked(check: &Check) -> Seen {
+pub fn checked(check: &Check) -> Seen {
     Seen::Checked {
         fits: check.fitting.map(|(place, fitting)| (place, fitting.as_str())),
         ways: check.ways.iter().map(|(choice, failed)| (choice.as_ref().map(name), fails(*failed))).collect(),
@@ -201,7 +201,7 @@ pub(crate) fn checked(check: &Check) -> Seen {
     }
 }
 
-pub(crate) fn answer(answer: &Result<Outcome, Rejection>, now: Timestamp) -> Seen {
+pub fn answer(answer: &Result<Outcome, Rejection>, now: Timestamp) -> Seen {
     let outcome = match answer {
         Ok(outcome) => outcome,
         Err(rejection) => return Seen::Rejected(rejection.clone()),

@@ -11,7 +11,7 @@ use super::{DAY_SECONDS, Denied, Model, NINE_MILLION_USD, Opened, Recorded, minu
 use crate::seen::{self, BudgetSeen, DenialSeen, Seen, Values};
 
 impl Model {
-    pub(crate) fn run(&mut self, command: &Command, now: Now) -> Seen {
+    pub fn run(&mut self, command: &Command, now: Now) -> Seen {
         self.pass(now.holds);
         let done = match command {
             Command::Record(asked) => self.record(asked, now),
