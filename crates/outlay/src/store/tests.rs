@@ -11,12 +11,13 @@ mod rows;
 
 use std::sync::Arc;
 
+use outlay_core::id::{Name, SessionId, UserId};
 use outlay_core::ledger::{Command, Now, Outcome};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::Mutex;
 
-use super::{Reads, Reply, Store, embedded};
+use super::{PageOf, Reads, Reply, Store, UsageQuery, embedded};
 use crate::clock::{Clock, SharedClock};
 use commands::Random;
 use rows::Ledger;
@@ -87,6 +88,72 @@ pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(Shar
     runtime.block_on(store.close()).unwrap();
 }
 
+/// One user with more operations than a page looks at, in months that alternate, most of them steps of one session.
+pub(crate) fn long_lists<S: Store>(mut open: impl FnMut(SharedClock) -> (S, Arc<dyn Reads>)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let clock = SetClock::at("2025-10-29T12:00:00Z");
+    let (mut store, reads) = open(Arc::clone(&clock) as SharedClock);
+    let mut ledger = Ledger::new(Plans::standard());
+    let mut random = Random::new(1);
+    let wall = clock.wall();
+    let user_id = UserId::new("heavy").unwrap();
+    for batch in 0..12 {
+        let commands: Vec<Command> = (0..600)
+            .map(|place| {
+                let feature = if batch == 0 && place == 7 { "rare" } else { "scan" };
+                let session = if batch < 10 { Some("long") } else { None };
+                let at = wall.plus_seconds(-86_400 * i64::try_from(random.below(90)).unwrap());
+                commands::plain(&user_id, &format!("{batch}-{place}"), feature, session, at)
+            })
+            .collect();
+        let replies = runtime.block_on(store.commit(commands.clone())).unwrap();
+        for (command, reply) in commands.iter().zip(replies) {
+            assert_eq!(reply, ledger.submit(command, Now { holds: wall, wall, entropy: 0 }));
+        }
+        ledger.commit();
+    }
+    let rows: Vec<_> = ledger.rows.operations.values().rev().collect();
+    let query = UsageQuery {
+        user_id: user_id.clone(),
+        month: None,
+        feature: None,
+        usage_type: None,
+        session_id: None,
+        page: PageOf { before: None, limit: 1 },
+    };
+    let check = |limit, before: Option<u64>, query: UsageQuery| {
+        let list = |page| reads.usage(UsageQuery { page, ..query.clone() });
+        let read = runtime.block_on(naive::pages(limit, before, list));
+        let expected = rows.iter().filter(|row| {
+            before.is_none_or(|before| row.no.0 < before)
+                && query.month.is_none_or(|month| row.month() == month)
+                && query.feature.as_ref().is_none_or(|feature| row.feature == *feature)
+                && (query.session_id.is_none() || row.session.is_some())
+        });
+        assert!(read.iter().eq(expected.copied()), "{limit} {before:?} {query:?}");
+    };
+    let rare = Some(Name::new("rare").unwrap());
+    let session_id = Some(SessionId::new("long").unwrap());
+    for before in [None, Some(6_911), Some(3_000), Some(255), Some(1)] {
+        for month in [None, Some(wall.month()), Some(wall.month().minus(2))] {
+            check(997, before, UsageQuery { month, ..query.clone() });
+            check(3, before.or(Some(300)), UsageQuery { month, ..query.clone() });
+            check(50, before, UsageQuery { month, session_id: session_id.clone(), ..query.clone() });
+        }
+        check(50, before, UsageQuery { feature: rare.clone(), ..query.clone() });
+    }
+    let page = PageOf { before: None, limit: 50 };
+    let first = runtime.block_on(reads.usage(UsageQuery { feature: rare, page, ..query })).unwrap();
+    assert!(first.items.is_empty() && first.next.is_some(), "a page does not look at everything");
+
+    let session = runtime.block_on(reads.session(&user_id, session_id.as_ref().unwrap())).unwrap().unwrap();
+    for (skip, limit) in [(0, 1_000), (999, 2), (1_000, 1_000), (2_500, 700), (5_990, 50), (6_000, 1)] {
+        let read = runtime.block_on(reads.steps(session.no, skip, limit)).unwrap();
+        let steps = rows.iter().rev().filter(|row| row.session.is_some()).skip(usize::try_from(skip).unwrap());
+        assert!(read.iter().eq(steps.take(limit).copied()), "{limit} after {skip}");
+    }
+}
+
 /// A user's tag is random.
 fn without_tag(mut reply: Reply) -> Reply {
     if let Ok(Outcome::User { user, .. }) = &mut reply {
@@ -101,6 +168,12 @@ fn embedded_suite(seed: u64, hash_bits: u32, map_keys: usize) {
         let settings = embedded::Settings::new(folder.path().to_owned(), clock);
         embedded::open(embedded::Settings { hash_bits, map_keys, seed: Some(seed), ..settings }).unwrap()
     });
+}
+
+#[test]
+fn the_embedded_store_pages_through_long_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    long_lists(|clock| embedded::open(embedded::Settings::new(folder.path().to_owned(), clock)).unwrap());
 }
 
 #[test]

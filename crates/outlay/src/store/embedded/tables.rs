@@ -36,6 +36,7 @@ create table operation (
 create table user_month (
     month integer, user integer, cost integer not null, ai_runs integer not null, api_runs integer not null,
     operations integer not null, head integer, raised text not null, updated_at, primary key (month, user)) without rowid;
+create table month_page (user integer, month integer, operation integer, primary key (user, month, operation)) without rowid;
 create table user_day (day integer, user integer, sums text not null, primary key (day, user)) without rowid;
 create table all_day (
     day integer, usage_type integer, feature integer, provider integer, model integer,

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use outlay_core::id::UserNo;
 use outlay_core::ledger::{Now, Written};
 use outlay_core::money::UsdSum;
-use outlay_core::month::{Day, Timestamp};
+use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::session::Session;
 use rusqlite::Connection;
 
@@ -17,6 +20,9 @@ use crate::store::{KeyRecord, Role, SecretRecord, StoreError};
 
 /// Steps between two rows that say where a page of a session's steps begins.
 pub(super) const STEPS_PER_PAGE: u64 = 1_000;
+
+/// Operations of a user's month between two that `month_page` names, so that a page of a list finds its beginning.
+const OPERATIONS_PER_PAGE: u64 = 256;
 
 /// Whether a batch changed nothing.
 pub(super) fn is_empty(written: &Written) -> bool {
@@ -74,6 +80,7 @@ impl EmbeddedStore {
         for (user_no, month) in &written.months {
             codec::write_month(&mut RowWriter::new(&mut statement, bytes), *user_no, month)?;
         }
+        write_month_pages(connection, written)?;
         self.days.write(connection, bytes)?;
 
         let mut sessions = shared.sessions.write();
@@ -106,6 +113,27 @@ impl EmbeddedStore {
         RowWriter::new(&mut statement, bytes).time(now.holds)?.write()?;
         Ok(())
     }
+}
+
+/// Names every so many operations of a month.
+fn write_month_pages(connection: &Connection, written: &Written) -> Result<(), StoreError> {
+    // Which place its newest operation has, of the months that are long enough.
+    let long = written.months.iter().filter(|(_, row)| row.operations >= OPERATIONS_PER_PAGE);
+    let mut places: HashMap<(UserNo, Month), u64, FixedState> =
+        long.map(|(user_no, row)| ((*user_no, row.month), row.operations)).collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let mut statement = connection.prepare_cached("insert into month_page values (?, ?, ?)")?;
+    for operation in written.operations.iter().rev() {
+        let month = operation.month();
+        let Some(place) = places.get_mut(&(operation.user_no, month)) else { continue };
+        if place.is_multiple_of(OPERATIONS_PER_PAGE) {
+            statement.execute((stored(operation.user_no.0), month.index(), stored(operation.no.0)))?;
+        }
+        *place -= 1;
+    }
+    Ok(())
 }
 
 /// Sums over the sessions opened on a day, by feature and status.

@@ -145,6 +145,31 @@ pub(crate) fn command(random: &mut Random, rows: &Rows, now: Timestamp) -> Comma
     }
 }
 
+/// A billable operation with nothing special about it.
+pub(crate) fn plain(user_id: &UserId, id: &str, feature: &str, session: Option<&str>, at: Timestamp) -> Command {
+    let operation = NewOperation {
+        operation_id: OperationId::new(id).unwrap(),
+        user_id: user_id.clone(),
+        usage_type: UsageType::Ai,
+        feature: Name::new(feature).unwrap(),
+        provider: Name::new("gemini").unwrap(),
+        model: None,
+        cost: Usd::from_picos(107_850_000),
+        tokens: None,
+        units: None,
+        is_billable_run: true,
+        session_id: session.map(|id| SessionId::new(id).unwrap()),
+        step_label: None,
+        step_number: None,
+        finish_session: None,
+        duration_ms: None,
+        timestamp: Some(at),
+        metadata: None,
+        fingerprint: Fingerprint([0; 16]),
+    };
+    Command::Record(Box::new(operation))
+}
+
 fn operation_id(random: &mut Random) -> OperationId {
     OperationId::new(&format!("o{}", random.below(100_000))).unwrap()
 }

@@ -33,12 +33,14 @@ pub(crate) struct Case<'a> {
     pub(crate) reads: &'a dyn Reads,
 }
 
+/// Limits of pages.
+const LIMITS: [usize; 5] = [1, 2, 7, 50, 1_000];
+
 /// All pages of a list from a number down.
-async fn pages<T, F>(random: &mut Random, before: Option<u64>, mut list: impl FnMut(PageOf) -> F) -> Vec<T>
+pub(crate) async fn pages<T, F>(limit: usize, before: Option<u64>, mut list: impl FnMut(PageOf) -> F) -> Vec<T>
 where
     F: Future<Output = Result<Page<T>, StoreError>>,
 {
-    let limit = random.pick(&[1, 2, 7, 50, 1_000]);
     let mut items = Vec::new();
     let mut before = before;
     loop {
@@ -80,7 +82,7 @@ impl Case<'_> {
 
     /// A place in a list: most often at its beginning, else at any number, whosever row that is.
     fn before(random: &mut Random, end: u64) -> Option<u64> {
-        random.maybe(40, |random| random.pick(&[random.clone().below(end + 2), end, u64::MAX >> 1, 0]))
+        random.maybe(40, |random| random.pick(&[random.clone().below(end + 2), end / 2, end, u64::MAX, 0]))
     }
 
     fn user_no(&self, user_id: &UserId) -> Option<UserNo> {
@@ -101,7 +103,8 @@ impl Case<'_> {
             page: PageOf { before: None, limit: 1 },
         };
         let before = Self::before(random, self.rows.numbers().operation.0);
-        let read = pages(random, before, |page| self.reads.usage(UsageQuery { page, ..query.clone() })).await;
+        let read =
+            pages(random.pick(&LIMITS), before, |page| self.reads.usage(UsageQuery { page, ..query.clone() })).await;
         let user_no = self.user_no(&query.user_id);
         let expected = self.rows.operations.values().rev().filter(|row| {
             Some(row.user_no) == user_no
@@ -140,7 +143,9 @@ impl Case<'_> {
             page: PageOf { before: None, limit: 1 },
         };
         let before = Self::before(random, self.rows.numbers().session.0);
-        let read = pages(random, before, |page| self.reads.sessions(SessionsQuery { page, ..query.clone() })).await;
+        let read =
+            pages(random.pick(&LIMITS), before, |page| self.reads.sessions(SessionsQuery { page, ..query.clone() }))
+                .await;
         let rows = self.rows.sessions.values();
         let expected = self.of(
             rows,
@@ -168,7 +173,9 @@ impl Case<'_> {
     async fn denials(&self, random: &mut Random) {
         let query = self.notices(random);
         let before = Self::before(random, self.rows.numbers().denial.0);
-        let read = pages(random, before, |page| self.reads.denials(NoticesQuery { page, ..query.clone() })).await;
+        let read =
+            pages(random.pick(&LIMITS), before, |page| self.reads.denials(NoticesQuery { page, ..query.clone() }))
+                .await;
         let rows = self.rows.denials.values();
         let expected = self.of(
             rows,
@@ -185,7 +192,8 @@ impl Case<'_> {
     async fn alerts(&self, random: &mut Random) {
         let query = self.notices(random);
         let before = Self::before(random, self.rows.numbers().alert.0);
-        let read = pages(random, before, |page| self.reads.alerts(NoticesQuery { page, ..query.clone() })).await;
+        let read =
+            pages(random.pick(&LIMITS), before, |page| self.reads.alerts(NoticesQuery { page, ..query.clone() })).await;
         let rows = self.rows.alerts.values();
         let expected = self.of(
             rows,

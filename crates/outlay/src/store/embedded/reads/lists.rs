@@ -30,6 +30,13 @@ impl<T> Page<T> {
     const EMPTY: Self = Self { items: Vec::new(), next: None };
 }
 
+impl PageOf {
+    /// The number below which to go on; one that no row can have is none.
+    fn below(self) -> Option<u64> {
+        self.before.filter(|before| i64::try_from(*before).is_ok())
+    }
+}
+
 /// A user's operations: the months' chains from the newest, merged by number, or those of one session.
 pub(super) fn usage(
     inner: &Inner,
@@ -54,8 +61,10 @@ pub(super) fn usage(
         return Ok(Page::EMPTY);
     }
     let mut rows = match &session {
-        Some(session) if session.steps <= SESSION_STEPS_MAX => Rows::of_session(&snapshot, session, query.page.before)?,
-        _ => Rows::of_months(&snapshot, &user, query.month, query.page.before)?,
+        Some(session) if session.steps <= SESSION_STEPS_MAX => {
+            Rows::of_session(&snapshot, session, query.page.below())?
+        }
+        _ => Rows::of_months(&snapshot, &user, query.month, query.page.below())?,
     };
     page(
         query.page.limit,
@@ -72,7 +81,7 @@ pub(super) fn usage(
 
 /// A user's operations without a filter.
 pub(super) fn all_usage(snapshot: &Snapshot<'_>, user: &User, of: PageOf) -> Result<Page<Operation>, StoreError> {
-    let mut rows = Rows::of_months(snapshot, user, None, of.before)?;
+    let mut rows = Rows::of_months(snapshot, user, None, of.below())?;
     page(of.limit, |operation: &Operation| operation.no.0, || rows.next(snapshot), |_| true)
 }
 
@@ -103,14 +112,38 @@ impl Rows {
         for month in user.months.iter().filter(|month| only.is_none_or(|only| only == **month)) {
             let next = match &last {
                 Some(last) if last.month() == *month => last.previous_in_month,
-                _ => {
-                    let head = load::month(connection, user.no, *month)?.and_then(|row| row.head);
-                    below(connection, "operation", head.map(|no| no.0), before)?.map(OperationNo)
-                }
+                _ => Self::first_of_month(snapshot, user, *month, before)?,
             };
             rows.next.extend(next);
         }
         Ok(rows)
+    }
+
+    /// The newest operation of a month below a number, by the nearest one above it that the file names.
+    fn first_of_month(
+        snapshot: &Snapshot<'_>,
+        user: &User,
+        month: Month,
+        before: Option<u64>,
+    ) -> Result<Option<OperationNo>, StoreError> {
+        let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
+        let head =
+            || -> Result<_, StoreError> { Ok(load::month(connection, user.no, month)?.and_then(|row| row.head)) };
+        let sql = "select operation from month_page where user = ? and month = ? and operation >= ? limit 1";
+        let named = match before {
+            None => return head(),
+            Some(before) => load::one(connection, sql, (stored(user.no.0), month.index(), stored(before)), |row| {
+                Ok(OperationNo(RowReader::new(row).number()?))
+            })?,
+        };
+        // Only a row of this chain may be where it begins.
+        let named = named.map(|no| load::operation(connection, no, names)).transpose()?.flatten();
+        let named = named.filter(|named| named.user_no == user.no && named.month() == month);
+        let above = match named {
+            Some(named) => Some(named.no),
+            None => head()?,
+        };
+        Ok(below(connection, "operation", above.map(|no| no.0), before)?.map(OperationNo))
     }
 
     /// Of a session, below a number: its steps, and the reversals of its steps.
@@ -308,13 +341,13 @@ pub(super) fn of_user<T: Listed>(
     keep: impl Fn(&T) -> bool,
 ) -> Result<Page<T>, StoreError> {
     // The cursor is most often a row of this chain, which knows where the chain goes on.
-    let last = match of.before {
+    let last = match of.below() {
         Some(before) => T::load(snapshot, before)?.filter(|row| row.user_no() == user.no),
         None => None,
     };
     let mut next = match last {
         Some(last) => last.previous(),
-        None => below(&snapshot.transaction, T::TABLE, T::newest(user), of.before)?,
+        None => below(&snapshot.transaction, T::TABLE, T::newest(user), of.below())?,
     };
     let rows = || {
         let Some(no) = next else { return Ok(None) };
@@ -334,7 +367,7 @@ fn of_everybody<T: Listed>(
     let sql = format!("select max(no) from {}", T::TABLE);
     let newest: Option<i64> = snapshot.transaction.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
     let newest = newest.unwrap_or(0).cast_unsigned();
-    let mut next = of.before.map_or(newest, |before| newest.min(before.saturating_sub(1)));
+    let mut next = of.below().map_or(newest, |before| newest.min(before.saturating_sub(1)));
     let rows = || {
         let Some(below) = next.checked_sub(1) else { return Ok(None) };
         let row = existing::<T>(snapshot, next)?;
@@ -403,7 +436,7 @@ fn sessions_in_progress(
 ) -> Result<Page<Of<Session>>, StoreError> {
     let sql = "select no from session indexed by session_due where due is not null and no < ? order by no desc limit ?";
     let mut statement = snapshot.transaction.prepare_cached(sql)?;
-    let before = of.before.map_or(i64::MAX, stored);
+    let before = of.below().map_or(i64::MAX, stored);
     let mut numbers = statement.query((before, stored(ROWS_PER_PAGE_MAX as u64)))?;
     let rows = || match numbers.next()? {
         None => Ok(None),
