@@ -1,0 +1,63 @@
+//! What processes and threads cost, as Linux counts it; nothing where there is no `/proc`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Clock ticks a second in `/proc`: 100 on every Linux that Rust runs on.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds used by each kind of thread of a process so far, by the name of the thread.
+pub(crate) struct Used {
+    threads: BTreeMap<String, f64>,
+}
+
+impl Used {
+    pub(crate) fn by(process: u32) -> Self {
+        let mut threads = BTreeMap::new();
+        let Ok(entries) = fs::read_dir(format!("/proc/{process}/task")) else { return Self { threads } };
+        for entry in entries.map_while(Result::ok) {
+            if let Some((name, seconds)) =
+                fs::read_to_string(entry.path().join("stat")).ok().and_then(|text| read(&text))
+            {
+                *threads.entry(name).or_default() += seconds;
+            }
+        }
+        Self { threads }
+    }
+
+    /// What was used after `before`; a thread that ended in between is not counted.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let threads = self.threads.iter().map(|(name, seconds)| {
+            (name.clone(), (seconds - before.threads.get(name).copied().unwrap_or(0.0)).max(0.0))
+        });
+        Self { threads: threads.collect() }
+    }
+
+    pub(crate) fn total(&self) -> f64 {
+        self.threads.values().sum()
+    }
+
+    pub(crate) fn threads(&self) -> &BTreeMap<String, f64> {
+        &self.threads
+    }
+}
+
+/// CPU seconds that this thread used so far.
+pub(crate) fn of_this_thread() -> f64 {
+    fs::read_to_string("/proc/thread-self/stat").ok().and_then(|text| read(&text)).map_or(0.0, |(_, seconds)| seconds)
+}
+
+/// Memory that a process has in use.
+pub(crate) fn resident_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse().ok());
+    kilobytes.unwrap_or(0_u64) * 1024
+}
+
+/// The name and the CPU seconds in a `stat` file; the name stands in parentheses and may hold any character.
+fn read(stat: &str) -> Option<(String, f64)> {
+    let (begin, end) = (stat.find('(')?, stat.rfind(')')?);
+    let fields: Vec<&str> = stat.get(end + 2..)?.split(' ').collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+    Some((stat.get(begin + 1..end)?.to_owned(), (ticks(11)? + ticks(12)?) / TICKS))
+}

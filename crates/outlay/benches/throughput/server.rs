@@ -1,0 +1,68 @@
+//! The programs under measurement, as child processes that end with this one's.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// Where its data is; empty when it has none.
+    pub(crate) folder: PathBuf,
+}
+
+impl Server {
+    /// The real one, as anybody would start it.
+    pub(crate) fn outlay(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OUTLAY_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["serve", "--open", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
+        Self::start(command, folder)
+    }
+
+    /// The handler that does nothing.
+    pub(crate) fn empty() -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("--be-empty");
+        Self::start(command, Path::new(""))
+    }
+
+    fn start(mut command: Command, folder: &Path) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                let status = child.wait();
+                panic!("the server does not listen: {status:?}");
+            };
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.trim().trim_end_matches('/').parse().unwrap();
+            }
+        };
+        // What it says later is read along, so that it never waits for somebody to read.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, folder: folder.to_owned() }
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The bytes of all files in a folder.
+pub(crate) fn file_size(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.map_while(Result::ok).filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+}
