@@ -1,4 +1,5 @@
-//! The empty handler: axum reads the same JSON into the same fields, and answers without doing anything.
+//! The empty handler: axum reads the same JSON into the same fields, and answers without doing anything. It stands behind
+//! the real server's own accept loop, so that only what the real one does with a request differs.
 
 use std::net::Ipv4Addr;
 
@@ -7,9 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -68,8 +66,7 @@ async fn usage(body: Bytes) -> impl IntoResponse {
     done().into_response()
 }
 
-/// Serves until the process is killed, on as many threads as the machine has cores, with nothing between the socket and
-/// the router.
+/// Serves until the process is killed, on as many threads as the real server has.
 pub(crate) fn serve() {
     let router = Router::new()
         .route("/v1/usage", post(usage))
@@ -81,14 +78,7 @@ pub(crate) fn serve() {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("listening on http://{}", listener.local_addr().unwrap());
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let service = TowerToHyperService::new(router.clone());
-            tokio::spawn(async move {
-                // A client that leaves is no error.
-                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        outlay::http::server::serve(listener, router, stopped).await;
     });
 }
