@@ -156,16 +156,23 @@ impl UserView {
 
     /// The user's row of a month, which is all zeros when they have no operation in it; `None` when it is not loaded.
     pub fn month(&self, month: Month) -> Option<UserMonth> {
-        if let Some(loaded) = self.months.iter().find(|loaded| loaded.month == month) {
-            return Some(loaded.clone());
-        }
-        let exists = self.user.as_ref().is_some_and(|user| user.months.binary_search(&month).is_ok());
-        (!exists).then(|| UserMonth::empty(month))
+        let loaded = self.months.iter().find(|loaded| loaded.month == month);
+        loaded.cloned().or_else(|| (!self.has_operations_in(month)).then(|| UserMonth::empty(month)))
+    }
+
+    /// What the user used in a month; `None` when it is not loaded.
+    pub fn used(&self, month: Month) -> Option<Amounts> {
+        let loaded = self.months.iter().find(|loaded| loaded.month == month);
+        loaded.map(|loaded| loaded.used).or_else(|| (!self.has_operations_in(month)).then_some(Amounts::ZERO))
+    }
+
+    fn has_operations_in(&self, month: Month) -> bool {
+        self.user.as_ref().is_some_and(|user| user.months.binary_search(&month).is_ok())
     }
 
     /// The user's budget of a month; `None` when the month is not loaded.
     pub fn budget(&self, plans: &Plans, user_id: &UserId, month: Month, now: Timestamp) -> Option<Budget> {
-        let used = self.month(month)?.used;
+        let used = self.used(month)?;
         Some(budget(plans, self.user.as_deref(), user_id, month, &used, &self.held.at(month, now)))
     }
 }

@@ -89,7 +89,7 @@ impl Published {
     /// The view in memory, if it has this month.
     pub(super) fn view(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>> {
         let shard = self.shard(user_id).lock();
-        shard.views.get(user_id).filter(|view| view.month(month).is_some()).map(Arc::clone)
+        shard.views.get(user_id).filter(|view| view.used(month).is_some()).map(Arc::clone)
     }
 
     /// What a reader must note before its snapshot, so that [`Published::offer`] can tell whether it is still the newest.
