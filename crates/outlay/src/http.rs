@@ -13,10 +13,14 @@
 //! An answer that streams is returned at once: the time limit of a request ends when its answer begins.
 
 pub mod auth;
+mod docs;
+mod failures;
 mod guard;
 mod health;
 pub mod keys;
+mod openapi;
 pub mod page;
+mod pages;
 pub mod problem;
 pub mod routes;
 pub mod server;
@@ -31,6 +35,7 @@ pub use self::guard::Peer;
 use crate::clock::SharedClock;
 pub use crate::config::Presentation;
 use crate::ids::Ids;
+use crate::metrics::Metrics;
 use crate::store::Reads;
 use crate::writer::Writer;
 
@@ -51,6 +56,8 @@ pub struct App {
     pub plans_are_configured: bool,
     /// Who may call.
     pub access: Access,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// The state of every handler.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod http;
 pub mod ids;
 pub mod local;
+pub mod metrics;
 pub mod seal;
 pub mod store;
 pub mod writer;

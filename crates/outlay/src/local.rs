@@ -15,6 +15,7 @@ use crate::http::auth::{Access, AccessError};
 use crate::http::tokens::{Tokens, TokensError};
 use crate::http::{App, SharedApp};
 use crate::ids::Ids;
+use crate::metrics::Metrics;
 use crate::seal::{MasterKey, SealError};
 use crate::store::{StoreError, embedded};
 use crate::writer::{Ended, Writer};
@@ -109,6 +110,7 @@ impl Local {
             let master = master_key(config, &ids)?;
             access = access.with_tokens(Tokens::prepare(&master, &writer, &*reads, &ids, clock.wall()).await?);
         }
+        let metrics = Metrics::new(&writer, &reads);
         let app = Arc::new(App {
             writer,
             reads,
@@ -117,6 +119,7 @@ impl Local {
             presentation: config.presentation.clone(),
             plans_are_configured: config.plans.is_some(),
             access,
+            metrics,
         });
         Ok(Self { app, ended, thread })
     }

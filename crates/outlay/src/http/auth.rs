@@ -2,6 +2,7 @@
 //!
 //! What a caller may do is in the table of [`super::routes`]; this module only tells who it is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -14,6 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::App;
+use super::failures::Failures;
 use super::keys;
 use super::problem::{Kind, Problem};
 use super::tokens::Tokens;
@@ -87,6 +90,7 @@ pub struct Access {
     admin_key_digest: Option<[u8; 32]>,
     tokens: Option<Tokens>,
     allowed_origins: Vec<HeaderValue>,
+    failures: Failures,
 }
 
 /// Why a setting of who may call cannot be used.
@@ -103,7 +107,13 @@ pub enum AccessError {
 impl Access {
     /// Nobody but those with a key that the store knows.
     pub fn keyed() -> Self {
-        Self { open: false, admin_key_digest: None, tokens: None, allowed_origins: Vec::new() }
+        Self {
+            open: false,
+            admin_key_digest: None,
+            tokens: None,
+            allowed_origins: Vec::new(),
+            failures: Failures::default(),
+        }
     }
 
     /// Anybody may do anything; the server must listen on loopback alone.
@@ -161,26 +171,39 @@ impl Access {
         &self.allowed_origins
     }
 
-    /// Tells who sent a request at a door that takes keys and tokens, or tokens alone.
+    /// Tells who sent a request, at a door that takes keys and tokens, or tokens alone. Showing nothing is
+    /// [`Caller::Nobody`].
     ///
     /// # Errors
-    /// `Unauthorized` when something was shown that is not known. Showing nothing is [`Caller::Nobody`].
+    /// `Unauthorized` when something was shown that is not known, `TooManyRequests` when that came too often from there.
     pub(super) fn identify(
         &self,
         headers: &HeaderMap,
-        reads: &dyn Reads,
-        now: Timestamp,
+        address: Option<IpAddr>,
+        app: &App,
         keys_too: bool,
-    ) -> Result<Caller, Unknown> {
+    ) -> Result<Caller, Problem> {
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
-        let shown = bearer(header.as_bytes()).ok_or(Unknown)?;
-        if let Some(caller) = self.tokens.as_ref().and_then(|tokens| tokens.read(shown, now)) {
+        let now = app.clock.wall();
+        if let Some(seconds) = address.and_then(|address| self.failures.turned_away(address, now)) {
+            return Err(Problem::new(Kind::TooManyRequests)
+                .detail("Too many keys that are not known came from this address.")
+                .retry_after(seconds));
+        }
+        if let Some(caller) = bearer(header.as_bytes()).and_then(|shown| self.caller(shown, &*app.reads, now, keys_too))
+        {
             return Ok(caller);
         }
-        if !keys_too {
-            return Err(Unknown);
+        app.metrics.refused_credential();
+        if let Some(address) = address {
+            self.failures.failed(address, now);
         }
-        self.key(shown, reads, now).ok_or(Unknown)
+        Err(Problem::new(Kind::Unauthorized).detail("The key or token is not known here, or is not valid any more."))
+    }
+
+    fn caller(&self, shown: &str, reads: &dyn Reads, now: Timestamp, keys_too: bool) -> Option<Caller> {
+        let user = self.tokens.as_ref().and_then(|tokens| tokens.read(shown, now));
+        user.or_else(|| if keys_too { self.key(shown, reads, now) } else { None })
     }
 
     fn key(&self, shown: &str, reads: &dyn Reads, now: Timestamp) -> Option<Caller> {
@@ -199,10 +222,6 @@ impl Access {
         (same && !ended).then(|| Caller::Key { id: Arc::from(record.id.as_str()), role: record.role })
     }
 }
-
-/// A key or token that is not known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unknown;
 
 /// What follows `Bearer `, if it can be a key or a token at all.
 fn bearer(header: &[u8]) -> Option<&str> {

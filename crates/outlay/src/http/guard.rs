@@ -29,6 +29,7 @@ use super::auth::{Asked, Caller};
 use super::problem::{Kind, Problem};
 use super::routes::Least;
 use crate::ids::RequestId;
+use crate::metrics::RouteMetrics;
 use crate::store::records::Role;
 
 /// Where a request came in.
@@ -53,6 +54,7 @@ pub enum Peer {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
     pub(super) least: Least,
+    pub(super) method: &'static str,
     pub(super) path: &'static str,
     pub(super) door: Door,
     pub(super) body_bytes_max: usize,
@@ -68,17 +70,22 @@ struct Post {
     app: SharedApp,
     rule: Rule,
     for_pages: bool,
+    metrics: RouteMetrics,
 }
 
 impl Guarding {
     pub(super) fn new(app: &SharedApp, rule: Rule) -> Self {
-        Self { post: Arc::new(Post { app: Arc::clone(app), rule, for_pages: rule.least.is_for_pages() }) }
+        Self::of(app, rule, rule.least.is_for_pages())
     }
 
-    /// Lets pages of other origins read the answer.
-    pub(super) fn for_pages(&self) -> Self {
-        let Post { app, rule, .. } = &*self.post;
-        Self { post: Arc::new(Post { app: Arc::clone(app), rule: *rule, for_pages: true }) }
+    /// Lets pages of other origins read the answer, whoever may.
+    pub(super) fn for_pages(app: &SharedApp, rule: Rule) -> Self {
+        Self::of(app, rule, true)
+    }
+
+    fn of(app: &SharedApp, rule: Rule, for_pages: bool) -> Self {
+        let metrics = app.metrics.of_route(rule.method, rule.path);
+        Self { post: Arc::new(Post { app: Arc::clone(app), rule, for_pages, metrics }) }
     }
 }
 
@@ -131,6 +138,7 @@ impl Post {
         S: tower::Service<Request, Error = Infallible>,
         S::Response: IntoResponse,
     {
+        let started = self.app.clock.monotonic_nanos();
         let request_id = self.app.ids.request();
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let origin = request.headers().get(ORIGIN).cloned();
@@ -147,6 +155,10 @@ impl Post {
             self.write_problem(&problem, request_id, &mut response);
         }
         self.write_headers(request_id, origin.as_ref(), response.headers_mut());
+        let nanos = self.app.clock.monotonic_nanos().saturating_sub(started);
+        self.metrics.answered(response.status(), Duration::from_nanos(nanos).as_secs_f64());
+        let (method, route, status) = (self.rule.method, self.rule.path, response.status().as_u16());
+        tracing::debug!(request.id = %request_id, duration_us = nanos / 1_000, "{method} {route} {status}");
         response
     }
 
@@ -157,9 +169,14 @@ impl Post {
     {
         let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.remove::<Peer>();
-        let caller = self.caller(&parts, peer)?;
-        self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
-        let body = self.read_body(&parts.headers, body).await?;
+        let caller = match self.admit(&parts, peer) {
+            Ok(caller) => caller,
+            Err(problem) => {
+                drain(body).await;
+                return Err(problem);
+            }
+        };
+        let body = self.read_body(body).await?;
         parts.extensions.insert(Asked { caller, request_id });
         let mut request = Request::from_parts(parts, body);
         DefaultBodyLimit::disable().apply(&mut request);
@@ -169,11 +186,20 @@ impl Post {
         }
     }
 
+    /// Tells who calls, and lets them through or not.
+    fn admit(&self, parts: &http::request::Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
+        let caller = self.caller(parts, peer)?;
+        self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
+        Ok(caller)
+    }
+
     fn caller(&self, parts: &http::request::Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
         let access = &self.app.access;
-        if peer == Some(Peer::Owner) {
-            return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin });
-        }
+        let address = match peer {
+            Some(Peer::Owner) => return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin }),
+            Some(Peer::Address(address)) => Some(address.ip()),
+            None => None,
+        };
         one_host(parts)?;
         if access.is_open() && self.rule.door == Door::Private {
             at_home(parts)?;
@@ -182,23 +208,21 @@ impl Post {
         if matches!(self.rule.least, Least::Anybody | Least::Inside) {
             return Ok(Caller::Nobody);
         }
-        let keys_too = self.rule.door == Door::Private;
-        access.identify(&parts.headers, self.app.reads.as_ref(), self.app.clock.wall(), keys_too).map_err(|_| {
-            Problem::new(Kind::Unauthorized).detail("The key or token is not known here, or is not valid any more.")
-        })
+        access.identify(&parts.headers, address, &self.app, self.rule.door == Door::Private)
     }
 
-    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
+    async fn read_body(&self, body: Body) -> Result<Body, Problem> {
         if body.is_end_stream() {
             return Ok(Body::empty());
         }
-        let _ = headers;
         let max = self.rule.body_bytes_max;
         let too_large = || Problem::new(Kind::PayloadTooLarge).detail(format!("At most {max} bytes are read here."));
         if body.size_hint().lower() > max as u64 {
+            drain(body).await;
             return Err(too_large());
         }
-        let collected = tokio::time::timeout(BODY_WAIT, Limited::new(body, max).collect())
+        let mut limited = Limited::new(body, max);
+        let collected = tokio::time::timeout(BODY_WAIT, BodyExt::collect(&mut limited))
             .await
             .map_err(|_| Problem::new(Kind::RequestTimeout))?;
         match collected {
@@ -239,6 +263,22 @@ impl Post {
             allow_origin(self.app.access.allowed_origins(), origin, headers);
         }
     }
+}
+
+/// Takes a little more of a body that nobody will read, so that its sender gets to read the answer before the connection
+/// ends.
+async fn drain(mut body: Body) {
+    let mut left: usize = 256 * 1024;
+    let drained = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whoever is slow has had their chance.
+    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,8 +1,61 @@
-//! Whether the server is alive and whether the store answers.
+//! Whether the server is alive, whether the store takes writes and what it promises, and the figures of both.
 
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
 
-/// `GET /healthz`: the process answers.
+use super::SharedApp;
+use super::problem::{Kind, Problem};
+
+/// Whether the server is alive
+///
+/// It answers as long as the process does, whatever the store says.
+#[utoipa::path(get, path = "/healthz", tag = "Server", security(()),
+    responses((status = 200, description = "Alive", content_type = "text/plain", body = String)))]
 pub(super) async fn alive() -> Response {
-    "ok".into_response()
+    ([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], "ok").into_response()
+}
+
+/// What `/readyz` says.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ready {
+    /// `ok`.
+    status: &'static str,
+    /// What an acknowledgement promises.
+    promise: &'static str,
+    /// Whether a forward jump of the server's clock is not believed yet: then holds expire later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clock_jump: bool,
+}
+
+/// Whether the store takes writes
+///
+/// Says what an acknowledgement promises. Answers 503 when nothing can be recorded; why stands in the server's log.
+#[utoipa::path(get, path = "/readyz", tag = "Server", security(()),
+    responses((status = 200, description = "The store takes writes", body = Ready),
+        (status = 503, description = "It does not", content_type = "application/problem+json", body = super::openapi::Problem)))]
+pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Problem> {
+    let status = app.reads.status();
+    let not_ready = if app.writer.is_poisoned() {
+        Some("an earlier write failed; the server is ending".to_owned())
+    } else {
+        status.not_ready
+    };
+    if let Some(why) = not_ready {
+        return Err(Problem::new(Kind::StoreUnavailable).with("promise", &status.promise).because(why));
+    }
+    let ready = Ready { status: "ok", promise: status.promise, clock_jump: status.clock_jump };
+    Ok(axum::Json(ready).into_response())
+}
+
+/// All figures, for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "Server",
+    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String)))]
+pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
+    let text = app.metrics.text().map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response())
 }

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::Method;
 use outlay_core::id::UserId;
 
 use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
-use super::{SharedApp, health};
+use super::{SharedApp, docs, health, openapi, pages};
 use crate::store::records::Role;
 
 /// What a caller must be at least; each also lets through those below it.
@@ -91,22 +90,29 @@ impl Least {
 
 /// The whole table. One line per route; paths are those of the contract.
 fn rows() -> Table {
-    use Least::{Anybody, Inside};
+    use Least::{Anybody, Inside, Viewer};
     let mut table = Table::default();
     // What surrounds the resources.
     table.get("/healthz", Anybody, health::alive);
-    table.get("/", Inside, health::alive);
+    table.get("/readyz", Anybody, health::ready);
+    table.get("/metrics", Viewer, health::metrics);
+    table.get("/problems", Anybody, docs::problems);
+    table.get("/problems/{slug}", Anybody, docs::problem_page);
+    table.get("/openapi.json", Anybody, openapi::json);
+    table.get("/docs", Anybody, docs::api);
+    table.get("/pages.css", Anybody, pages::style);
+    table.get("/", Inside, pages::first);
     table
 }
 
 /// Bytes of a body, at most.
-pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a batch, at most.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One line of the table.
 struct Row {
-    method: Method,
+    method: &'static str,
     path: &'static str,
     least: Least,
     handler: MethodRouter<SharedApp>,
@@ -119,24 +125,24 @@ struct Table {
 
 impl Table {
     fn get<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
-        self.row(Method::GET, MethodFilter::GET, path, least, handler);
+        self.row("GET", MethodFilter::GET, path, least, handler);
     }
 
     fn post<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
-        self.row(Method::POST, MethodFilter::POST, path, least, handler);
+        self.row("POST", MethodFilter::POST, path, least, handler);
     }
 
     fn put<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
-        self.row(Method::PUT, MethodFilter::PUT, path, least, handler);
+        self.row("PUT", MethodFilter::PUT, path, least, handler);
     }
 
     fn delete<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
-        self.row(Method::DELETE, MethodFilter::DELETE, path, least, handler);
+        self.row("DELETE", MethodFilter::DELETE, path, least, handler);
     }
 
     fn row<H: Handler<T, SharedApp>, T: 'static>(
         &mut self,
-        method: Method,
+        method: &'static str,
         filter: MethodFilter,
         path: &'static str,
         least: Least,
@@ -154,17 +160,21 @@ pub(super) fn router(app: SharedApp, door: Door) -> Router {
             continue;
         }
         let body_bytes_max =
-            if row.method == Method::POST && row.path == "/v1/usage" { BATCH_BYTES_MAX } else { BODY_BYTES_MAX };
-        let guarding = |least| Guarding::new(&app, Rule { least, path: row.path, door, body_bytes_max });
-        let mut handler = row.handler.route_layer(guarding(row.least));
+            if row.method == "POST" && row.path == "/v1/usage" { BATCH_BYTES_MAX } else { BODY_BYTES_MAX };
+        let rule = Rule { least: row.least, method: row.method, path: row.path, door, body_bytes_max };
+        let mut handler = row.handler.route_layer(Guarding::new(&app, rule));
         if row.least.is_for_pages() {
             let preflight = on(MethodFilter::OPTIONS, super::guard::preflight);
-            handler = handler.merge(preflight.route_layer(guarding(Least::Anybody).for_pages()));
+            let rule = Rule { least: Least::Anybody, method: "OPTIONS", ..rule };
+            handler = handler.merge(preflight.route_layer(Guarding::for_pages(&app, rule)));
         }
         let known = paths.remove(row.path).unwrap_or_default();
         paths.insert(row.path, known.merge(handler));
     }
-    let rest = |path| Guarding::new(&app, Rule { least: Least::Anybody, path, door, body_bytes_max: 0 });
+    let rest = |path| {
+        let rule = Rule { least: Least::Anybody, method: "(any)", path, door, body_bytes_max: BODY_BYTES_MAX };
+        Guarding::new(&app, rule)
+    };
     let mut router = Router::new();
     for (path, handler) in paths {
         router = router.route(path, handler);

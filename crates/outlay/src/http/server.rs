@@ -4,7 +4,7 @@
 //! of a request, the pause between two, the peer that does not read. A body and a whole request have theirs in the guard.
 //! The ready-made server of the web framework sets no timer, so none of these limits would hold in it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -320,7 +320,7 @@ impl FirstByte for tokio::net::UnixStream {
 
 /// Connections by the address that they come from, where that is counted.
 #[derive(Debug, Clone, Default)]
-struct PerAddress(Arc<Mutex<HashMap<IpAddr, u32>>>);
+struct PerAddress(Arc<Mutex<BTreeMap<IpAddr, u32>>>);
 
 /// One connection of an address.
 #[derive(Debug)]
@@ -414,7 +414,7 @@ mod tests {
         stop: watch::Sender<bool>,
         begun: Arc<Notify>,
         go_on: Arc<Notify>,
-        serving: tokio::task::JoinHandle<()>,
+        serving: JoinSet<()>,
     }
 
     async fn server() -> Running {
@@ -429,7 +429,8 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, router, stopped));
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, router, stopped));
         Running { address, stop, begun, go_on, serving }
     }
 
@@ -453,7 +454,7 @@ mod tests {
         let server = server().await;
         let head = |more: &str| format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
         assert!(rest(server.send(&head("")).await).await.ends_with("quick"));
-        let many = (0..70).map(|n| format!("a{n}: b\r\n")).collect::<String>();
+        let many = "a: b\r\n".repeat(70);
         assert!(rest(server.send(&head(&many)).await).await.starts_with("HTTP/1.1 431"));
         let large = format!("a: {}\r\n", "x".repeat(HEAD_BYTES_MAX));
         assert!(rest(server.send(&head(&large)).await).await.starts_with("HTTP/1.1 431"));
@@ -461,7 +462,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_is_finished_before_the_end() {
-        let server = server().await;
+        let mut server = server().await;
         let mut idle = server.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         let mut first = [0; 12];
         idle.read_exact(&mut first).await.unwrap();
@@ -475,7 +476,7 @@ mod tests {
         assert_eq!(rest(silent).await, "");
         server.go_on.notify_one();
         assert!(rest(slow).await.ends_with("slow"));
-        server.serving.await.unwrap();
+        server.serving.join_next().await.unwrap().unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
     }
 

@@ -1,0 +1,98 @@
+//! `/openapi.json`: the description of the API, put together from what stands at each handler.
+//!
+//! A route's own words are in `#[utoipa::path(...)]` at its handler; here are only the list of them, and what all share.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+/// The description. Every route of the table in [`super::routes`] is named here.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Outlay",
+        version = "1",
+        description = "The budget ledger of an application's AI features.\n\nMoney is a JSON number in USD with up to 12 \
+            decimals, also accepted as a string. Times are RFC 3339 in UTC, months are written 2025-10. Errors are RFC 9457 \
+            problems: after a 4xx nothing was done but the denial of a 402, after a 5xx send the same ids again and it is \
+            done exactly once.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "Recording", description = "What was used"),
+        (name = "Budgets", description = "What a user may still use"),
+        (name = "Sessions", description = "Holds that make limits real"),
+        (name = "Users", description = "Users, plans and limits"),
+        (name = "Reading", description = "What happened"),
+        (name = "Operator", description = "Over all users, and the server's own"),
+        (name = "Server", description = "What surrounds the resources"),
+    ),
+    paths(
+        super::health::alive,
+        super::health::ready,
+        super::health::metrics,
+        super::docs::problem_page,
+    ),
+    components(schemas(Problem)),
+    modifiers(&Credentials)
+)]
+struct Description;
+
+/// An error, as RFC 9457 has it
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it is described here and written in the module of problems")]
+pub(super) struct Problem {
+    /// Which kind it is: an address under `/problems/` with a page that explains it.
+    #[schema(rename = "type", example = "/problems/does-not-fit")]
+    kind: String,
+    /// What it is, the same each time.
+    title: String,
+    /// The status that it was answered with.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+    /// Finds the request again in the server's log.
+    #[schema(rename = "requestId")]
+    request_id: String,
+    /// The fields that are wrong, if any are.
+    errors: Option<Vec<WrongField>>,
+}
+
+/// A field that is wrong
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it is described here and written in the module of problems")]
+struct WrongField {
+    /// Where, as RFC 6901 has it.
+    #[schema(example = "/estimate/cost")]
+    pointer: String,
+    /// What it must be.
+    detail: String,
+}
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let key = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key (`outlay_app_...`), or a user token where a route says so"))
+            .build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(key));
+        openapi.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
+    }
+}
+
+/// The description as JSON.
+pub(super) static JSON: LazyLock<Bytes> =
+    LazyLock::new(|| Bytes::from(serde_json::to_vec(&Description::openapi()).unwrap_or_default()));
+
+/// `GET /openapi.json`
+pub(super) async fn json() -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], JSON.clone()).into_response()
+}
