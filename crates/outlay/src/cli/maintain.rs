@@ -9,10 +9,12 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::ask::read;
-use super::{Exit, Failure, ServerFlags, show};
+use super::{Exit, Failure, ServerFlags, runtime, show};
 use crate::client::{Client, next_piece, whole};
 use crate::config::Config;
-use crate::store::check_backup;
+use crate::clock::SystemClock;
+use crate::seal::MASTER_KEY_FILE;
+use crate::store::{Store as _, check_backup, embedded};
 
 /// Prove every counter from the operations
 #[derive(Debug, Args)]
@@ -145,8 +147,68 @@ pub(super) struct Restore {
 }
 
 impl Restore {
-    pub(super) fn run(self, config: &Config) -> Result<Exit, Failure> {
-        let _ = (&self.file, self.force, config);
-        Err(Failure::Other("restore".to_owned()))
+    pub(super) fn run(&self, config: &Config) -> Result<Exit, Failure> {
+        check_backup(&self.file)?;
+        let folder = &config.data;
+        if !self.force && holds_something(folder)? {
+            let advice = "is not empty; --force replaces the store in it, or name another folder with --data";
+            return Err(Failure::Other(format!("{} {advice}", folder.display())));
+        }
+        {
+            let _lock = embedded::lock_folder(folder)?;
+            let place = embedded::file_path(folder);
+            let partial = with_suffix(&place, ".partial");
+            fs::copy(&self.file, &partial).map_err(Failure::io(format!("copy the backup to {}", partial.display())))?;
+            let synced = fs::File::open(&partial).and_then(|file| file.sync_all());
+            synced.map_err(Failure::io(format!("write {}", partial.display())))?;
+            // The log of the store that was here belongs to no other.
+            for suffix in ["-wal", "-shm"] {
+                match fs::remove_file(with_suffix(&place, suffix)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Failure::io("remove the log of the old store")(error));
+                    }
+                    _ => {}
+                }
+            }
+            put_in_place(&partial, &place)?;
+        }
+        let erased = runtime(false)?.block_on(erase_again(config))?;
+        show::say(&format!("{} holds the store of {}", folder.display(), self.file.display()));
+        if erased > 0 {
+            show::say(&format!("{erased} users who were erased after the backup are erased again"));
+        }
+        if config.master_key.is_none() && !folder.join(MASTER_KEY_FILE).exists() {
+            show::say(&format!(
+                "{MASTER_KEY_FILE} is not in a backup: put the old one into {}, or set OUTLAY_MASTER_KEY, before the \
+                 server starts",
+                folder.display()
+            ));
+        }
+        Ok(Exit::Done)
     }
+}
+
+/// Whether a folder holds more than what is put there to go with a backup.
+fn holds_something(folder: &Path) -> Result<bool, Failure> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Failure::io(format!("read {}", folder.display()))(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(Failure::io(format!("read {}", folder.display())))?.file_name();
+        if ![MASTER_KEY_FILE, embedded::ERASURES_NAME, "lost+found"].iter().any(|with| name == *with) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Applies the list of erasures that lies in the folder, and wipes what it names. Gives how many were due.
+async fn erase_again(config: &Config) -> Result<usize, Failure> {
+    let settings = embedded::Settings::new(config.data.clone(), SystemClock::shared());
+    let (mut store, _) = embedded::open(settings)?;
+    let erased = store.apply_list_of_erasures()?;
+    store.close().await?;
+    Ok(erased)
 }

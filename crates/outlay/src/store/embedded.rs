@@ -34,6 +34,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{Reads, Record, Reply, Store, StoreError};
 use crate::clock::SharedClock;
+pub use erase::LIST_NAME as ERASURES_NAME;
+
 use checkpoint::Checkpointer;
 use codec::stored;
 use days::Days;
@@ -242,7 +244,11 @@ pub fn file_path(folder: &Path) -> PathBuf {
     folder.join(FILE_NAME)
 }
 
-fn lock_folder(folder: &Path) -> Result<std::fs::File, StoreError> {
+/// Takes the folder for this process, until what it gives is dropped; the folder is made if there is none.
+///
+/// # Errors
+/// When another process has it.
+pub fn lock_folder(folder: &Path) -> Result<std::fs::File, StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(unavailable)?;
     let path = folder.join(LOCK_NAME);

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 /// Rows wiped in one transaction.
 const SLICE_ROWS: usize = 200;
 /// The list of erasures beside the store: a line with number and tag for each, to be applied to restored copies.
-const LIST_NAME: &str = "erasures";
+pub const LIST_NAME: &str = "erasures";
 
 /// Where the wiping of one person goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
