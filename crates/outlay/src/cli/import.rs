@@ -1,23 +1,238 @@
-//! `outlay import`: rows of other systems, and exports of this one, recorded once each.
+//! `outlay import`: rows of other systems, and exports of this one, recorded once each however often it is run.
+//!
+//! [`rows`] reads the file and says what is to be done for each row; [`send`] does it in batches. What a row means is the
+//! server's to say: here only the forms are known.
 
-use std::path::PathBuf;
+mod rows;
+mod send;
 
-use clap::Args;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 
-use super::{Exit, Failure, ServerFlags};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Exit, Failure, ServerFlags, show};
 use crate::client::Client;
+use rows::{Row, Step};
+use send::Sender;
 
-/// Record the rows of a file
+/// Record the rows of a file, each once
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outlay import usage.csv\n  outlay import usage.jsonl --json\n  \
+    outlay export --out all.jsonl && outlay import all.jsonl --data ./elsewhere\n\n\
+    A CSV file names the fields of an operation in its first line (operationId, userId, usageType, feature, provider, \
+    cost, isBillableRun, timestamp, ...). A JSON Lines file has an operation a line, or the lines of `outlay export`.\n\n\
+    It is safe to run again: what is recorded already changes nothing. A row without operationId gets one from the \
+    file's content and its line, so an edited file counts as another one. Rows that are refused go to \
+    FILE.rejected.jsonl with their line and the reason; then the exit code is 1. Denials and alerts of an export are not \
+    read back: they say what was refused and noticed there. An import sends no messages.")]
 pub(super) struct Import {
     /// The file
     file: PathBuf,
+    /// What the file is; told by its name or its beginning if absent
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     pub(super) server: ServerFlags,
 }
 
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// What became of the rows.
+#[derive(Debug, Default)]
+struct Summary {
+    recorded: u64,
+    duplicates: u64,
+    users: u64,
+    sessions: u64,
+    /// Rows of an export that are not read back.
+    skipped: u64,
+    rejected: u64,
+    /// Operations that got their id from the file's content.
+    ids_made: u64,
+}
+
 impl Import {
-    pub(super) async fn run(self, _client: &Client) -> Result<Exit, Failure> {
-        Err(Failure::Other(format!("import {}", self.file.display())))
+    pub(super) async fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let mut importing = Importing::new(&self.file, client)?;
+        match self.format.map_or_else(|| guess(&self.file), Ok)? {
+            Format::Csv => rows::csv(&self.file, &mut importing).await?,
+            Format::Jsonl => rows::json_lines(&self.file, &mut importing).await?,
+        }
+        let summary = importing.finish().await?;
+        self.print(&summary)?;
+        Ok(if summary.rejected == 0 { Exit::Done } else { Exit::Failed })
+    }
+
+    fn print(&self, summary: &Summary) -> Result<(), Failure> {
+        let Summary { recorded, duplicates, users, sessions, skipped, rejected, ids_made } = summary;
+        let rejected_file = (*rejected > 0).then(|| rejected_path(&self.file).display().to_string());
+        if self.json {
+            let summary = json!({
+                "recorded": recorded, "duplicates": duplicates, "users": users, "sessions": sessions,
+                "skipped": skipped, "rejected": rejected, "idsMade": ids_made, "rejectedFile": rejected_file,
+            });
+            return show::line(&summary.to_string());
+        }
+        show::line(&format!("recorded {recorded}, recorded before {duplicates}, rejected {rejected}"))?;
+        if *users + *sessions + *skipped > 0 {
+            show::line(&format!("users set {users}, sessions ended {sessions}, rows not read back {skipped}"))?;
+        }
+        if *ids_made > 0 {
+            show::say(&format!(
+                "{ids_made} rows had no operationId and got one from the file's content and their line: this file can be \
+                 imported again, but an edited one counts as new"
+            ));
+        }
+        if let Some(file) = rejected_file {
+            show::say(&format!("the rejected rows are in {file}, each with its line and the reason"));
+        }
+        Ok(())
+    }
+}
+
+/// Tells the format by the file's name, or else by how it begins.
+fn guess(path: &Path) -> Result<Format, Failure> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+    match extension.as_str() {
+        "csv" => return Ok(Format::Csv),
+        "jsonl" | "ndjson" => return Ok(Format::Jsonl),
+        _ => {}
+    }
+    let mut beginning = [0; 512];
+    let read = File::open(path).and_then(|mut file| std::io::Read::read(&mut file, &mut beginning));
+    let read = read.map_err(Failure::io(format!("read {}", path.display())))?;
+    let first = beginning.iter().take(read).find(|byte| !byte.is_ascii_whitespace());
+    Ok(if first == Some(&b'{') { Format::Jsonl } else { Format::Csv })
+}
+
+/// An import on its way.
+#[derive(Debug)]
+struct Importing<'a> {
+    sender: Sender<'a>,
+    summary: Summary,
+    rejected: Rejected,
+    bar: ProgressBar,
+}
+
+impl<'a> Importing<'a> {
+    fn new(path: &Path, client: &'a Client) -> Result<Self, Failure> {
+        let bytes = std::fs::metadata(path).map_err(Failure::io(format!("read {}", path.display())))?.len();
+        // Drawn on standard error, and only if that is a terminal.
+        let bar = ProgressBar::new(bytes);
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {elapsed}") {
+            bar.set_style(style);
+        }
+        Ok(Self {
+            sender: Sender::new(client),
+            summary: Summary::default(),
+            rejected: Rejected { path: rejected_path(path), file: None },
+            bar,
+        })
+    }
+
+    /// Does what a row asks for, sooner or later, but in order.
+    async fn take(&mut self, row: Row) -> Result<(), Failure> {
+        let done = match row.step {
+            Ok(Step::Skip) => {
+                self.summary.skipped += 1;
+                return Ok(());
+            }
+            Err(reason) => return self.reject(row.line, &row.original, &reason),
+            Ok(Step::Operation { body, id_made }) => {
+                self.summary.ids_made += u64::from(id_made);
+                self.sender.operation(row.line, row.original, body).await?
+            }
+            Ok(step) => self.sender.single(row.line, row.original, step).await?,
+        };
+        self.count(done)
+    }
+
+    fn count(&mut self, done: Vec<send::Done>) -> Result<(), Failure> {
+        for done in done {
+            match done.result {
+                Ok(send::What::Recorded) => self.summary.recorded += 1,
+                Ok(send::What::Duplicate) => self.summary.duplicates += 1,
+                Ok(send::What::User) => self.summary.users += 1,
+                Ok(send::What::Session) => self.summary.sessions += 1,
+                Ok(send::What::Nothing) => self.summary.skipped += 1,
+                Err(reason) => self.reject(done.line, &done.original, &reason)?,
+            }
+        }
+        self.bar.set_message(format!("{} recorded, {} rejected", self.summary.recorded, self.summary.rejected));
+        Ok(())
+    }
+
+    fn reject(&mut self, line: u64, original: &[u8], reason: &str) -> Result<(), Failure> {
+        self.summary.rejected += 1;
+        self.rejected.add(line, original, reason)
+    }
+
+    /// Moves the bar to this place in the file.
+    fn reached(&self, bytes: u64) {
+        self.bar.set_position(bytes);
+    }
+
+    async fn finish(mut self) -> Result<Summary, Failure> {
+        let done = self.sender.flush().await?;
+        self.count(done)?;
+        self.rejected.finish(self.summary.rejected)?;
+        self.bar.finish_and_clear();
+        Ok(self.summary)
+    }
+}
+
+fn rejected_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".rejected.jsonl");
+    name.into()
+}
+
+/// The file of rejected rows, made with the first one.
+#[derive(Debug)]
+struct Rejected {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Rejected {
+    fn add(&mut self, line: u64, original: &[u8], reason: &str) -> Result<(), Failure> {
+        let writing = || format!("write {}", self.path.display());
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(File::create(&self.path).map_err(Failure::io(writing()))?)),
+        };
+        let row = String::from_utf8_lossy(original);
+        // As it was where it is JSON, so that it can be mended and imported; else as a text.
+        let row = match serde_json::from_str::<&serde_json::value::RawValue>(&row) {
+            Ok(json) => json.get().to_owned(),
+            Err(_) => json!(row).to_string(),
+        };
+        let written = writeln!(file, "{{\"line\":{line},\"reason\":{},\"row\":{row}}}", json!(reason));
+        written.map_err(Failure::io(writing()))
+    }
+
+    /// Writes all out; a file that an earlier run left says nothing any more if nothing was rejected now.
+    fn finish(&mut self, rejected: u64) -> Result<(), Failure> {
+        let writing = || format!("write {}", self.path.display());
+        if let Some(file) = &mut self.file {
+            file.flush().map_err(Failure::io(writing()))?;
+        } else if rejected == 0 && self.path.exists() {
+            std::fs::remove_file(&self.path).map_err(Failure::io(format!("remove {}", self.path.display())))?;
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,407 @@
+//! Reads the rows of a file and says what each asks for.
+//!
+//! An export lists operations newest first. They are recorded oldest first, so that steps, reversals and pages come in
+//! their old order; that is why a run of them is read backward from the file instead of being kept in memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Failure, Importing};
+
+/// The longest line that can be a row; what is longer is no file of rows.
+const LINE_BYTES_MAX: u64 = 4 << 20;
+/// Fields that an export adds to an operation, and that nobody posts.
+const ADDED_BY_EXPORT: [&str; 7] = ["kind", "month", "recordedAt", "recordedIn", "reverses", "reversedBy", "reason"];
+
+/// One row.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Its line in the file, from 1.
+    pub(super) line: u64,
+    /// The row as it stands there.
+    pub(super) original: Vec<u8>,
+    /// What it asks for, or why it cannot be read.
+    pub(super) step: Result<Step, String>,
+}
+
+/// What a row asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Record an operation.
+    Operation {
+        /// The operation as it is posted.
+        body: Vec<u8>,
+        /// Whether its id comes from the file's content.
+        id_made: bool,
+    },
+    /// Take an operation back.
+    Reverse { user: String, original: String, body: String },
+    /// Set a user.
+    User { user: String, body: String },
+    /// Finish a session.
+    Finish { user: String, session: String, body: String },
+    /// Nothing: what it says is not read back.
+    Skip,
+}
+
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// A name for the content of a file, from which ids are made.
+struct Content<'a> {
+    path: &'a Path,
+    hash: Option<u128>,
+}
+
+impl Content<'_> {
+    /// The operation id of a line that has none: the same for the same content, another for any other.
+    fn operation_id(&mut self, line: u64) -> std::io::Result<String> {
+        let hash = match self.hash {
+            Some(hash) => hash,
+            None => *self.hash.insert(hash_of(self.path)?),
+        };
+        Ok(format!("import_{hash:032x}_{line}"))
+    }
+}
+
+fn hash_of(path: &Path) -> std::io::Result<u128> {
+    let mut file = File::open(path)?;
+    let mut hasher = Xxh3::new();
+    let mut bytes = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut bytes)?;
+        if read == 0 {
+            return Ok(hasher.digest128());
+        }
+        hasher.update(bytes.get(..read).unwrap_or_default());
+    }
+}
+
+/// Reads a JSON Lines file.
+pub(super) async fn json_lines(path: &Path, importing: &mut Importing<'_>) -> Result<(), Failure> {
+    let reading = || format!("read {}", path.display());
+    let mut reader = BufReader::new(File::open(path).map_err(Failure::io(reading()))?);
+    let mut lines = Lines { file: File::open(path).map_err(Failure::io(reading()))?, run: Vec::new(), user: None };
+    let mut content = Content { path, hash: None };
+    let mut finishes = Vec::new();
+    let (mut offset, mut number) = (0_u64, 0_u64);
+    loop {
+        let mut line = Vec::new();
+        let limited = &mut reader.by_ref().take(LINE_BYTES_MAX);
+        let read = limited.read_until(b'\n', &mut line).map_err(Failure::io(reading()))? as u64;
+        if read == 0 {
+            break;
+        }
+        number += 1;
+        if read == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+            let advice = "an array is turned into lines by `jq -c '.[]'`";
+            return Err(Failure::Other(format!("line {number} is longer than any row can be; {advice}")));
+        }
+        if number == 1 && line.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Failure::Other("the file is a JSON array; `jq -c '.[]'` makes lines of it".to_owned()));
+        }
+        let place = Place { offset, bytes: read, line: number };
+        offset += read;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let kind = serde_json::from_slice::<KindOf<'_>>(&line).ok();
+        let user = kind.as_ref().and_then(|kind| kind.user_id.as_deref()).map(str::to_owned);
+        let kind = kind.and_then(|kind| kind.kind).map(std::borrow::Cow::into_owned);
+        if kind.as_deref() == Some("operation") {
+            if lines.user != user {
+                lines.replay(&mut content, importing).await?;
+                lines.user = user;
+            }
+            lines.run.push(place);
+            continue;
+        }
+        lines.replay(&mut content, importing).await?;
+        if kind.as_deref() == Some("user") {
+            take_all(&mut finishes, importing).await?;
+        }
+        let row = row_of(number, line.trim_ascii(), &mut content).map_err(Failure::io(reading()))?;
+        if matches!(row.step, Ok(Step::Finish { .. })) {
+            // The session's steps come after it in the file.
+            finishes.push(row);
+        } else {
+            importing.take(row).await?;
+        }
+        importing.reached(offset);
+    }
+    lines.replay(&mut content, importing).await?;
+    take_all(&mut finishes, importing).await
+}
+
+async fn take_all(rows: &mut Vec<Row>, importing: &mut Importing<'_>) -> Result<(), Failure> {
+    for row in rows.drain(..) {
+        importing.take(row).await?;
+    }
+    Ok(())
+}
+
+/// Where a line is in the file.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    offset: u64,
+    bytes: u64,
+    line: u64,
+}
+
+/// Lines of one user's operations that wait to be read backward.
+struct Lines {
+    file: File,
+    run: Vec<Place>,
+    user: Option<String>,
+}
+
+impl Lines {
+    async fn replay(&mut self, content: &mut Content<'_>, importing: &mut Importing<'_>) -> Result<(), Failure> {
+        for place in std::mem::take(&mut self.run).into_iter().rev() {
+            let mut line = vec![0; usize::try_from(place.bytes).unwrap_or_default()];
+            let row = self
+                .file
+                .read_exact_at(&mut line, place.offset)
+                .and_then(|()| row_of(place.line, line.trim_ascii(), content));
+            importing.take(row.map_err(Failure::io("read the file again"))?).await?;
+            importing.reached(place.offset);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct KindOf<'a> {
+    #[serde(borrow, default)]
+    kind: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default, rename = "userId")]
+    user_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+fn row_of(line: u64, text: &[u8], content: &mut Content<'_>) -> std::io::Result<Row> {
+    let step = match serde_json::from_slice::<Fields>(text) {
+        Ok(fields) => match step_of(fields, text) {
+            Ok(Step::Operation { body, id_made: true }) => {
+                Ok(Step::Operation { body: with_id(&body, &content.operation_id(line)?), id_made: true })
+            }
+            step => step,
+        },
+        Err(error) => Err(format!("is not a JSON object: {error}")),
+    };
+    Ok(Row { line, original: text.to_vec(), step })
+}
+
+/// What a JSON row asks for. An operation that has no id is given one afterwards.
+fn step_of(mut fields: Fields, text: &[u8]) -> Result<Step, String> {
+    let kind = string(&fields, "kind")?;
+    if kind.is_none() {
+        // An id that is no text is the server's to refuse.
+        let id_made = string(&fields, "operationId").is_ok_and(|id| id.is_none());
+        if !id_made {
+            return Ok(Step::Operation { body: text.to_vec(), id_made });
+        }
+        fields.remove("operationId");
+        return Ok(Step::Operation { body: to_bytes(&fields), id_made });
+    }
+    let needed = |key: &str| string(&fields, key)?.ok_or_else(|| format!("{key} is missing"));
+    match kind.as_deref() {
+        Some("operation") => {
+            if let Some(original) = string(&fields, "reverses")? {
+                let user = needed("userId")?;
+                let body = picked(&fields, &[("operationId", "operationId"), ("reason", "reason")]);
+                return Ok(Step::Reverse { user, original, body });
+            }
+            let id_made = string(&fields, "operationId")?.is_none();
+            if id_made {
+                fields.remove("operationId");
+            }
+            for added in ADDED_BY_EXPORT {
+                fields.remove(added);
+            }
+            Ok(Step::Operation { body: to_bytes(&fields), id_made })
+        }
+        Some("user") => {
+            let user = needed("userId")?;
+            let body = picked(&fields, &[("plan", "plan"), ("email", "email"), ("overrides", "limits")]);
+            Ok(Step::User { user, body })
+        }
+        Some("session") => {
+            let (user, session) = (needed("userId")?, needed("sessionId")?);
+            let status = needed("status")?;
+            if status != "completed" && status != "failed" {
+                return Ok(Step::Skip);
+            }
+            let body = picked(&fields, &[("status", "status"), ("error", "error")]);
+            Ok(Step::Finish { user, session, body })
+        }
+        Some("denial" | "alert") => Ok(Step::Skip),
+        Some(kind) => Err(format!("the kind `{kind}` is not known")),
+        None => Err("the kind is missing".to_owned()),
+    }
+}
+
+/// A field's text; none when it is absent or null.
+fn string(fields: &Fields, key: &str) -> Result<Option<String>, String> {
+    let Some(value) = fields.get(key) else { return Ok(None) };
+    serde_json::from_str(value.get()).map_err(|_| format!("{key} must be a text"))
+}
+
+/// An object of some fields under the names that the API takes; null is as good as absent.
+fn picked(fields: &Fields, names: &[(&str, &str)]) -> String {
+    let found = names.iter().filter_map(|(from, to)| Some((*to, fields.get(*from)?)));
+    let object: BTreeMap<&str, &Box<RawValue>> = found.filter(|(_, value)| value.get() != "null").collect();
+    serde_json::to_string(&object).unwrap_or_default()
+}
+
+fn to_bytes(fields: &Fields) -> Vec<u8> {
+    serde_json::to_vec(fields).unwrap_or_default()
+}
+
+/// Puts an id in front of the other fields of an object.
+fn with_id(body: &[u8], id: &str) -> Vec<u8> {
+    let rest = body.trim_ascii().strip_prefix(b"{").unwrap_or_default().trim_ascii_start();
+    let comma = if rest.first() == Some(&b'}') { "" } else { "," };
+    [format!("{{\"operationId\":\"{id}\"{comma}").as_bytes(), rest].concat()
+}
+
+/// Reads a file of comma-separated values whose header names the fields.
+pub(super) async fn csv(path: &Path, importing: &mut Importing<'_>) -> Result<(), Failure> {
+    let unreadable = |error: csv::Error| Failure::Other(format!("read {}: {error}", path.display()));
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::Headers).from_path(path).map_err(unreadable)?;
+    let headers: Vec<String> =
+        reader.headers().map_err(unreadable)?.iter().map(|h| h.trim_start_matches('\u{feff}').to_owned()).collect();
+    for needed in ["userId", "feature"] {
+        if !headers.iter().any(|header| header == needed) {
+            let advice = "its first line must name the fields of an operation, at least userId, feature and cost";
+            return Err(Failure::Other(format!("{} has no column {needed}: {advice}", path.display())));
+        }
+    }
+    let mut content = Content { path, hash: None };
+    let mut record = csv::ByteRecord::new();
+    while reader.read_byte_record(&mut record).map_err(unreadable)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let original = csv_original(&headers, &record);
+        let step = match csv_fields(&headers, &record) {
+            Ok(body) if body.contains_key("operationId") => {
+                Ok(Step::Operation { body: to_bytes(&body), id_made: false })
+            }
+            Ok(body) => {
+                let id = content.operation_id(line).map_err(Failure::io(format!("read {}", path.display())))?;
+                Ok(Step::Operation { body: with_id(&to_bytes(&body), &id), id_made: true })
+            }
+            Err(reason) => Err(reason),
+        };
+        importing.take(Row { line, original, step }).await?;
+        importing.reached(reader.position().byte());
+    }
+    Ok(())
+}
+
+/// The row by its columns, for the file of rejected rows.
+fn csv_original(headers: &[String], record: &csv::ByteRecord) -> Vec<u8> {
+    let names = headers.iter().map(String::as_str).chain(std::iter::repeat("(no column)"));
+    let cells = names.zip(record).map(|(name, cell)| (name.to_owned(), String::from_utf8_lossy(cell).into()));
+    serde_json::Value::Object(cells.collect()).to_string().into_bytes()
+}
+
+/// The fields of a row in their JSON form. An empty cell is an absent field.
+fn csv_fields(headers: &[String], record: &csv::ByteRecord) -> Result<Fields, String> {
+    if record.len() > headers.len() {
+        return Err(format!("has {} cells where the header has {} names", record.len(), headers.len()));
+    }
+    let mut fields = Fields::new();
+    for (name, cell) in headers.iter().zip(record) {
+        let cell = std::str::from_utf8(cell).map_err(|_| format!("{name} is not UTF-8"))?;
+        if !cell.is_empty() {
+            fields.insert(name.clone(), csv_value(name, cell));
+        }
+    }
+    Ok(fields)
+}
+
+/// A cell as JSON. Where it cannot be what the field needs it stays a text, and the server says what is wrong with it.
+fn csv_value(name: &str, cell: &str) -> Box<RawValue> {
+    let raw = |text: String| RawValue::from_string(text).ok();
+    let cell_json = match name {
+        "isBillableRun" => match cell.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => raw("true".to_owned()),
+            "false" | "0" | "no" => raw("false".to_owned()),
+            _ => None,
+        },
+        "stepNumber" | "durationMs" if cell.bytes().all(|byte| byte.is_ascii_digit()) => raw(cell.to_owned()),
+        "tokens" | "units" | "metadata" => raw(cell.to_owned()),
+        _ => None,
+    };
+    cell_json.unwrap_or_else(|| serde_json::value::to_raw_value(cell).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(text: &str) -> Result<Step, String> {
+        step_of(serde_json::from_str(text).map_err(|error| error.to_string())?, text.as_bytes())
+    }
+
+    #[test]
+    fn an_operation_is_posted_as_it_stands_and_one_of_an_export_without_what_was_added() {
+        let plain = r#"{"userId": "u", "cost": 0.10, "operationId": "o"}"#;
+        assert_eq!(step(plain), Ok(Step::Operation { body: plain.into(), id_made: false }));
+        let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","reverses":null}"#;
+        let body = br#"{"cost":0.00010785,"operationId":"o","userId":"u"}"#.to_vec();
+        assert_eq!(step(exported), Ok(Step::Operation { body, id_made: false }));
+    }
+
+    #[test]
+    fn the_kinds_of_an_export_become_what_makes_them_again() {
+        let reversal = r#"{"kind":"operation","operationId":"r","userId":"u","reverses":"o","reason":"twice"}"#;
+        let body = r#"{"operationId":"r","reason":"twice"}"#.to_owned();
+        assert_eq!(step(reversal), Ok(Step::Reverse { user: "u".into(), original: "o".into(), body }));
+        let user = r#"{"kind":"user","userId":"u","plan":null,"email":"a@b","overrides":{"cost":null}}"#;
+        let body = r#"{"email":"a@b","limits":{"cost":null}}"#.to_owned();
+        assert_eq!(step(user), Ok(Step::User { user: "u".into(), body }));
+        assert_eq!(step(r#"{"kind":"denial"}"#), Ok(Step::Skip));
+        assert_eq!(step(r#"{"kind":"session","userId":"u","sessionId":"s","status":"abandoned"}"#), Ok(Step::Skip));
+        for bad in [r#"{"kind":"users"}"#, r#"{"kind":7}"#, r#"{"kind":"user"}"#, "[]", "7"] {
+            assert!(step(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_goes_in_front_of_what_is_there() {
+        assert_eq!(with_id(b"{}", "x"), br#"{"operationId":"x"}"#);
+        assert_eq!(with_id(br#" { "a": 1}"#, "x"), br#"{"operationId":"x","a": 1}"#);
+    }
+
+    #[test]
+    fn cells_become_what_their_field_is() {
+        let json = |name, cell| csv_value(name, cell).get().to_owned();
+        assert_eq!(json("isBillableRun", "TRUE"), "true");
+        assert_eq!(json("isBillableRun", "perhaps"), "\"perhaps\"");
+        assert_eq!(json("cost", "0.00010785"), "\"0.00010785\"");
+        assert_eq!(json("durationMs", "12"), "12");
+        assert_eq!(json("durationMs", "-12"), "\"-12\"");
+        assert_eq!(json("metadata", "{\"a\": 1}"), "{\"a\": 1}");
+        assert_eq!(json("metadata", "{"), "\"{\"");
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_ids_and_another_one_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = |text: &str, line| {
+            let path = folder.path().join("rows");
+            std::fs::write(&path, text).unwrap();
+            Content { path: &path, hash: None }.operation_id(line).unwrap()
+        };
+        assert_eq!(id("a", 1), id("a", 1));
+        assert_ne!(id("a", 1), id("a", 2));
+        assert_ne!(id("a", 1), id("b", 1));
+    }
+}
