@@ -1,7 +1,7 @@
 //! Decimal text read the slow way, digit by digit: what the program's own reader is compared with.
 
 /// The number in trillionths, rounded half to even; `None` when the text is no number of JSON with at most 40 digits and an
-/// exponent within 40, or when it is beyond `i128`.
+/// exponent from -400 to 40, or when it is beyond `i128`.
 pub fn trillionths(text: &str) -> Option<i128> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -44,5 +44,5 @@ fn exponent(text: &str) -> Option<i64> {
         return None;
     }
     let exponent: i64 = text.parse().ok()?;
-    (exponent.abs() <= 40).then_some(exponent)
+    (-400..=40).contains(&exponent).then_some(exponent)
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use books::{Books, Held, Key, Numbers, UserView, Written};
+pub use books::{Books, Held, Key, Numbers, UserView, Written, budget};
 pub use sessions::{Check, check};
 
 use crate::alert::Alert;

@@ -10,8 +10,10 @@ const DECIMALS: u32 = 12;
 pub const PICOS_PER_USD: i64 = 1_000_000_000_000;
 /// Longest number that is read, in digits; more is a mistake or an attack, and would only cost time.
 const DIGITS_MAX: usize = 40;
-/// Largest exponent that is read, either way.
+/// Largest exponent that is read.
 const EXPONENT_MAX: i32 = 40;
+/// Smallest exponent that is read: below that of every float, so that noise of any size is rounded and never refused.
+const EXPONENT_MIN: i32 = -400;
 
 /// Why a text is not a decimal number that Outlay accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -19,8 +21,8 @@ pub enum DecimalError {
     /// The text is not a JSON number, like `1.50` or `2e-7`.
     #[error("must be a decimal number, like 0.00010785")]
     NotANumber,
-    /// More than 40 digits, or an exponent beyond 40.
-    #[error("must have at most 40 digits and an exponent within 40")]
+    /// More than 40 digits, or an exponent above 40 or below -400.
+    #[error("must have at most 40 digits and an exponent from -400 to 40")]
     TooLong,
     /// Below zero where only zero and more make sense.
     #[error("must not be negative")]
@@ -269,7 +271,7 @@ fn parse_exponent(text: &str) -> Result<i32, DecimalError> {
         return Err(DecimalError::NotANumber);
     }
     let exponent: i32 = text.parse().map_err(|_| DecimalError::TooLong)?;
-    if exponent.abs() > EXPONENT_MAX { Err(DecimalError::TooLong) } else { Ok(exponent) }
+    if (EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) { Ok(exponent) } else { Err(DecimalError::TooLong) }
 }
 
 fn write_picos(picos: i128, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -283,8 +285,13 @@ fn write_picos(picos: i128, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     if fraction == 0 {
         return write!(formatter, "{whole}");
     }
-    let fraction = format!("{fraction:012}");
-    write!(formatter, "{whole}.{}", fraction.trim_end_matches('0'))
+    // The digits from the last one that is not zero to the point, without a string between.
+    let (mut shown, mut decimals) = (u64::try_from(fraction).unwrap_or(u64::MAX), 12_usize);
+    while shown.is_multiple_of(10) {
+        shown = shown.div_euclid(10);
+        decimals = decimals.saturating_sub(1);
+    }
+    write!(formatter, "{whole}.{shown:0decimals$}")
 }
 
 #[cfg(test)]
@@ -307,6 +314,8 @@ mod tests {
         check("1000000", "1000000");
         check("0.000000000001", "0.000000000001");
         check("1e-40", "0");
+        check("5e-324", "0");
+        check("9999999999999999999999999999999999999999e-400", "0");
         check("0.0000000000000000000000000000000000001e37", "1");
     }
 
@@ -329,7 +338,7 @@ mod tests {
         ] {
             assert_eq!(Usd::parse(text), Err(DecimalError::NotANumber), "{text:?}");
         }
-        for text in ["1e41", "1e-41", "1e999999999999", &"1".repeat(41), &format!("0.{}", "0".repeat(40))] {
+        for text in ["1e41", "1e-401", "1e999999999999", &"1".repeat(41), &format!("0.{}", "0".repeat(40))] {
             assert_eq!(Usd::parse(text), Err(DecimalError::TooLong), "{text:?}");
         }
         let too_large = Err(DecimalError::TooLarge { max: 1_000_000 });

@@ -12,20 +12,39 @@
 //! its own headers; the guard adds those that every answer has, and `Cache-Control: no-store` where nothing else is said.
 //! An answer that streams is returned at once: the time limit of a request ends when its answer begins.
 
+mod afford;
+mod alerts;
 pub mod auth;
+mod backup;
+mod body;
+mod breakdown;
+mod budget;
+mod denials;
 mod docs;
+mod export;
 mod failures;
 mod guard;
 mod health;
+mod history;
+mod json;
 pub mod keys;
 mod openapi;
+mod operator;
 pub mod page;
 mod pages;
+mod plans;
+mod present;
 pub mod problem;
+mod reading;
 pub mod routes;
 pub mod server;
+mod sessions;
 pub mod tokens;
+mod usage;
+mod users;
+mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -58,6 +77,8 @@ pub struct App {
     pub access: Access,
     /// What is counted.
     pub metrics: Metrics,
+    /// A folder of this process alone, for copies that lie there while they are sent; it need not exist.
+    pub scratch: PathBuf,
 }
 
 /// The state of every handler.

@@ -88,6 +88,9 @@ impl Local {
             ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
         };
         let (store, reads) = embedded::open(settings)?;
+        let scratch = config.data.join("scratch");
+        // What a process that was killed left there; usually nothing.
+        let _ = std::fs::remove_dir_all(&scratch);
         let (writer, task) = Writer::new(store);
         let (sender, ended) = watch::channel(WriterEnd::Running);
         let thread = std::thread::Builder::new()
@@ -120,6 +123,7 @@ impl Local {
             plans_are_configured: config.plans.is_some(),
             access,
             metrics,
+            scratch,
         });
         Ok(Self { app, ended, thread })
     }

@@ -177,8 +177,8 @@ impl UserView {
     }
 }
 
-/// A user's budget from its parts.
-pub(super) fn budget(
+/// A user's budget from its parts; `None` for the user is the default plan.
+pub fn budget(
     plans: &Plans,
     user: Option<&User>,
     user_id: &UserId,

@@ -12,7 +12,10 @@ use outlay_core::id::UserId;
 use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
-use super::{SharedApp, docs, health, openapi, pages};
+use super::{
+    SharedApp, afford, alerts, backup, budget, denials, docs, export, health, history, openapi, operator, pages, plans,
+    sessions, usage, users, verify,
+};
 use crate::store::records::Role;
 
 /// What a caller must be at least; each also lets through those below it.
@@ -90,7 +93,7 @@ impl Least {
 
 /// The whole table. One line per route; paths are those of the contract.
 fn rows() -> Table {
-    use Least::{Anybody, Inside, Viewer};
+    use Least::{Admin, Anybody, App, Inside, User, UserSessions, UserUsage, Viewer};
     let mut table = Table::default();
     // What surrounds the resources.
     table.get("/healthz", Anybody, health::alive);
@@ -102,6 +105,37 @@ fn rows() -> Table {
     table.get("/docs", Anybody, docs::api);
     table.get("/pages.css", Anybody, pages::style);
     table.get("/", Inside, pages::first);
+    // What an application does.
+    table.post("/v1/usage", App, usage::record);
+    table.post("/v1/users/{userId}/usage/{operationId}/reverse", App, usage::reverse);
+    table.post("/v1/users/{userId}/afford", App, afford::afford);
+    table.post("/v1/users/{userId}/sessions", App, sessions::open);
+    table.post("/v1/users/{userId}/sessions/{sessionId}/extend", App, sessions::extend);
+    table.post("/v1/users/{userId}/sessions/{sessionId}/finish", App, sessions::finish);
+    table.post("/v1/users/{userId}/denials", App, denials::deny);
+    table.put("/v1/users/{userId}", App, users::put);
+    // What is read of one user.
+    table.get("/v1/users/{userId}", Viewer, users::get);
+    table.get("/v1/users/{userId}/budget", User, budget::get);
+    table.get("/v1/users/{userId}/history", User, history::get);
+    table.get("/v1/users/{userId}/usage", UserUsage, usage::list);
+    table.get("/v1/users/{userId}/sessions", UserSessions, sessions::list);
+    table.get("/v1/users/{userId}/sessions/{sessionId}", UserSessions, sessions::get);
+    table.get("/v1/users/{userId}/denials", Viewer, denials::list);
+    // What the operator sees of all.
+    table.get("/v1/overview", Viewer, operator::overview);
+    table.get("/v1/users", Viewer, operator::users);
+    table.get("/v1/sessions", Viewer, sessions::list_all);
+    table.get("/v1/sessions/stats", Viewer, sessions::stats);
+    table.get("/v1/alerts", Viewer, alerts::list_all);
+    table.get("/v1/denials", Viewer, denials::list_all);
+    table.get("/v1/plans", Viewer, plans::list);
+    // What only an admin does.
+    table.put("/v1/plans/{name}", Admin, plans::put);
+    table.get("/v1/users/{userId}/export", Admin, export::export);
+    table.delete("/v1/users/{userId}", Admin, users::delete);
+    table.post("/v1/verify", Admin, verify::verify);
+    table.get("/v1/backup", Admin, backup::backup);
     table
 }
 

@@ -1,0 +1,26 @@
+//! Alerts that the ledger wrote.
+
+use axum::extract::State;
+use axum::response::Response;
+use outlay_core::id::UserId;
+use outlay_core::month::Month;
+
+use super::SharedApp;
+use super::page::Parameters;
+use super::present::notice;
+use super::problem::Problem;
+use super::reading::page;
+use crate::store::NoticesQuery;
+
+/// `GET /v1/alerts`: everybody's alerts, newest first.
+pub(super) async fn list_all(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let user_id = parameters.read("userId", UserId::new);
+    let month = parameters.read("month", Month::parse);
+    let query = NoticesQuery { user_id, month, page: parameters.page(&app, "alerts") };
+    parameters.finish()?;
+    let alerts = app.reads.alerts(query).await?;
+    let deployment_id = app.reads.deployment_id();
+    Ok(page(&app, "alerts", &alerts, |object, of| {
+        notice::alert(object, &of.row, of.user_id.as_ref(), deployment_id);
+    }))
+}

@@ -1,0 +1,29 @@
+//! The budget of a user's month.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use outlay_core::month::Month;
+
+use super::SharedApp;
+use super::json::Json;
+use super::page::Parameters;
+use super::present::Worded;
+use super::problem::Problem;
+use super::reading::{OfUser, not_loaded, view};
+
+/// `GET /v1/users/{userId}/budget`
+pub(super) async fn get(
+    State(app): State<SharedApp>,
+    OfUser(user_id): OfUser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let month = parameters.read("month", Month::parse);
+    parameters.finish()?;
+    let now = app.reads.now();
+    let month = month.unwrap_or_else(|| now.month());
+    let view = view(&app, &user_id, month).await?;
+    let budget = view.budget(&app.reads.plans(), &user_id, month, now).ok_or_else(|| not_loaded(month))?;
+    let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
+    Ok(json.answer(StatusCode::OK))
+}

@@ -1,0 +1,174 @@
+//! What the operator sees of everybody: one month at a glance, and the list of users.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::budget::{Budget, State as BudgetState};
+use outlay_core::id::{Name, UserId};
+use outlay_core::ledger::budget;
+use outlay_core::money::UsdSum;
+use outlay_core::month::{Day, Month};
+use outlay_core::plan::Plans;
+
+use super::SharedApp;
+use super::breakdown::{Totals, by_day, by_name, write, write_day, write_names};
+use super::json::{Hundredths, Json, Object};
+use super::page::{CursorError, Parameters};
+use super::present::figures;
+use super::problem::Problem;
+use crate::store::{Overview, UserItem, UserSort, UsersAfter, UsersQuery};
+
+/// Features, providers and models of the overview, at most.
+const TOP_MAX: usize = 10;
+
+/// `GET /v1/overview`: one snapshot of a month, beside the same days of the month before.
+pub(super) async fn overview(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let month = parameters.read("month", Month::parse);
+    parameters.finish()?;
+    let month = month.unwrap_or_else(|| app.reads.now().month());
+    let overview = app.reads.overview(month).await?;
+    let plans = app.reads.plans();
+    let json = Json::with_room(8_192, |json| json.object(|object| write_overview(object, month, &overview, &plans)));
+    Ok(json.answer(StatusCode::OK))
+}
+
+type DaySums = (Day, Dimensions, Sums);
+
+fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview, plans: &Plans) {
+    let today = overview.as_of.day();
+    let last = if today.month() == month { today } else { Day::new(month, month.days()) };
+    let of_month = || overview.days.iter().filter(|(day, ..)| day.month() == month);
+    let totals = Totals::of(of_month());
+    object.put("month", month).put("asOf", overview.as_of);
+    object.object("totals", |object| write_totals(object, &totals));
+    object.object("held", |object| {
+        object.put("cost", UsdSum::from_picos(overview.held.cost));
+        object.put("aiRuns", overview.held.ai_runs).put("apiRuns", overview.held.api_runs);
+    });
+    object.put("activeUsers", overview.active_users);
+    object.object("averages", |object| write_averages(object, &totals.all(), overview.active_users));
+    let days = by_day(Day::new(month, 1), last, of_month());
+    object.array("days", &days, |json, (day, totals)| write_day(json, *day, totals));
+
+    let mut top = |name: &str, sums: Vec<(Option<&str>, Sums)>| {
+        let top: Vec<_> = sums.into_iter().filter(|(name, _)| name.is_some()).take(TOP_MAX).collect();
+        object.with(name, |json| write_names(json, &top));
+    };
+    top("topFeatures", by_name(of_month(), |dimensions| Some(dimensions.feature.as_str())));
+    top("topProviders", by_name(of_month(), |dimensions| Some(dimensions.provider.as_str())));
+    top("topModels", by_name(of_month(), |dimensions| dimensions.model.as_ref().map(Name::as_str)));
+    object.array("topUsers", &overview.top_users, |json, item| {
+        json.object(|object| write_user(object, item, plans));
+    });
+    object.object("states", |object| {
+        for (state, count) in BudgetState::ALL.into_iter().zip(overview.states) {
+            object.put(state.as_str(), count);
+        }
+    });
+    object.object("before", |object| write_before(object, month.minus(1), last, overview));
+}
+
+/// The month before, up to the same day of the month.
+fn write_before(object: &mut Object<'_>, month: Month, last: Day, overview: &Overview) {
+    let is_whole = last.day_of_month() == last.month().days();
+    let through = if is_whole { month.days() } else { last.day_of_month().min(month.days()) };
+    let until_then = |(day, ..): &&DaySums| day.month() == month && day.day_of_month() <= through;
+    let totals = Totals::of(overview.days.iter().filter(until_then));
+    object.put("month", month).put("throughDay", Day::new(month, through));
+    object.object("totals", |object| write_totals(object, &totals));
+    object.put("activeUsers", overview.active_users_before);
+}
+
+fn write_totals(object: &mut Object<'_>, totals: &Totals) {
+    for (name, sums) in [("ai", totals.ai), ("api", totals.api), ("all", totals.all())] {
+        object.object(name, |object| {
+            write(object, &sums);
+            object.put("inputTokens", sums.tokens.input).put("outputTokens", sums.tokens.output);
+        });
+    }
+}
+
+fn write_averages(object: &mut Object<'_>, all: &Sums, users: u64) {
+    object.put("costPerUser", all.cost.mean(users));
+    object.put("costPerOperation", all.cost_per_operation()).put("costPerRun", all.cost_per_run());
+}
+
+/// `GET /v1/users`: the one list that is sorted as asked; its cursor goes on after the last key and user.
+pub(super) async fn users(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let month = parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month());
+    let sort = parameters.read("sort", sort_of).unwrap_or(UserSort::Cost);
+    let descending = parameters.read("order", |text| match text {
+        "desc" => Ok(true),
+        "asc" => Ok(false),
+        _ => Err("must be desc or asc"),
+    });
+    let descending = descending.unwrap_or(sort != UserSort::UserId);
+    let state = parameters.read("state", |text| {
+        BudgetState::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or("must be ok, warning, critical or reached")
+    });
+    let plan = parameters.read("plan", Name::new);
+    let prefix = parameters.take("q").filter(|prefix| !prefix.is_empty());
+    // A cursor goes on in the order that it was made for, and in no other.
+    let list = format!("users {sort:?} {descending} {month}");
+    let after = parameters.read("cursor", |text| after_of(&app.open_cursor(&list, text)?));
+    let limit = parameters.limit();
+    parameters.finish()?;
+
+    let query = UsersQuery { month, sort, descending, state, plan, prefix, after, limit };
+    let page = app.reads.users(query).await?;
+    let plans = app.reads.plans();
+    let next = page.next.map(|after| app.seal_cursor(&list, &place_of(&after)));
+    let json = Json::with_room(768 * (page.items.len() + 1), |json| {
+        json.object(|object| {
+            object.array("items", &page.items, |json, item| json.object(|object| write_user(object, item, &plans)));
+            object.put("nextCursor", next.as_deref());
+        });
+    });
+    Ok(json.answer(StatusCode::OK))
+}
+
+fn sort_of(text: &str) -> Result<UserSort, &'static str> {
+    Ok(match text {
+        "cost" => UserSort::Cost,
+        "percent" => UserSort::Percent,
+        "aiRuns" => UserSort::AiRuns,
+        "apiRuns" => UserSort::ApiRuns,
+        "lastSeen" => UserSort::LastSeen,
+        "userId" => UserSort::UserId,
+        _ => return Err("must be cost, percent, aiRuns, apiRuns, lastSeen or userId"),
+    })
+}
+
+fn place_of(after: &UsersAfter) -> Vec<u8> {
+    [&after.key.to_le_bytes(), after.user_id.as_str().as_bytes()].concat()
+}
+
+fn after_of(place: &[u8]) -> Result<UsersAfter, CursorError> {
+    let (key, user_id) = place.split_first_chunk::<16>().ok_or(CursorError)?;
+    let user_id = std::str::from_utf8(user_id).ok().and_then(|text| UserId::new(text).ok()).ok_or(CursorError)?;
+    Ok(UsersAfter { key: i128::from_le_bytes(*key), user_id })
+}
+
+fn write_user(object: &mut Object<'_>, item: &UserItem, plans: &Plans) {
+    let UserItem { user, month, held } = item;
+    let budget = budget(plans, Some(user), &user.user_id, month.month, &month.used, held);
+    object.put("userId", &user.user_id).put("plan", &budget.plan).put("email", user.email.as_deref());
+    object.put("month", month.month).put("state", budget.state().as_str()).put("percent", worst_percent(&budget));
+    object.put("cost", month.used.usd()).put("aiRuns", month.used.ai_runs).put("apiRuns", month.used.api_runs);
+    object.object("meters", |object| {
+        for (meter, meter_budget) in budget.meters.iter() {
+            object.object(meter.as_str(), |object| figures(object, meter, meter_budget));
+        }
+    });
+    object.put("operations", month.operations).put("lastSeenAt", month.last_updated_at);
+    object.put("createdAt", user.created_at);
+}
+
+/// The highest percentage of the meters that have a limit.
+fn worst_percent(budget: &Budget) -> Option<Hundredths> {
+    budget.meters.iter().filter_map(|(_, meter)| meter.percent_hundredths()).max().map(Hundredths)
+}

@@ -1,0 +1,129 @@
+//! Plans: listing them, and changing their limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use outlay_core::id::UserNo;
+use outlay_core::ledger::{Command, Outcome};
+use outlay_core::money::Usd;
+use outlay_core::plan::{Limits, Plan, RUNS_LIMIT_MAX};
+
+use super::body::{JsonBody, Object, decimal, whole};
+use super::json::{Json, Object as Written};
+use super::page::Parameters;
+use super::problem::{Kind, Problem};
+use super::reading::{OfName, unexpected};
+use super::users::limit;
+use super::{App, SharedApp};
+use crate::writer::WriteError;
+
+/// Users whose alerts are looked at in one go.
+const RECHECK_USERS: usize = 1_000;
+/// How often what could not be queued is tried again, a second apart.
+const RECHECK_TRIES: u32 = 60;
+/// How long an answer waits for the alerts: long enough for most, so that they are there when it comes.
+const RECHECK_WAIT: Duration = Duration::from_secs(2);
+
+/// `GET /v1/plans`: all of them, in tier order.
+pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
+    parameters.finish()?;
+    let plans = app.reads.plans();
+    let json = Json::of_object(|object| {
+        object.array("items", plans.all(), |json, plan| {
+            json.object(|object| write(object, plan, plan.name == *plans.default_plan()));
+        });
+        object.put("nextCursor", None::<&str>);
+    });
+    Ok(json.answer(StatusCode::OK))
+}
+
+/// `PUT /v1/plans/{name}`: adds a plan, or replaces its limits.
+pub(super) async fn put(
+    State(app): State<SharedApp>,
+    OfName(name): OfName,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object()?;
+    let limits = fields.required_object("limits", limits);
+    let tier = fields.optional("tier", whole(0..=i64::from(u32::MAX) - 10)).and_then(|tier| u32::try_from(tier).ok());
+    let limits = fields.finish(limits)?;
+    if app.plans_are_configured {
+        return Err(Problem::new(Kind::PlansAreConfigured)
+            .detail("The plans stand in the configuration: change them there, and start the server again."));
+    }
+
+    let created = app.reads.plans().get(name.as_str()).is_none();
+    let (plan, lowered) = match app.writer.submit(Command::PutPlan { name, limits, tier }).await? {
+        Outcome::Plan { plan, lowered } => (plan, lowered),
+        other => return Err(unexpected(&other)),
+    };
+    if lowered {
+        let rechecked = spawn(recheck(Arc::clone(&app), plan.clone()));
+        // It goes on after this, and after the client left.
+        let _ = tokio::time::timeout(RECHECK_WAIT, rechecked).await;
+    }
+    let is_default = plan.name == *app.reads.plans().default_plan();
+    let json = Json::of_object(|object| write(object, &plan, is_default));
+    Ok(json.answer(if created { StatusCode::CREATED } else { StatusCode::OK }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "alerts must be raised also when the client who lowered a limit left")]
+fn spawn(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(work)
+}
+
+/// Raises the alerts that lower limits made due, user by user.
+async fn recheck(app: Arc<App>, plan: Plan) {
+    let mut after = UserNo(0);
+    loop {
+        let users = match app.reads.users_on_plan(plan.clone(), after, RECHECK_USERS).await {
+            Ok(users) => users,
+            Err(error) => {
+                tracing::error!("failed to find the users of a plan whose limits went down: {error}");
+                return;
+            }
+        };
+        let Some(last) = users.last() else { return };
+        after = *last;
+        if let Err(error) = recheck_users(&app, &users).await {
+            tracing::error!("failed to raise the alerts of a plan whose limits went down: {error}");
+            return;
+        }
+    }
+}
+
+async fn recheck_users(app: &App, users: &[UserNo]) -> Result<(), WriteError> {
+    let mut tries = 0;
+    loop {
+        let commands = users.iter().map(|user_no| Command::Recheck { user_no: *user_no }).collect();
+        match app.writer.submit_all(commands).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tries == RECHECK_TRIES || app.writer.is_poisoned() => return Err(error),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn write(object: &mut Written<'_>, plan: &Plan, is_default: bool) {
+    object.put("name", &plan.name).put("tier", plan.tier).put("limits", &plan.limits).put("default", is_default);
+}
+
+/// Reads a plan's limits. Each meter must be named, so that none is unlimited by being forgotten.
+fn limits(fields: &mut Object<'_>) -> Option<Limits> {
+    let mut required = |name, read: &dyn Fn(&str) -> Result<i64, String>| {
+        if fields.is_missing(name) {
+            fields.wrong(name, "is required: a number, or null for unlimited");
+        }
+        limit(fields, name, read)
+    };
+    let cost = required("cost", &|raw| decimal(Usd::parse_limit)(raw).map(Usd::picos));
+    let ai_runs = required("aiRuns", &whole(0..=RUNS_LIMIT_MAX));
+    let api_runs = required("apiRuns", &whole(0..=RUNS_LIMIT_MAX));
+    Some(Limits { cost: cost?, ai_runs: ai_runs?, api_runs: api_runs? })
+}

@@ -1,0 +1,197 @@
+//! What every resource shows in the same form: amounts, limits, budgets, users. Operations, sessions and notices are in
+//! files of their own below.
+
+pub(super) mod notice;
+pub(super) mod operation;
+pub(super) mod session;
+
+use outlay_core::budget::{Budget, Failed, MeterBudget};
+use outlay_core::denial::Reason;
+use outlay_core::id::Name;
+use outlay_core::money::Usd;
+use outlay_core::plan::{Amounts, Limits, Meter, Overrides, PerMeter};
+use outlay_core::user::{User, UserMonth};
+
+use super::Presentation;
+use super::json::{Hundredths, Json, Object, ToJson};
+
+/// What is said of a meter that allows nothing.
+const NOT_IN_PLAN: &str = "Not in your plan";
+
+/// A value in its meter's unit: picodollars are written as USD, runs as they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InUnit(pub(super) Meter, pub(super) i64);
+
+impl ToJson for InUnit {
+    fn write_to(self, json: &mut Json) {
+        match self.0 {
+            Meter::Cost => json.value(Usd::from_picos(self.1)),
+            Meter::AiRuns | Meter::ApiRuns => json.value(self.1),
+        }
+    }
+}
+
+/// `{"cost", "aiRuns", "apiRuns"}`
+impl ToJson for &Amounts {
+    fn write_to(self, json: &mut Json) {
+        json.object(|object| {
+            for (meter, amount) in self.iter() {
+                object.put(meter.as_str(), InUnit(meter, *amount));
+            }
+        });
+    }
+}
+
+/// The same; `null` is unlimited.
+impl ToJson for &Limits {
+    fn write_to(self, json: &mut Json) {
+        json.object(|object| {
+            for (meter, limit) in self.iter() {
+                object.put(meter.as_str(), limit.map(|limit| InUnit(meter, limit)));
+            }
+        });
+    }
+}
+
+/// The same, of the meters that do not follow the plan.
+impl ToJson for &Overrides {
+    fn write_to(self, json: &mut Json) {
+        json.object(|object| {
+            for (meter, limit) in self.iter() {
+                if let Some(limit) = limit {
+                    object.put(meter.as_str(), limit.map(|limit| InUnit(meter, limit)));
+                }
+            }
+        });
+    }
+}
+
+/// The names of the meters.
+impl ToJson for &Failed {
+    fn write_to(self, json: &mut Json) {
+        json.array(self.iter(), Json::value);
+    }
+}
+
+/// A budget, with the words of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Worded<'a, T>(pub(super) &'a T, pub(super) &'a Presentation);
+
+impl ToJson for Worded<'_, Budget> {
+    fn write_to(self, json: &mut Json) {
+        let Self(budget, presentation) = self;
+        json.object(|object| {
+            object.put("userId", &budget.user_id).put("plan", &budget.plan).put("nextPlan", budget.next_plan.as_ref());
+            object.put("upgradeUrl", presentation.upgrade_url.as_deref()).put("unlimited", budget.unlimited());
+            object.put("month", budget.month).put("resetsAt", budget.resets_at());
+            object.put("state", budget.state().as_str()).put("meters", Worded(&budget.meters, presentation));
+        });
+    }
+}
+
+impl ToJson for Worded<'_, PerMeter<MeterBudget>> {
+    fn write_to(self, json: &mut Json) {
+        let Self(meters, presentation) = self;
+        json.object(|object| {
+            for (meter, budget) in meters.iter() {
+                object.object(meter.as_str(), |object| {
+                    object.put("label", presentation.labels.get(meter).as_str()).put("unit", unit(meter));
+                    figures(object, meter, budget);
+                    object.put("message", message(meter, budget, presentation).as_deref());
+                });
+            }
+        });
+    }
+}
+
+/// Used, held, limit and what follows from them.
+pub(super) fn figures(object: &mut Object<'_>, meter: Meter, budget: &MeterBudget) {
+    let in_unit = |amount| InUnit(meter, amount);
+    object.put("used", in_unit(budget.used)).put("held", in_unit(budget.held));
+    object.put("limit", budget.limit.map(in_unit)).put("remaining", budget.remaining().map(in_unit));
+    object.put("percent", budget.percent_hundredths().map(Hundredths)).put("state", budget.state().as_str());
+}
+
+const fn unit(meter: Meter) -> &'static str {
+    match meter {
+        Meter::Cost => "USD",
+        Meter::AiRuns | Meter::ApiRuns => "runs",
+    }
+}
+
+/// What an end user should know of a meter beside its figures: that it allows nothing, or that few runs are left.
+fn message(meter: Meter, budget: &MeterBudget, presentation: &Presentation) -> Option<String> {
+    if budget.limit == Some(0) {
+        return Some(NOT_IN_PLAN.to_owned());
+    }
+    let remaining = budget.remaining().filter(|remaining| {
+        meter != Meter::Cost && *presentation.few_left.get(meter) > 0 && remaining <= presentation.few_left.get(meter)
+    })?;
+    Some(runs_left(remaining, presentation.labels.get(meter)))
+}
+
+fn runs_left(remaining: i64, label: &str) -> String {
+    let mut what = label
+        .split(' ')
+        .map(|word| if word == word.to_uppercase() { word.to_owned() } else { word.to_lowercase() })
+        .collect::<Vec<_>>()
+        .join(" ");
+    if remaining == 1
+        && let Some(one) = what.strip_suffix('s')
+    {
+        what = one.to_owned();
+    }
+    if remaining == 0 { format!("No {what} left") } else { format!("Only {remaining} {what} left") }
+}
+
+/// Why something does not fit, for an end user: of the first meter that fails.
+pub(super) fn refusal(failed: &Failed, budget: &Budget, presentation: &Presentation) -> String {
+    let Some(meter) = failed.iter().next() else { return "It does not fit".to_owned() };
+    let meter_budget = budget.meters.get(meter);
+    match meter_budget.remaining() {
+        _ if meter_budget.limit == Some(0) => NOT_IN_PLAN.to_owned(),
+        Some(remaining) if meter == Meter::Cost => format!("Only {} USD left this month", Usd::from_picos(remaining)),
+        Some(remaining) => runs_left(remaining, presentation.labels.get(meter)),
+        // The month that failed is a later one that the hold reaches into.
+        None => "It does not fit".to_owned(),
+    }
+}
+
+/// Each choice with whether it fits, and into which meters it does not.
+pub(super) fn choices<'a>(json: &mut Json, ways: impl IntoIterator<Item = (&'a Name, &'a Failed)>) {
+    json.array(ways, |json, (name, failed)| {
+        json.object(|object| {
+            object.put("name", name).put("allowed", failed.is_empty()).put("failed", failed);
+        });
+    });
+}
+
+/// The text of a reason.
+impl ToJson for &Reason {
+    fn write_to(self, json: &mut Json) {
+        json.value(self.as_str());
+    }
+}
+
+/// The user document: what the application set, and one month. `user` is absent for one whom nobody has seen.
+pub(super) fn user(json: &mut Json, user: Option<&User>, budget: &Budget, month: &UserMonth) {
+    let used = &month.used;
+    json.object(|object| {
+        object.put("userId", &budget.user_id).put("known", user.is_some()).put("plan", &budget.plan);
+        object.put("email", user.and_then(|user| user.email.as_deref())).put("limits", &budget.limits());
+        object.put("overrides", &user.map(|user| user.overrides).unwrap_or_default());
+        object.put("monthlyTotalCost", used.usd());
+        object.put("monthlyBillableRuns", used.ai_runs.saturating_add(used.api_runs));
+        object.put("monthlyBillableRunsAI", used.ai_runs).put("monthlyBillableRunsAPI", used.api_runs);
+        object.put("monthlyUsageMonth", month.month).put("monthlyUsageLastUpdated", month.last_updated_at);
+    });
+}
+
+/// The user as a line of an export: what was set, so that it can be set again.
+pub(super) fn user_settings(object: &mut Object<'_>, user: &User) {
+    object.put("userId", &user.user_id).put("plan", user.plan.as_ref()).put("email", user.email.as_deref());
+    object.put("overrides", &user.overrides).put("createdAt", user.created_at);
+}
+
+#[cfg(test)]
+mod tests;

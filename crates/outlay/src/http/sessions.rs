@@ -1,0 +1,222 @@
+//! Sessions: opening one with a hold, extending, finishing, reading.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use outlay_core::budget::Budget;
+use outlay_core::id::{Label, Name, SessionId, UserId};
+use outlay_core::ledger::{Command, Fitting, Outcome};
+use outlay_core::month::Timestamp;
+use outlay_core::session::{Finish, HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX, Session, SessionStatus};
+
+use super::auth::Caller;
+use super::body::{JsonBody, ask, metadata, text, whole, word};
+use super::json::Json;
+use super::page::Parameters;
+use super::present::session as present;
+use super::present::{Worded, operation};
+use super::problem::Problem;
+use super::reading::{OfSession, OfUser, page, unexpected};
+use super::{App, SharedApp};
+use crate::store::SessionsQuery;
+
+/// Steps in one answer, at most.
+const STEPS_MAX: usize = 1_000;
+
+/// `POST /v1/users/{userId}/sessions`: opens a session with a hold.
+pub(super) async fn open(
+    State(app): State<SharedApp>,
+    OfUser(user_id): OfUser,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object()?;
+    let given_id = fields.optional("sessionId", text(SessionId::new));
+    let feature = fields.required("feature", text(Name::new));
+    let ask = ask::read(&mut fields);
+    let hold_seconds = fields.optional("holdSeconds", whole(1..=HOLD_SECONDS_MAX)).unwrap_or(HOLD_SECONDS_DEFAULT);
+    let metadata = metadata::read(&mut fields);
+    let (feature, ask) = fields.finish(feature.zip(ask))?;
+
+    let made_id = given_id.is_none();
+    let session_id = given_id.unwrap_or_else(|| app.ids.session());
+    let command = Command::Open {
+        user_id,
+        session_id: session_id.clone(),
+        feature,
+        ask,
+        hold_seconds,
+        metadata: metadata.map(|metadata| metadata.compact),
+    };
+    let naming = |problem: Problem| if made_id { problem.with("sessionId", &session_id.as_str()) } else { problem };
+    match app.writer.submit(command).await.map_err(|error| naming(error.into()))? {
+        Outcome::Opened { session, created, reason, budget } => {
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(opened(&app, &session, reason, &budget).answer(status))
+        }
+        // The id is named also where it was given: asked again with it, the same denial counts on.
+        Outcome::Refused(refused) => {
+            Err(present::refused(&refused, &app.presentation).with("sessionId", &session_id.as_str()))
+        }
+        other => Err(naming(unexpected(&other))),
+    }
+}
+
+fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget) -> Json {
+    let hold = session.hold.as_ref();
+    Json::with_room(1_536, |json| {
+        json.object(|object| {
+            object.put("sessionId", &session.session_id).put("status", session.status.as_str());
+            object.put("choice", hold.and_then(|hold| hold.choice.as_ref()));
+            object.put("reason", reason.map(Fitting::as_str)).put("held", &session.held());
+            object.put("holdExpiresAt", hold.map(|hold| hold.expires_at));
+            object.put("budget", Worded(budget, &app.presentation));
+        });
+    })
+}
+
+/// `POST /v1/users/{userId}/sessions/{sessionId}/finish`: gives back what is left of the hold.
+pub(super) async fn finish(
+    State(app): State<SharedApp>,
+    OfSession(user_id, session_id): OfSession,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object()?;
+    let status = fields.required("status", word(Finish::parse, "completed or failed"));
+    let error = fields.optional("error", text(Label::new));
+    let finish = fields.finish(status)?;
+    let command = Command::Finish { user_id: user_id.clone(), session_id, finish, error };
+    changed(&app, &user_id, command).await
+}
+
+/// `POST /v1/users/{userId}/sessions/{sessionId}/extend`: moves the end of the hold, and its total.
+pub(super) async fn extend(
+    State(app): State<SharedApp>,
+    OfSession(user_id, session_id): OfSession,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object()?;
+    let hold_seconds = fields.required("holdSeconds", whole(1..=HOLD_SECONDS_MAX));
+    let estimate = fields.object("estimate", ask::amounts);
+    let hold_seconds = fields.finish(hold_seconds)?;
+    let command = Command::Extend { user_id: user_id.clone(), session_id, hold_seconds, estimate };
+    changed(&app, &user_id, command).await
+}
+
+/// The answer to a change of a session: the session without its steps, and the budget.
+async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Response, Problem> {
+    match app.writer.submit(command).await? {
+        Outcome::Session { session, budget } => {
+            let json = Json::with_room(1_536, |json| {
+                json.object(|object| {
+                    present::item(object, &session, Some(user_id), true);
+                    object.put("budget", Worded(budget.as_ref(), &app.presentation));
+                });
+            });
+            Ok(json.answer(StatusCode::OK))
+        }
+        Outcome::Refused(refused) => Err(present::refused(&refused, &app.presentation)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `GET /v1/users/{userId}/sessions/{sessionId}`: the session with its steps in order of recording.
+pub(super) async fn get(
+    State(app): State<SharedApp>,
+    caller: Caller,
+    OfSession(user_id, session_id): OfSession,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let with_steps = parameters.flag("steps", true);
+    let tag = "steps";
+    let skip = parameters.read("stepsCursor", |text| {
+        let place = app.open_cursor(tag, text)?;
+        <[u8; 8]>::try_from(place.as_slice()).map(u64::from_le_bytes).map_err(|_| super::page::CursorError)
+    });
+    parameters.finish()?;
+    let session = app.reads.session(&user_id, &session_id).await?;
+    let session = session.ok_or_else(|| Problem::from(outlay_core::ledger::Rejection::UnknownSession))?;
+    let steps = if with_steps { Some(app.reads.steps(session.no, skip.unwrap_or(0), STEPS_MAX).await?) } else { None };
+
+    let whole = caller.sees_everything();
+    let room = 512 + 320 * steps.as_ref().map_or(0, Vec::len);
+    let json = Json::with_room(room, |json| {
+        json.object(|object| {
+            present::head(object, &session, Some(&user_id));
+            if let Some(steps) = &steps {
+                object.array("steps", steps, |json, step| json.object(|object| operation::step(object, step, whole)));
+            }
+            present::tail(object, &session, whole);
+            if let Some(steps) = &steps {
+                let last = steps.last().map(|step| step.step_position);
+                let next = last.filter(|last| *last < session.steps).map(|last| app.cursor_of(tag, last));
+                object.put("nextStepsCursor", next.as_deref());
+            }
+        });
+    });
+    Ok(json.answer(StatusCode::OK))
+}
+
+/// `GET /v1/users/{userId}/sessions`: a user's sessions, newest first.
+pub(super) async fn list(
+    State(app): State<SharedApp>,
+    caller: Caller,
+    OfUser(user_id): OfUser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let query = query(&app, &mut parameters, Some(user_id));
+    parameters.finish()?;
+    answer_list(&app, query, caller.sees_everything()).await
+}
+
+/// `GET /v1/sessions`: everybody's sessions, newest first.
+pub(super) async fn list_all(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let user_id = parameters.read("userId", UserId::new);
+    let query = query(&app, &mut parameters, user_id);
+    parameters.finish()?;
+    answer_list(&app, query, true).await
+}
+
+fn query(app: &SharedApp, parameters: &mut Parameters, user_id: Option<UserId>) -> SessionsQuery {
+    SessionsQuery {
+        user_id,
+        status: parameters.read("status", |text| {
+            SessionStatus::parse(text).ok_or("must be in-progress, completed, failed or abandoned")
+        }),
+        feature: parameters.read("feature", Name::new),
+        from: parameters.read("from", Timestamp::parse),
+        to: parameters.read("to", Timestamp::parse),
+        page: parameters.page(app, "sessions"),
+    }
+}
+
+async fn answer_list(app: &SharedApp, query: SessionsQuery, whole: bool) -> Result<Response, Problem> {
+    let sessions = app.reads.sessions(query).await?;
+    Ok(page(app, "sessions", &sessions, |object, of| present::item(object, &of.row, of.user_id.as_ref(), whole)))
+}
+
+/// `GET /v1/sessions/stats`: sums over the sessions opened in the last days, by feature.
+pub(super) async fn stats(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let days = parameters.number("days", 1..=366, 30);
+    parameters.finish()?;
+    let days_before = i64::try_from(days).unwrap_or(1) - 1;
+    let since = app.reads.now().plus_seconds(-86_400 * days_before).day();
+    let mut stats = app.reads.session_stats(since).await?;
+    stats.sort_by(|a, b| b.cost.cmp(&a.cost).then_with(|| a.feature.cmp(&b.feature)));
+    let json = Json::of_object(|object| {
+        object.put("days", days).put("since", since);
+        object.array("features", &stats, |json, stats| {
+            let [in_progress, completed, failed, abandoned] = stats.count;
+            let ended = completed + failed + abandoned;
+            json.object(|object| {
+                object.put("feature", &stats.feature).object("count", |object| {
+                    object.put("inProgress", in_progress).put("completed", completed);
+                    object.put("failed", failed).put("abandoned", abandoned);
+                });
+                object.put("sessions", in_progress + ended).put("cost", stats.cost).put("steps", stats.steps);
+                object.put("costPerSession", stats.cost.mean(in_progress + ended));
+                object.put("meanDurationMs", stats.duration_ms.checked_div(ended));
+            });
+        });
+    });
+    Ok(json.answer(StatusCode::OK))
+}

@@ -1,0 +1,188 @@
+//! Operations: recording them, one or many; taking one back; listing them.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use outlay_core::id::{Label, Name, OperationId, SessionId};
+use outlay_core::ledger::{Command, Outcome, Recorded};
+use outlay_core::month::Month;
+use outlay_core::operation::UsageType;
+
+use super::auth::Caller;
+use super::body::operation::{self as body_operation, Posted};
+use super::body::{self, JsonBody, MediaType, text};
+use super::json::{Json, Raw};
+use super::page::Parameters;
+use super::present::operation as present;
+use super::problem::{Kind, Problem};
+use super::reading::{OfOperation, OfUser, page, unexpected};
+use super::{App, SharedApp};
+use crate::ids::RequestId;
+use crate::store::UsageQuery;
+
+/// Operations of one batch, at most.
+const BATCH_MAX: usize = 1_000;
+
+/// `POST /v1/usage`: records one operation, or each of a batch.
+pub(super) async fn record(
+    State(app): State<SharedApp>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let media_type = body::media_type(&headers, &bytes)?;
+    let text = body::utf8(&bytes)?;
+    let is_batch = match media_type {
+        MediaType::Json => text.trim_start().starts_with('['),
+        MediaType::CloudEvent => false,
+        MediaType::CloudEventBatch => true,
+    };
+    let read = |raw: &str| match media_type {
+        MediaType::Json => body_operation::plain(raw, &app.ids),
+        MediaType::CloudEvent | MediaType::CloudEventBatch => body_operation::cloud_event(raw, &app.ids),
+    };
+    if is_batch {
+        let posted = body::items(text, BATCH_MAX)?.into_iter().map(read).collect();
+        return record_all(&app, posted, request_id).await;
+    }
+    let posted = read(text)?;
+    let recorded = record_one(&app, posted).await?;
+    let minimal = wants_minimal(&headers);
+    let json = Json::of_object(|object| present::recorded(object, &recorded, (!minimal).then_some(&app.presentation)));
+    let mut response = json.answer(StatusCode::OK);
+    if minimal {
+        response.headers_mut().insert("preference-applied", HeaderValue::from_static("return=minimal"));
+    }
+    Ok(response)
+}
+
+async fn record_one(app: &App, posted: Posted) -> Result<Recorded, Problem> {
+    let Posted { operation, made_id } = posted;
+    let recorded = submit_recording(app, Command::Record(operation)).await;
+    recorded.map_err(|problem| naming(problem, made_id.as_ref()))
+}
+
+async fn submit_recording(app: &App, command: Command) -> Result<Recorded, Problem> {
+    match app.writer.submit(command).await? {
+        Outcome::Recorded(recorded) => Ok(recorded),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Names an id that the server made, so that the same can be sent again.
+fn naming(problem: Problem, made_id: Option<&OperationId>) -> Problem {
+    match made_id {
+        Some(made_id) => problem.with("operationId", &made_id.as_str()),
+        None => problem,
+    }
+}
+
+/// Records what can be read of a batch. Each succeeds or fails alone, but when the store takes none of them.
+async fn record_all(
+    app: &App,
+    posted: Vec<Result<Posted, Problem>>,
+    request_id: RequestId,
+) -> Result<Response, Problem> {
+    let mut commands = Vec::with_capacity(posted.len());
+    let mut items = Vec::with_capacity(posted.len());
+    for posted in posted {
+        items.push(posted.map(|Posted { operation, made_id }| {
+            commands.push(Command::Record(operation));
+            made_id
+        }));
+    }
+    let replies = if commands.is_empty() {
+        Vec::new()
+    } else {
+        app.writer.submit_all(commands).await.map_err(|error| {
+            let made: Vec<Option<&str>> =
+                items.iter().map(|item| item.as_ref().ok()?.as_ref().map(OperationId::as_str)).collect();
+            let problem = Problem::from(error);
+            if made.iter().any(Option::is_some) { problem.with("operationIds", &made) } else { problem }
+        })?
+    };
+
+    let mut replies = replies.into_iter();
+    let mut all_succeeded = true;
+    let room = 256 * (items.len() + 1);
+    let json = Json::with_room(room, |json| {
+        json.object(|object| {
+            object.array("results", items.into_iter().enumerate(), |json, (index, item)| {
+                let recorded = item.and_then(|made_id| {
+                    let reply =
+                        replies.next().ok_or_else(|| Problem::new(Kind::Internal).because("a reply is missing"));
+                    reply.and_then(|reply| match reply {
+                        Ok(Outcome::Recorded(recorded)) => Ok(recorded),
+                        Ok(other) => Err(unexpected(&other)),
+                        Err(rejection) => Err(naming(rejection.into(), made_id.as_ref())),
+                    })
+                });
+                match recorded {
+                    Ok(recorded) => json.object(|object| {
+                        object.put("index", index).put("status", StatusCode::OK.as_u16());
+                        present::recorded(object, &recorded, None);
+                    }),
+                    Err(problem) => {
+                        all_succeeded = false;
+                        let body = problem.body(&app.presentation, request_id).at_index(index);
+                        json.value(Raw(&serde_json::to_string(&body).unwrap_or_default()));
+                    }
+                }
+            });
+        });
+    });
+    Ok(json.answer(if all_succeeded { StatusCode::OK } else { StatusCode::MULTI_STATUS }))
+}
+
+/// Whether `Prefer` asks for `return=minimal`.
+fn wants_minimal(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        preference.split_once('=').is_some_and(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("return") && value.trim().trim_matches('"').eq_ignore_ascii_case("minimal")
+        })
+    })
+}
+
+/// `POST /v1/users/{userId}/usage/{operationId}/reverse`: takes one operation back.
+pub(super) async fn reverse(
+    State(app): State<SharedApp>,
+    OfOperation(user_id, original): OfOperation,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object_or_empty()?;
+    let given = fields.optional("operationId", text(OperationId::new));
+    let reason = fields.optional("reason", text(Label::new));
+    fields.finish(Some(()))?;
+    let made_id = given.is_none().then(|| app.ids.operation());
+    let operation_id =
+        given.or_else(|| made_id.clone()).ok_or_else(|| Problem::new(Kind::Internal).because("no id was made"))?;
+    let command = Command::Reverse { user_id, original, operation_id, reason };
+    let recorded = submit_recording(&app, command).await.map_err(|problem| naming(problem, made_id.as_ref()))?;
+    let json = Json::of_object(|object| present::recorded(object, &recorded, Some(&app.presentation)));
+    Ok(json.answer(StatusCode::OK))
+}
+
+/// `GET /v1/users/{userId}/usage`: lists operations, newest first in order of recording.
+pub(super) async fn list(
+    State(app): State<SharedApp>,
+    caller: Caller,
+    OfUser(user_id): OfUser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let query = UsageQuery {
+        user_id: user_id.clone(),
+        month: parameters.read("month", Month::parse),
+        feature: parameters.read("feature", Name::new),
+        usage_type: parameters.read("usageType", |text| UsageType::parse(text).ok_or("must be AIUsage or ApiUsage")),
+        session_id: parameters.read("sessionId", SessionId::new),
+        page: parameters.page(&app, "usage"),
+    };
+    parameters.finish()?;
+    let operations = app.reads.usage(query).await?;
+    let whole = caller.sees_everything();
+    Ok(page(&app, "usage", &operations, |object, operation| present::item(object, operation, &user_id, whole))
+        .into_response())
+}
