@@ -39,6 +39,8 @@ mod reading;
 pub mod routes;
 pub mod server;
 mod sessions;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 mod usage;
 mod users;

@@ -3,11 +3,19 @@
 //! A key is `outlay_app_` (or `_admin_`, `_view_`), 30 base62 characters from the operating system and 6 of checksum, so
 //! that a mistyped one is refused without a lookup. Only its SHA-256 is kept.
 
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use outlay_core::month::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::SharedApp;
+use super::body::{JsonBody, string, time, word};
+use super::json::{Json, Object};
+use super::problem::{Kind, Problem};
 use crate::ids::Ids;
+use crate::store::Record;
 use crate::store::records::{KeyRecord, Role};
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -18,6 +26,86 @@ const CHECK_CHARACTERS: usize = 6;
 
 /// Characters of a key's id that are random.
 const ID_CHARACTERS: usize = 16;
+
+/// Characters of a description, at most.
+const DESCRIPTION_CHARACTERS_MAX: usize = 256;
+
+/// All keys
+///
+/// The oldest first, revoked ones too. Of a key itself only the beginning and the last four characters are kept to be shown.
+#[utoipa::path(get, path = "/v1/keys", tag = "Operator",
+    responses((status = 200, description = "The keys, all in one page", body = super::openapi::Keys)))]
+pub(super) async fn list(State(app): State<SharedApp>) -> Response {
+    let keys = app.reads.keys();
+    let json = Json::of_object(|object| {
+        object.array("items", &keys, |json, key| json.object(|object| described(object, key)));
+        object.put("nextCursor", None::<&str>);
+    });
+    json.answer(StatusCode::OK)
+}
+
+/// Make a key
+///
+/// The key is in the answer, and never shown again.
+#[utoipa::path(post, path = "/v1/keys", tag = "Operator", request_body = super::openapi::NewKey,
+    responses((status = 201, description = "The key, shown this once", body = super::openapi::Key),
+        (status = 400, description = "Fields are wrong", content_type = "application/problem+json", body = super::openapi::Problem)))]
+pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
+    let now = app.clock.wall();
+    let mut fields = body.object()?;
+    let role = fields.required("role", word(Role::parse, "viewer, app or admin"));
+    let description = fields.optional("description", |raw| {
+        let text = string(raw)?;
+        let sound = text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control);
+        if sound {
+            Ok(text.into_owned())
+        } else {
+            Err(format!("must have at most {DESCRIPTION_CHARACTERS_MAX} characters, none of them control characters"))
+        }
+    });
+    let expires_at = fields.optional("expiresAt", |raw| {
+        time(raw).and_then(|end| if end > now { Ok(end) } else { Err("must be in the future".to_owned()) })
+    });
+    let role = fields.finish(role)?;
+    let (key, record) = make(role, description.unwrap_or_default(), expires_at, &app.ids, now)
+        .map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    app.writer.put(Record::Key(record.clone())).await?;
+    tracing::info!(key.id = record.id, role = role.as_str(), "made a key");
+    let json = Json::of_object(|object| {
+        described(object, &record);
+        object.put("key", key.expose_secret());
+    });
+    Ok(json.answer(StatusCode::CREATED))
+}
+
+/// Revoke a key
+///
+/// It opens nothing from this answer on. Revoking it again changes nothing.
+#[utoipa::path(delete, path = "/v1/keys/{keyId}", tag = "Operator",
+    params(("keyId" = String, Path, description = "The key's id, like `key_7Qm2ZkXv1rT9bLcE`")),
+    responses((status = 204, description = "It is revoked"),
+        (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem)))]
+pub(super) async fn revoke(State(app): State<SharedApp>, path: Option<Path<String>>) -> Result<Response, Problem> {
+    let key = path.and_then(|Path(id)| app.reads.keys().into_iter().find(|key| key.id == id));
+    let key = key.ok_or_else(|| Problem::new(Kind::NotFound).detail("There is no key with this id."))?;
+    if key.revoked_at.is_none() {
+        app.writer.put(Record::RevokeKey { id: key.id.clone(), at: app.clock.wall() }).await?;
+        tracing::info!(key.id = key.id, "revoked a key");
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn described(object: &mut Object<'_>, key: &KeyRecord) {
+    object
+        .put("id", key.id.as_str())
+        .put("role", key.role.as_str())
+        .put("description", key.description.as_str())
+        .put("prefix", key.role.key_prefix())
+        .put("last4", key.last4.as_str())
+        .put("createdAt", key.created_at)
+        .put("expiresAt", key.expires_at)
+        .put("revokedAt", key.revoked_at);
+}
 
 /// Makes a key: what is shown once, and what is kept.
 ///

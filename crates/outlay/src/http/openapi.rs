@@ -37,6 +37,10 @@ use utoipa::{Modify, OpenApi, ToSchema};
         super::health::ready,
         super::health::metrics,
         super::docs::problem_page,
+        super::tokens::create,
+        super::keys::list,
+        super::keys::create,
+        super::keys::revoke,
     ),
     components(schemas(Problem)),
     modifiers(&Credentials)
@@ -72,6 +76,68 @@ struct WrongField {
     pointer: String,
     /// What it must be.
     detail: String,
+}
+
+/// A key to be made
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is described here and read at its handler")]
+pub(super) struct NewKey {
+    /// `viewer`, `app` or `admin`.
+    #[schema(example = "app")]
+    role: String,
+    /// What it is for, in your words; at most 256 characters.
+    description: Option<String>,
+    /// When it ends by itself.
+    expires_at: Option<String>,
+}
+
+/// A key
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is described here and written at its handler")]
+pub(super) struct Key {
+    id: String,
+    role: String,
+    description: String,
+    /// What the key begins with.
+    prefix: String,
+    /// What it ends with.
+    last4: String,
+    created_at: String,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+    /// The key itself; only in the answer that made it.
+    key: Option<String>,
+}
+
+/// All keys
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is described here and written at its handler")]
+pub(super) struct Keys {
+    items: Vec<Key>,
+    next_cursor: Option<String>,
+}
+
+/// A token to be made
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is described here and read at its handler")]
+pub(super) struct NewToken {
+    /// For how long, 60 to 86400; 3600 when absent.
+    ttl_seconds: Option<i64>,
+    /// What it reads besides: `sessions`, `usage`.
+    reads: Option<Vec<String>>,
+}
+
+/// A token
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is described here and written at its handler")]
+pub(super) struct Token {
+    token: String,
+    expires_at: String,
 }
 
 struct Credentials;

@@ -13,8 +13,8 @@ use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, backup, budget, denials, docs, export, health, history, openapi, operator, pages, plans,
-    sessions, usage, users, verify,
+    SharedApp, afford, alerts, backup, budget, denials, docs, export, health, history, keys, openapi, operator, pages,
+    plans, sessions, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 
@@ -136,7 +136,18 @@ fn rows() -> Table {
     table.delete("/v1/users/{userId}", Admin, users::delete);
     table.post("/v1/verify", Admin, verify::verify);
     table.get("/v1/backup", Admin, backup::backup);
+    // Who may call.
+    table.get("/v1/keys", Admin, keys::list);
+    table.post("/v1/keys", Admin, keys::create);
+    table.delete("/v1/keys/{keyId}", Admin, keys::revoke);
+    table.post("/v1/users/{userId}/tokens", App, tokens::create);
     table
+}
+
+/// Method, path and least caller of every row, for tests that walk the table.
+#[cfg(test)]
+pub(super) fn listed() -> Vec<(&'static str, &'static str, Least)> {
+    rows().rows.into_iter().map(|row| (row.method, row.path, row.least)).collect()
 }
 
 /// Bytes of a body, at most.

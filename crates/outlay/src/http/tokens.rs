@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
 use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
 use pasetors::Public;
@@ -14,7 +17,12 @@ use pasetors::version4::{PublicToken, V4};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::SharedApp;
 use super::auth::Caller;
+use super::body::{JsonBody, whole};
+use super::json::Json;
+use super::problem::{Kind, Problem};
+use super::reading::OfUser;
 use crate::ids::Ids;
 use crate::seal::{MasterKey, SealError};
 use crate::store::records::SecretRecord;
@@ -27,6 +35,41 @@ const PURPOSE: &str = "outlay-user";
 const LEEWAY_SECONDS: i64 = 60;
 /// Signing keys in use at once, at most.
 const KEYS_MAX: u32 = 1_000;
+
+/// For how long a token is good when nothing is said.
+const TTL_SECONDS_DEFAULT: i64 = 3_600;
+
+/// Make a token for a user
+///
+/// For the user's own browser: it reads their budget, history, forecast and events, and nothing of anybody else. It cannot
+/// be taken back, so let it be short and make new ones.
+#[utoipa::path(post, path = "/v1/users/{userId}/tokens", tag = "Users",
+    params(("userId" = String, Path, description = "The user, percent-encoded once")),
+    request_body = super::openapi::NewToken,
+    responses((status = 201, description = "The token", body = super::openapi::Token),
+        (status = 400, description = "Fields are wrong", content_type = "application/problem+json", body = super::openapi::Problem)))]
+pub(super) async fn create(
+    State(app): State<SharedApp>,
+    OfUser(user_id): OfUser,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut fields = body.object_or_empty()?;
+    let ttl_seconds = fields.optional("ttlSeconds", whole(60..=86_400)).unwrap_or(TTL_SECONDS_DEFAULT);
+    let readable =
+        fields.optional("reads", |raw| serde_json::from_str::<Vec<Readable>>(raw).map_err(|_| Readable::MUST));
+    fields.finish(Some(()))?;
+    let Some(tokens) = app.access.tokens() else {
+        return Err(Problem::new(Kind::StoreUnavailable)
+            .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
+    };
+    let (token, expires_at) = tokens
+        .mint(&user_id, &readable.unwrap_or_default(), ttl_seconds, app.clock.wall())
+        .map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    let json = Json::of_object(|object| {
+        object.put("token", token.as_str()).put("expiresAt", expires_at);
+    });
+    Ok(json.answer(StatusCode::CREATED))
+}
 
 /// Why user tokens cannot be had.
 #[derive(Debug, Error)]
@@ -90,14 +133,7 @@ pub enum Readable {
 }
 
 impl Readable {
-    /// What has this name on the wire.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "sessions" => Some(Self::Sessions),
-            "usage" => Some(Self::Usage),
-            _ => None,
-        }
-    }
+    const MUST: &str = "must be a list of `sessions` and `usage`";
 }
 
 impl Tokens {

@@ -1,0 +1,393 @@
+//! The router on a real store, without a network: who is let through at every route, and what every answer carries.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use outlay_core::id::UserId;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use tower::ServiceExt;
+
+use super::auth::Access;
+use super::routes::{self, Least};
+use super::tokens::{Readable, Tokens};
+use super::{App, Peer, Presentation, SharedApp, keys, public_router, router};
+use crate::clock::SystemClock;
+use crate::ids::Ids;
+use crate::metrics::Metrics;
+use crate::seal::MasterKey;
+use crate::store::Record;
+use crate::store::embedded::{self, Settings};
+use crate::store::records::Role;
+use crate::writer::Writer;
+
+const ADMIN: &str = "the-admin-key-of-a-test-0123456789abcdef";
+
+/// A store in a folder of its own, its writer, and the state of the handlers.
+struct Service {
+    app: SharedApp,
+    // Removed last.
+    _writer: std::thread::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+async fn service(open: bool, allowed_origins: &[&str]) -> Service {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SystemClock::shared();
+    let settings =
+        Settings { map_keys: 1_000, cache_kib: 1_024, ..Settings::new(folder.path().join("data"), Arc::clone(&clock)) };
+    let (store, reads) = embedded::open(settings).unwrap();
+    let (writer, task) = Writer::new(store);
+    let thread = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task.run());
+    });
+    let ids = Ids::from_system(Arc::clone(&clock)).unwrap();
+    let master = MasterKey::new(&SecretBox::new(Box::new([7; 32])));
+    let tokens = Tokens::prepare(&master, &writer, &*reads, &ids, clock.wall()).await.unwrap();
+    let origins: Vec<String> = allowed_origins.iter().map(ToString::to_string).collect();
+    let access = if open { Access::open() } else { Access::keyed() };
+    let access = access.with_admin_key(&SecretString::from(ADMIN)).unwrap().with_tokens(tokens);
+    let access = access.with_allowed_origins(&origins).unwrap();
+    let metrics = Metrics::new(&writer, &reads);
+    let app = App {
+        writer,
+        reads,
+        clock,
+        ids,
+        presentation: Presentation::default(),
+        plans_are_configured: false,
+        access,
+        metrics,
+        scratch: folder.path().to_owned(),
+    };
+    Service { app: Arc::new(app), _writer: thread, _folder: folder }
+}
+
+impl Service {
+    async fn key(&self, role: Role) -> String {
+        let (key, record) = keys::make(role, String::new(), None, &self.app.ids, self.app.clock.wall()).unwrap();
+        self.app.writer.put(Record::Key(record)).await.unwrap();
+        key.expose_secret().to_owned()
+    }
+
+    fn token(&self, user: &str, readable: &[Readable]) -> String {
+        let tokens = self.app.access.tokens().unwrap();
+        tokens.mint(&UserId::new(user).unwrap(), readable, 60, self.app.clock.wall()).unwrap().0
+    }
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+async fn ask(router: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(router, request.body(Body::from("{}")).unwrap()).await
+}
+
+async fn send(router: &Router, request: Request<Body>) -> Reply {
+    let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+    // An answer that streams is not waited for: only whether it begins is of interest here.
+    let body = if parts.status.is_success() { String::new() } else { text(body).await };
+    Reply { status: parts.status, headers: parts.headers, body }
+}
+
+async fn text(body: Body) -> String {
+    String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+fn path_of(template: &str) -> String {
+    let parts = template.split('/').map(|part| match part {
+        "{userId}" => "alice",
+        part if part.starts_with('{') => "some-id",
+        part => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn every_route_lets_those_through_who_may_and_nobody_else() {
+    let service = service(false, &[]).await;
+    let private = router(Arc::clone(&service.app));
+    let public = public_router(Arc::clone(&service.app));
+    let keys = [
+        (Role::Viewer, service.key(Role::Viewer).await),
+        (Role::App, service.key(Role::App).await),
+        (Role::Admin, service.key(Role::Admin).await),
+        (Role::Admin, ADMIN.to_owned()),
+    ];
+    let tokens = [
+        (service.token("alice", &[]), false, false),
+        (service.token("alice", &[Readable::Usage]), false, true),
+        (service.token("alice", &[Readable::Sessions]), true, false),
+    ];
+    let somebody_elses = service.token("bob", &[Readable::Usage, Readable::Sessions]);
+    for (method, template, least) in routes::listed() {
+        let path = path_of(template);
+        let is_open = matches!(least, Least::Anybody | Least::Inside);
+        let passes = async |router: &Router, credential: Option<&str>, may: Result<(), u16>| {
+            let shown = credential.map(|credential| format!("Bearer {credential}"));
+            let headers: Vec<(&str, &str)> = shown.iter().map(|shown| ("authorization", shown.as_str())).collect();
+            let status = ask(router, method, &path, &headers).await.status;
+            match may {
+                Ok(()) => assert!(status != 401 && status != 403, "{method} {path} with {credential:?}: {status}"),
+                Err(refused) => assert_eq!(status, refused, "{method} {path} with {credential:?}"),
+            }
+        };
+        let needs = |enough: bool| if enough { Ok(()) } else { Err(403) };
+        passes(&private, None, if is_open { Ok(()) } else { Err(401) }).await;
+        passes(&private, Some("wrong"), if is_open { Ok(()) } else { Err(401) }).await;
+        for (role, key) in &keys {
+            let least_role = match least {
+                Least::Admin => Role::Admin,
+                Least::App => Role::App,
+                _ => Role::Viewer,
+            };
+            passes(&private, Some(key), needs(*role >= least_role)).await;
+        }
+        for (token, reads_sessions, reads_usage) in &tokens {
+            let enough = match least {
+                Least::Anybody | Least::Inside | Least::User => true,
+                Least::UserUsage => *reads_usage,
+                Least::UserSessions => *reads_sessions,
+                Least::Viewer | Least::App | Least::Admin => false,
+            };
+            passes(&private, Some(token), needs(enough)).await;
+        }
+        passes(&private, Some(&somebody_elses), needs(is_open)).await;
+        // At the public door there are only the routes of tokens, and keys are nothing.
+        let at_the_door = ask(&public, method, &path, &[("authorization", &format!("Bearer {ADMIN}"))]).await.status;
+        if least.is_for_pages() {
+            assert_eq!(at_the_door, 401, "{method} {path}");
+        } else if least != Least::Anybody {
+            assert!(at_the_door == 404 || at_the_door == 405, "{method} {path}: {at_the_door}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_described() {
+    let description: serde_json::Value = serde_json::from_slice(&super::openapi::JSON).unwrap();
+    let paths = description.get("paths").unwrap();
+    // Pages for people, and the description itself.
+    let pages = ["/", "/docs", "/problems", "/pages.css", "/openapi.json"];
+    let mut missing = Vec::new();
+    for (method, path, least) in routes::listed() {
+        let described = paths.get(path).and_then(|path| path.get(method.to_lowercase()));
+        match described {
+            Some(route) => {
+                let is_open = route.get("security").is_some_and(|security| security == &serde_json::json!([{}]));
+                assert_eq!(is_open, least == Least::Anybody, "{method} {path}");
+                assert!(route.get("summary").is_some() && route.get("tags").is_some(), "{method} {path}");
+            }
+            None if pages.contains(&path) => {}
+            None => missing.push(format!("{method} {path}")),
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+    let rows = routes::listed();
+    for (path, methods) in paths.as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            assert!(rows.iter().any(|row| row.0.eq_ignore_ascii_case(method) && row.1 == path), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_or_expired_key_opens_nothing() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let now = service.app.clock.wall();
+    let (key, record) = keys::make(Role::Viewer, String::new(), None, &service.app.ids, now).unwrap();
+    let id = record.id.clone();
+    service.app.writer.put(Record::Key(record)).await.unwrap();
+    let shown = format!("Bearer {}", key.expose_secret());
+    assert_eq!(ask(&router, "GET", "/metrics", &[("authorization", &shown)]).await.status, 200);
+    assert_eq!(
+        ask(&router, "GET", "/metrics", &[("authorization", &shown.replace("Bearer", "bearer"))]).await.status,
+        200
+    );
+    assert_eq!(
+        ask(&router, "GET", "/metrics", &[("authorization", &shown.replace("Bearer", "Basic"))]).await.status,
+        401
+    );
+    let admin = format!("Bearer {ADMIN}");
+    assert_eq!(ask(&router, "DELETE", &format!("/v1/keys/{id}"), &[("authorization", &admin)]).await.status, 204);
+    assert_eq!(ask(&router, "GET", "/metrics", &[("authorization", &shown)]).await.status, 401);
+    let (key, mut record) = keys::make(Role::Viewer, String::new(), None, &service.app.ids, now).unwrap();
+    record.expires_at = Some(now);
+    service.app.writer.put(Record::Key(record)).await.unwrap();
+    let shown = format!("Bearer {}", key.expose_secret());
+    assert_eq!(ask(&router, "GET", "/metrics", &[("authorization", &shown)]).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_owner_of_the_machine_needs_no_key() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let mut request = Request::builder().uri("/v1/keys").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Peer::Owner);
+    assert_eq!(send(&router, request).await.status, 200);
+    let mut request = Request::builder().uri("/v1/keys").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Peer::Address("127.0.0.1:1".parse().unwrap()));
+    assert_eq!(send(&router, request).await.status, 401);
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_keys_is_turned_away() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let from = async |address: &str, key: &str| {
+        let request = Request::builder().uri("/v1/keys").header("authorization", format!("Bearer {key}"));
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer::Address(address.parse().unwrap()));
+        send(&router, request).await
+    };
+    for _ in 0..20 {
+        assert_eq!(from("203.0.113.7:1", "wrong").await.status, 401);
+    }
+    let turned_away = from("203.0.113.7:2", ADMIN).await;
+    assert_eq!(turned_away.status, 429);
+    assert!(turned_away.header("retry-after").unwrap().parse::<u64>().unwrap() <= 60);
+    assert_eq!(from("203.0.113.8:1", ADMIN).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_open_server_is_open_to_this_machine_alone() {
+    let service = service(true, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    for host in ["localhost", "LOCALHOST:4780", "127.0.0.1:1", "127.9.9.9", "[::1]:4780", "[::1]"] {
+        assert_eq!(ask(&router, "GET", "/v1/keys", &[("host", host)]).await.status, 200, "{host}");
+    }
+    for host in [
+        "example.org",
+        "localhost.example.org",
+        "127.0.0.1.example.org:1",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "0.0.0.0",
+        "",
+        "[::1",
+        "[::2]",
+        "localhost:1:2",
+        "user@localhost",
+    ] {
+        assert_eq!(ask(&router, "GET", "/v1/keys", &[("host", host)]).await.status, 403, "{host}");
+    }
+    assert_eq!(ask(&router, "GET", "/v1/keys", &[]).await.status, 403);
+    assert_eq!(ask(&router, "GET", "http://example.org/v1/keys", &[("host", "localhost")]).await.status, 403);
+    for (origin, status) in [
+        ("http://localhost:3000", 200),
+        ("https://127.0.0.1", 200),
+        ("http://[::1]:3000", 200),
+        ("https://example.org", 403),
+        ("http://localhost.example.org", 403),
+        ("null", 403),
+        ("", 403),
+    ] {
+        let headers = [("host", "localhost"), ("origin", origin)];
+        assert_eq!(ask(&router, "GET", "/v1/keys", &headers).await.status, status, "{origin}");
+    }
+    let two = [("host", "localhost"), ("host", "localhost")];
+    assert_eq!(ask(&router, "GET", "/v1/keys", &two).await.status, 400);
+}
+
+#[tokio::test]
+async fn every_answer_has_its_headers_and_every_problem_its_form() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let admin = format!("Bearer {ADMIN}");
+    for (method, path, status) in
+        [("GET", "/healthz", 200), ("GET", "/v1/keys", 401), ("GET", "/nothing", 404), ("PATCH", "/v1/keys", 405)]
+    {
+        let reply = ask(&router, method, path, &[("host", "a")]).await;
+        assert_eq!(reply.status, status, "{path}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(reply.header("cross-origin-resource-policy"), Some("same-origin"));
+        assert_eq!(reply.header("access-control-allow-origin"), None);
+        let id = reply.header("x-request-id").unwrap();
+        if status != 200 {
+            assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+            let problem: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            assert_eq!(problem["status"], status);
+            assert_eq!(problem["requestId"], id);
+            assert!(problem["type"].as_str().unwrap().starts_with("/problems/"), "{problem}");
+        }
+        assert_eq!(reply.header("www-authenticate").is_some(), status == 401);
+        assert_eq!(reply.header("allow").is_some(), status == 405);
+    }
+    let page = ask(&router, "GET", "/", &[("host", "a")]).await;
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    // A body that is too large is not read, and one without an end is not read to it.
+    let large = Request::builder().method("POST").uri("/v1/keys").header("authorization", &admin);
+    let reply = send(&router, large.body(Body::from(vec![b' '; 1024 * 1024 + 1])).unwrap()).await;
+    assert_eq!(reply.status, 413);
+    let endless = futures_util::stream::repeat_with(|| {
+        Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(&[b' '; 4096]))
+    });
+    let request = Request::builder().method("POST").uri("/v1/keys").header("authorization", &admin);
+    assert_eq!(send(&router, request.body(Body::from_stream(endless)).unwrap()).await.status, 413);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_read_what_a_token_reads_and_nothing_else() {
+    let anywhere = service(false, &[]).await;
+    let narrowed = service(false, &["https://app.example.org"]).await;
+    let (mine, other) = ("https://app.example.org", "https://evil.example.org");
+    for (service, origin, allowed) in [
+        (&anywhere, mine, Some("*")),
+        (&anywhere, other, Some("*")),
+        (&narrowed, mine, Some(mine)),
+        (&narrowed, other, None),
+    ] {
+        let router = router(Arc::clone(&service.app));
+        for (method, template, least) in routes::listed() {
+            let path = path_of(template);
+            let reply = ask(&router, method, &path, &[("origin", origin)]).await;
+            let expected = allowed.filter(|_| least.is_for_pages());
+            assert_eq!(reply.header("access-control-allow-origin"), expected, "{method} {path} for {origin}");
+            assert_eq!(reply.header("access-control-allow-credentials"), None);
+            if least.is_for_pages() {
+                assert_eq!(reply.header("cross-origin-resource-policy"), Some("cross-origin"));
+                let narrows = !service.app.access.allowed_origins().is_empty();
+                assert_eq!(reply.header("vary").is_some(), narrows, "{path}");
+                let asks = [("origin", origin), ("access-control-request-method", "GET")];
+                let preflight = ask(&router, "OPTIONS", &path, &asks).await;
+                assert_eq!(preflight.status, 204);
+                assert_eq!(preflight.header("access-control-allow-origin"), allowed, "{path} for {origin}");
+                assert!(preflight.header("access-control-allow-headers").unwrap().contains("Authorization"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_key_is_kept_sealed_and_another_master_key_is_told() {
+    let service = service(false, &[]).await;
+    let app = &service.app;
+    let sealed = app.reads.secret("token-key/1").unwrap();
+    let again = |byte: u8| {
+        let master = MasterKey::new(&SecretBox::new(Box::new([byte; 32])));
+        async move { Tokens::prepare(&master, &app.writer, &*app.reads, &app.ids, app.clock.wall()).await }
+    };
+    let tokens = again(7).await.unwrap();
+    let now = app.clock.wall();
+    assert!(tokens.read(&service.token("alice", &[]), now).is_some());
+    assert!(again(8).await.is_err());
+    assert_eq!(app.reads.secret("token-key/1").unwrap(), sealed);
+}
