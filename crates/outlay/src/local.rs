@@ -107,6 +107,8 @@ impl Local {
                 sender.send_replace(end);
             })
             .map_err(LocalError::Thread)?;
+        // What expired while nobody ran is given back before anything else is decided, or shown.
+        give_back_what_is_due(&writer).await;
         let ids = Ids::from_system(Arc::clone(&clock)).map_err(LocalError::Randomness)?;
         let mut access = access(config)?;
         if purpose == Purpose::Serving {
@@ -141,16 +143,7 @@ impl Local {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            loop {
-                match writer.sweep().await {
-                    Ok(swept) if swept >= SWEEP_FULL => {}
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::warn!("failed to {error}");
-                        break;
-                    }
-                }
-            }
+            give_back_what_is_due(&writer).await;
         }
     }
 
@@ -167,6 +160,19 @@ impl Local {
             (WriterEnd::Poisoned(error), _) => Err(StoreError::OutcomeUnknown(error)),
             (_, Ok(Ok(()))) => Ok(()),
             (_, _) => Err(StoreError::OutcomeUnknown("the writer's thread panicked".to_owned())),
+        }
+    }
+}
+
+async fn give_back_what_is_due(writer: &Writer) {
+    loop {
+        match writer.sweep().await {
+            Ok(swept) if swept >= SWEEP_FULL => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!("failed to {error}");
+                return;
+            }
         }
     }
 }

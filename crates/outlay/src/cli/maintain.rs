@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt as _;
 use super::ask::read;
 use super::{Exit, Failure, ServerFlags, runtime, show};
 use crate::client::{Client, next_piece, whole};
-use crate::config::Config;
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::seal::MASTER_KEY_FILE;
 use crate::store::{Store as _, check_backup, embedded};
 
