@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use outlay_core::budget::Failed;
 use outlay_core::id::Name;
 use outlay_core::ledger::{Check, Command, Outcome, check};
 
@@ -43,7 +44,7 @@ pub(super) async fn afford(
 
 fn answer(check: &Check, presentation: &Presentation) -> Response {
     let chosen = check.fitting.and_then(|(index, fitting)| Some((check.ways.get(index)?, fitting)));
-    let failed = if chosen.is_some() { Default::default() } else { check.failed() };
+    let failed = if chosen.is_some() { Failed::default() } else { check.failed() };
     let json = Json::with_room(2_048, |json| {
         json.object(|object| {
             object.put("allowed", chosen.is_some());
@@ -54,7 +55,7 @@ fn answer(check: &Check, presentation: &Presentation) -> Response {
             object.put("failed", &failed).put("choice", chosen.and_then(|((name, _), _)| name.as_ref()));
             let ways = check.ways.iter().filter_map(|(name, failed)| Some((name.as_ref()?, failed)));
             object.with("choices", |json| present::choices(json, ways));
-            let refusal = chosen.is_none().then(|| present::refusal(&failed, &check.budget, presentation));
+            let refusal = chosen.is_none().then(|| present::refusal(failed, &check.budget, presentation));
             object.put("message", refusal.as_deref()).put("upgradeRequired", check.next_plan.is_some());
             object.put("nextPlan", check.next_plan.as_ref());
             object.put("budget", Worded(&check.budget, presentation)).put("after", Worded(&check.after, presentation));

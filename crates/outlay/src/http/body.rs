@@ -67,12 +67,41 @@ pub(super) fn media_type(headers: &HeaderMap, body: &[u8]) -> Result<MediaType, 
     }
 }
 
+/// Objects and arrays within each other in a body, at most: those of metadata, and the array, event and operation around it.
+const NESTED_MAX: usize = metadata::NESTED_MAX + 4;
+
 /// The body of a request as text.
 ///
 /// # Errors
-/// `InvalidBody` when it is no UTF-8.
+/// `InvalidBody` when it is no UTF-8, or nested deeper than any body needs.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(bytes).map_err(|_| Problem::field("", "must be JSON in UTF-8"))
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::field("", "must be JSON in UTF-8"))?;
+    if is_nested_deeper(text, NESTED_MAX) {
+        return Err(Problem::field("", "must not be nested so deeply"));
+    }
+    Ok(text)
+}
+
+/// Whether objects and arrays lie deeper within each other; of what is no JSON it says anything.
+fn is_nested_deeper(text: &str, max: usize) -> bool {
+    let mut depth = 0_usize;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(inside) = bytes.next().filter(|inside| *inside != b'"') {
+                    if inside == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'{' | b'[' if depth == max => return true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// A body of `application/json`.

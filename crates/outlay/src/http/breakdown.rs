@@ -69,7 +69,7 @@ pub(super) fn by_name<'a>(
         *of_name = of_name.and(of_day);
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by(|(_, a), (_, b)| b.cost.cmp(&a.cost));
+    sums.sort_by_key(|(_, sums)| std::cmp::Reverse(sums.cost));
     sums
 }
 

@@ -251,7 +251,7 @@ mod tests {
             object.put("text", "a\"b\\c\n\r\t\u{1}\u{7f}é😀</script>").put("none", None::<&str>).put("yes", true);
             object.put("cost", Usd::from_picos(107_850_000)).put("percent", Hundredths(333));
             object.put("full", Hundredths(10_000)).put("little", Hundredths(5)).put("raw", Raw("{\"a\":1}"));
-            object.object("empty", |_| {}).array("list", [1_u64, 2], |json, item| json.value(item));
+            object.object("empty", |_| {}).array("list", [1_u64, 2], Json::value);
             object.put("at", Timestamp::from_seconds(1_760_380_376).unwrap());
         });
         let expected = concat!(

@@ -145,7 +145,7 @@ fn runs_left(remaining: i64, label: &str) -> String {
 }
 
 /// Why something does not fit, for an end user: of the first meter that fails.
-pub(super) fn refusal(failed: &Failed, budget: &Budget, presentation: &Presentation) -> String {
+pub(super) fn refusal(failed: Failed, budget: &Budget, presentation: &Presentation) -> String {
     let Some(meter) = failed.iter().next() else { return "It does not fit".to_owned() };
     let meter_budget = budget.meters.get(meter);
     match meter_budget.remaining() {

@@ -234,6 +234,12 @@ impl Problem {
         self.0.kind.status()
     }
 
+    /// The fields that are wrong.
+    #[cfg(test)]
+    pub(super) fn field_errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
     /// The seconds of its `Retry-After`.
     pub(super) fn retry_after_seconds(&self) -> Option<u64> {
         self.0.retry_after_seconds

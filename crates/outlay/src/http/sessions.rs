@@ -96,7 +96,7 @@ pub(super) async fn extend(
 ) -> Result<Response, Problem> {
     let mut fields = body.object()?;
     let hold_seconds = fields.required("holdSeconds", whole(1..=HOLD_SECONDS_MAX));
-    let estimate = fields.object("estimate", ask::amounts);
+    let estimate = fields.object("estimate", |fields| Some(ask::amounts(fields)));
     let hold_seconds = fields.finish(hold_seconds)?;
     let command = Command::Extend { user_id: user_id.clone(), session_id, hold_seconds, estimate };
     changed(&app, &user_id, command).await

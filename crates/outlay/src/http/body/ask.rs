@@ -15,7 +15,7 @@ const CHOICES_MAX: usize = 16;
 /// Reads exactly one of `estimate` and `choices`; `None` when it is wrong, which is noted.
 pub(in crate::http) fn read(fields: &mut Object<'_>) -> Option<Ask> {
     match (!fields.is_absent("estimate"), !fields.is_absent("choices")) {
-        (true, false) => fields.object("estimate", amounts).map(Ask::Estimate),
+        (true, false) => fields.object("estimate", |fields| Some(Ask::Estimate(amounts(fields)))),
         (false, true) => choices(fields),
         (false, false) => {
             fields.wrong("estimate", "is required, or `choices`");
@@ -49,14 +49,14 @@ fn choices(fields: &mut Object<'_>) -> Option<Ask> {
 
 /// Reads the member `estimate`, which must be there.
 pub(in crate::http) fn estimate(fields: &mut Object<'_>) -> Option<Amounts> {
-    fields.required_object("estimate", amounts)
+    fields.required_object("estimate", |fields| Some(amounts(fields)))
 }
 
-/// Reads amounts; a meter that is absent is at 0.
-pub(in crate::http) fn amounts(fields: &mut Object<'_>) -> Option<Amounts> {
-    Some(Amounts {
+/// Reads amounts; a meter that is absent is at 0, and so is one that is wrong, which is noted.
+pub(in crate::http) fn amounts(fields: &mut Object<'_>) -> Amounts {
+    Amounts {
         cost: fields.optional("cost", decimal(Usd::parse)).map_or(0, Usd::picos),
         ai_runs: fields.optional("aiRuns", whole(0..=RUNS_AMOUNT_MAX)).unwrap_or(0),
         api_runs: fields.optional("apiRuns", whole(0..=RUNS_AMOUNT_MAX)).unwrap_or(0),
-    })
+    }
 }

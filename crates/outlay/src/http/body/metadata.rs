@@ -12,7 +12,7 @@ use super::Object;
 /// Bytes of metadata as given, at most.
 const BYTES_MAX: usize = 8 * 1024;
 /// Objects and arrays within each other, at most, the whole one included.
-const DEPTH_MAX: usize = 32;
+pub(super) const NESTED_MAX: usize = 32;
 
 /// Metadata that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +31,11 @@ pub(in crate::http) fn read(fields: &mut Object<'_>) -> Option<Metadata> {
         return None;
     }
     if raw.len() > BYTES_MAX {
-        // What is refused for its size is not read, but what is wrong for any size is told first.
-        if deeper_than(raw, DEPTH_MAX) {
-            fields.wrong("metadata", too_deep());
-        } else {
-            fields.too_large("metadata", format!("must have at most {BYTES_MAX} bytes"));
-        }
+        fields.too_large("metadata", format!("must have at most {BYTES_MAX} bytes"));
         return None;
     }
     let canonical = canonical(raw).map_err(|detail| fields.wrong("metadata", detail)).ok()?;
     (canonical != "{}").then(|| Metadata { compact: compact(raw), canonical })
-}
-
-fn too_deep() -> String {
-    format!("must not be nested deeper than {DEPTH_MAX}")
 }
 
 fn canonical(raw: &str) -> Result<String, String> {
@@ -61,38 +52,24 @@ fn canonical(raw: &str) -> Result<String, String> {
 /// The text without space between tokens.
 fn compact(raw: &str) -> Arc<str> {
     let mut text = String::with_capacity(raw.len());
-    outside_strings(raw, |character, inside| {
-        if inside || !character.is_ascii_whitespace() {
+    let mut characters = raw.chars();
+    while let Some(character) = characters.next() {
+        if !character.is_ascii_whitespace() {
             text.push(character);
         }
-    });
-    text.into()
-}
-
-fn deeper_than(raw: &str, max: usize) -> bool {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    outside_strings(raw, |character, inside| match character {
-        '{' | '[' if !inside => {
-            depth += 1;
-            deepest = deepest.max(depth);
+        if character != '"' {
+            continue;
         }
-        '}' | ']' if !inside => depth = depth.saturating_sub(1),
-        _ => {}
-    });
-    deepest > max
-}
-
-/// Goes over JSON text character by character, and says whether each is in a string.
-fn outside_strings(raw: &str, mut see: impl FnMut(char, bool)) {
-    let (mut inside, mut escaped) = (false, false);
-    for character in raw.chars() {
-        see(character, inside || character == '"');
-        match character {
-            '"' if !escaped => inside = !inside,
-            _ => {}
+        while let Some(inside) = characters.next() {
+            text.push(inside);
+            match inside {
+                '"' => break,
+                '\\' => text.extend(characters.next()),
+                _ => {}
+            }
         }
-        escaped = inside && character == '\\' && !escaped;
     }
+    text.into()
 }
 
 /// A JSON value whose objects have each name once.
@@ -139,7 +116,11 @@ impl<'de> DeserializeSeed<'de> for NodeSeed {
 
 impl NodeSeed {
     fn below<E: Error>(self) -> Result<Self, E> {
-        if self.depth > DEPTH_MAX { Err(E::custom(too_deep())) } else { Ok(Self { depth: self.depth + 1 }) }
+        if self.depth > NESTED_MAX {
+            Err(E::custom(format!("must not be nested deeper than {NESTED_MAX}")))
+        } else {
+            Ok(Self { depth: self.depth + 1 })
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! An operation as it is posted, plain or as a CloudEvent.
+//! An operation as it is posted, plain or as one of CloudEvents.
 
 use outlay_core::id::{Label, Name, OperationId, SessionId, UserId};
 use outlay_core::money::{Quantity, Usd};
@@ -25,7 +25,7 @@ pub(in crate::http) struct Posted {
     pub(in crate::http) made_id: Option<OperationId>,
 }
 
-/// What stands in the envelope of a CloudEvent.
+/// What stands in the envelope of an event.
 struct Head {
     operation_id: Option<OperationId>,
     user_id: Option<UserId>,
@@ -47,7 +47,7 @@ pub(in crate::http) fn plain(raw: &str, ids: &Ids) -> Result<Posted, Problem> {
     fields.finish(posted)
 }
 
-/// Reads an operation from a CloudEvent in the structured mode: id, subject and time are in the envelope, the rest in
+/// Reads an operation from a cloud event in the structured mode: id, subject and time are in the envelope, the rest in
 /// `data`. Extension attributes are allowed, and not kept.
 ///
 /// # Errors
@@ -67,12 +67,11 @@ pub(in crate::http) fn cloud_event(raw: &str, ids: &Ids) -> Result<Posted, Probl
         user_id: event.required("subject", text(UserId::new)),
         timestamp: event.optional("time", time),
     };
-    let posted = match event.take("data") {
-        Some(data) => event.within("/data".to_owned(), data, |fields| rest(fields, head, ids)),
-        None => {
-            event.wrong("data", "is required");
-            None
-        }
+    let posted = if let Some(data) = event.take("data") {
+        event.within("/data".to_owned(), data, |fields| rest(fields, head, ids))
+    } else {
+        event.wrong("data", "is required");
+        None
     };
     event.rest();
     event.finish(posted)
@@ -85,20 +84,15 @@ fn rest(fields: &mut Object<'_>, head: Head, ids: &Ids) -> Option<Posted> {
     let feature = fields.required("feature", text(Name::new));
     let provider = fields.optional("provider", text(Name::new));
     let model = fields.optional("model", text(Name::new));
-    let cost = match fields.take("cost") {
-        Some(raw) => decimal(Usd::parse)(raw).map_err(|detail| fields.wrong("cost", detail)).ok(),
-        None => {
-            fields.wrong("cost", COST_IS_MISSING);
-            None
-        }
-    };
-    let tokens = fields.object("tokens", tokens);
-    let units = fields.object("units", units);
+    if fields.is_absent("cost") {
+        fields.wrong("cost", COST_IS_MISSING);
+    }
+    let cost = fields.optional("cost", decimal(Usd::parse));
+    let tokens = fields.object("tokens", |fields| Some(tokens(fields)));
+    let units = fields.object("units", |fields| Some(units(fields)));
     let is_billable_run = fields.optional("isBillableRun", flag);
-    let session_id = fields.take("sessionId");
-    let session_is_absent = session_id.is_none();
-    let session_id =
-        session_id.and_then(|raw| text(SessionId::new)(raw).map_err(|detail| fields.wrong("sessionId", detail)).ok());
+    let session_is_absent = fields.is_absent("sessionId");
+    let session_id = fields.optional("sessionId", text(SessionId::new));
     let step_label = fields.optional("stepLabel", text(Label::new));
     let step_number = fields.optional("stepNumber", whole(0..=i64::MAX));
     let finish_session = fields.optional("finishSession", word(Finish::parse, "completed or failed"));
@@ -134,18 +128,20 @@ fn rest(fields: &mut Object<'_>, head: Head, ids: &Ids) -> Option<Posted> {
     Some(Posted { operation: Box::new(operation), made_id })
 }
 
-fn tokens(fields: &mut Object<'_>) -> Option<Tokens> {
+/// Reads counts of tokens; one that is absent is 0.
+fn tokens(fields: &mut Object<'_>) -> Tokens {
     let mut count = |name| fields.optional(name, whole(0..=i64::MAX)).map_or(0, i64::unsigned_abs);
-    Some(Tokens {
+    Tokens {
         input: count("input"),
         cached_input: count("cachedInput"),
         cache_write: count("cacheWrite"),
         output: count("output"),
         reasoning: count("reasoning"),
-    })
+    }
 }
 
-fn units(fields: &mut Object<'_>) -> Option<Units> {
+/// Reads quantities of any units.
+fn units(fields: &mut Object<'_>) -> Units {
     let mut units = Vec::new();
     for (name, raw) in fields.rest() {
         match (Name::new(&name), decimal(Quantity::parse)(raw)) {
@@ -155,5 +151,5 @@ fn units(fields: &mut Object<'_>) -> Option<Units> {
         }
     }
     units.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Some(units.into())
+    units.into()
 }

@@ -52,7 +52,7 @@ pub(in crate::http) fn ask(object: &mut Object<'_>, ask: &Ask) {
 
 /// A refused intent as a 402.
 pub(in crate::http) fn refused(refused: &Refused, presentation: &Presentation) -> Problem {
-    let words = super::refusal(&refused.failed, &refused.budget, presentation);
+    let words = super::refusal(refused.failed, &refused.budget, presentation);
     let ways = refused.choices.iter().map(|(name, failed)| (name, failed));
     let members = [
         ("reason", value(&refused.reason)),

@@ -173,7 +173,7 @@ fn afford_takes_the_first_choice_that_fits() {
 
     let first = server.post(&path, choices(json!({"cost": 0.5}), json!({"cost": 0.1}))).is(200);
     first.shows("/allowed", "true").shows("/reason", "within_limits").shows("/choice", "rich").shows("/failed", "[]");
-    first.shows("/after/cost/used", "1.5").shows("/upgradeRequired", "false").shows("/nextPlan", "null");
+    first.shows("/after/cost/used", "2").shows("/upgradeRequired", "false").shows("/nextPlan", "null");
     first.shows("/budget/meters/cost/used", "1.5");
 
     let second = server.post(&path, choices(json!({"aiRuns": 1}), json!({"apiRuns": 1}))).is(200);
@@ -217,7 +217,8 @@ fn a_refused_audited_check_leaves_a_denial() {
         .shows("/feature", "scan")
         .shows("/reason", "budget_exceeded")
         .shows("/sessionId", "null");
-    denials[0].amounts("/estimate", "5", "0", "0").shows("/nextPlan", "enterprise");
+    // Exactly the limit of that plan fits.
+    denials[0].amounts("/estimate", "5", "0", "0").shows("/nextPlan", "business");
     denials[0].shows("/limits/cost", "1.5").shows("/limits/aiRuns", "0").shows("/limits/apiRuns", "50");
 }
 
