@@ -18,6 +18,8 @@
 
 mod filter;
 mod keys;
+mod merge;
+mod shape;
 mod tables;
 
 use rusqlite::Connection;
@@ -25,16 +27,21 @@ use thiserror::Error;
 
 pub use keys::HashKey;
 
-use filter::{Filter, Probe, Shape};
-use keys::{Key, KeyMap};
+use filter::{Filter, Probe};
+use keys::{FrozenKeys, Key, KeyMap};
+use merge::{Merge, Merged};
+use shape::{Division, behind};
 use tables::{RunMeta, RunState, Tables};
-
-/// Blocks of a filter that are stored as one row: 64 KiB, for 32,768 keys. A file keeps the division that it has.
-const FILTER_CHUNK_BLOCKS: u64 = 1024;
 
 /// Keys that are worth a write to a run's last page. Fewer wait for a later batch, so that small batches do not each
 /// write a page for two keys.
 const SLICE_KEYS: usize = 128;
+
+/// Keys that are worth a slice of a merge, which reads from every run that it merges.
+const MERGE_SLICE_KEYS: u64 = 512;
+
+/// Keys that merges may copy for each key that comes.
+const MERGED_PER_INSERTED: u64 = 2;
 
 /// What the duplicate index failed at.
 #[derive(Debug, Error)]
@@ -55,13 +62,23 @@ pub struct RunSettings {
     /// Bits of a hash that count, from the highest. Fewer than 64 are for tests that need collisions; a file must
     /// always be opened with the same number.
     pub hash_bits: u32,
-    filter_chunk_blocks: u64,
+    /// Runs of similar size that are merged into one. Each run costs a new key a read of memory.
+    pub merge_runs: usize,
+    division: Division,
     slice_keys: usize,
+    merge_slice_keys: u64,
 }
 
 impl Default for RunSettings {
     fn default() -> Self {
-        Self { map_keys: 500_000, hash_bits: 64, filter_chunk_blocks: FILTER_CHUNK_BLOCKS, slice_keys: SLICE_KEYS }
+        Self {
+            map_keys: 500_000,
+            hash_bits: 64,
+            merge_runs: 8,
+            division: Division::OF_FILES,
+            slice_keys: SLICE_KEYS,
+            merge_slice_keys: MERGE_SLICE_KEYS,
+        }
     }
 }
 
@@ -76,8 +93,7 @@ struct Run {
 #[derive(Debug)]
 struct Frozen {
     meta: RunMeta,
-    /// Sorted.
-    keys: Vec<Key>,
+    keys: FrozenKeys,
     /// How many of the keys the run has.
     moved: usize,
     /// Of all the keys, moved or not.
@@ -85,19 +101,13 @@ struct Frozen {
 }
 
 impl Frozen {
-    fn new(meta: RunMeta, keys: Vec<Key>, chunk_blocks: u64) -> Self {
-        let mut filter = Filter::new(Shape::for_keys(meta.keys, chunk_blocks));
-        for key in &keys {
+    fn new(tables: &Tables, meta: RunMeta, mut keys: FrozenKeys) -> Self {
+        let mut filter = Filter::new(tables.shape(&meta));
+        for key in keys.iter() {
             filter.add(key.hash);
         }
-        let moved = meta.cursor.map_or(0, |cursor| keys.partition_point(|key| key.hash <= cursor));
+        let moved = meta.cursor.map_or(0, |cursor| keys.count_up_to(cursor));
         Self { meta, keys, moved, filter }
-    }
-
-    #[inline(never)]
-    fn find_ids(&self, hash: u64, ids: &mut Vec<u64>) {
-        let first = self.keys.partition_point(|key| key.hash < hash);
-        ids.extend(self.keys.iter().skip(first).take_while(|key| key.hash == hash).map(|key| key.id));
     }
 }
 
@@ -108,6 +118,7 @@ struct Pending {
     built: Option<Built>,
     /// The map becomes this run.
     frozen: Option<RunMeta>,
+    merged: Option<Merged>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +134,7 @@ struct Batch {
     stepped: bool,
     inserted: Vec<Key>,
     map_ids_before: Option<(u64, u64)>,
+    merge_credit_before: u64,
     pending: Pending,
 }
 
@@ -139,6 +151,9 @@ pub struct RunIndex {
     frozen: Option<Frozen>,
     /// Oldest number first.
     runs: Vec<Run>,
+    merge: Option<Merge>,
+    /// Keys that merges may copy now. It is not kept: what a restart forgets, later keys bring again.
+    merge_credit: u64,
     next_n: i64,
     batch: Batch,
 }
@@ -149,7 +164,7 @@ impl RunIndex {
     /// # Errors
     /// When `SQLite` refuses, e.g. because the tables are there.
     pub fn create_tables(connection: &Connection, prefix: &str) -> Result<(), RunError> {
-        Tables::new(prefix).create(connection)?;
+        Tables::new(prefix, Division::OF_FILES).create(connection)?;
         Ok(())
     }
 
@@ -167,16 +182,21 @@ impl RunIndex {
         settings: RunSettings,
         rebuild: impl FnOnce(u64, &mut dyn FnMut(u64, &str, u64)) -> rusqlite::Result<()>,
     ) -> Result<Self, RunError> {
-        let tables = Tables::new(prefix);
+        let tables = Tables::new(prefix, settings.division);
         let mut building = None;
+        let mut merge = None;
         let mut runs = Vec::new();
         let mut next_n = 1;
         for meta in tables.load_meta(connection)? {
             next_n = meta.n + 1;
             match meta.state {
                 RunState::Building if building.is_none() => building = Some(meta),
+                RunState::Merging if merge.is_none() => {
+                    let filter = load_filter(&tables, connection, &meta, None, meta.cursor)?;
+                    merge = Some(Merge { meta, filter });
+                }
                 RunState::Live => {
-                    let filter = load_filter(&tables, connection, &meta, settings.filter_chunk_blocks)?;
+                    let filter = load_filter(&tables, connection, &meta, meta.cursor, Some(u64::MAX))?;
                     runs.push(Run { meta, filter });
                 }
                 state => {
@@ -184,6 +204,7 @@ impl RunIndex {
                 }
             }
         }
+        check_merge(&runs, merge.as_ref())?;
         let mut index = Self {
             tables,
             key,
@@ -193,6 +214,8 @@ impl RunIndex {
             map_ids: None,
             frozen: None,
             runs,
+            merge,
+            merge_credit: 0,
             next_n,
             batch: Batch::default(),
         };
@@ -205,7 +228,8 @@ impl RunIndex {
         building: Option<RunMeta>,
         rebuild: impl FnOnce(u64, &mut dyn FnMut(u64, &str, u64)) -> rusqlite::Result<()>,
     ) -> Result<(), RunError> {
-        let finished_id = self.runs.iter().map(|run| run.meta.last_id).max().unwrap_or(0);
+        let finished = self.runs.iter().map(|run| run.meta).chain(self.merge.as_ref().map(|merge| merge.meta));
+        let finished_id = finished.map(|run| run.last_id).max().unwrap_or(0);
         let frozen_id = building.map_or(finished_id, |run| run.last_id);
         let mut frozen = Vec::new();
         rebuild(finished_id, &mut |user_no, text, id| {
@@ -217,8 +241,7 @@ impl RunIndex {
             }
         })?;
         if let Some(meta) = building {
-            frozen.sort_unstable();
-            self.frozen = Some(Frozen::new(meta, frozen, self.settings.filter_chunk_blocks));
+            self.frozen = Some(Frozen::new(&self.tables, meta, FrozenKeys::new(frozen.iter().copied())));
         }
         Ok(())
     }
@@ -246,14 +269,25 @@ impl RunIndex {
         if let Some(frozen) = &self.frozen
             && frozen.filter.may_hold(&probe)
         {
-            frozen.find_ids(hash, &mut ids);
+            frozen.keys.find_ids(hash, &mut ids);
         }
         for run in &self.runs {
-            if run.filter.may_hold(&probe) {
-                self.tables.find_ids(connection, run.meta.n, hash, &mut ids)?;
+            if run.filter.may_hold(&probe) && !(run.meta.merged_into.is_some() && self.is_merged(hash)) {
+                self.tables.find_ids(connection, &run.meta, hash, &mut ids)?;
             }
         }
+        if let Some(merge) = &self.merge
+            && merge.filter.may_hold(&probe)
+            && self.is_merged(hash)
+        {
+            self.tables.find_ids(connection, &merge.meta, hash, &mut ids)?;
+        }
         Ok(ids)
+    }
+
+    /// Whether the merge has the keys of a hash, so that its sources are not asked for it.
+    fn is_merged(&self, hash: u64) -> bool {
+        self.merge.as_ref().and_then(|merge| merge.meta.cursor).is_some_and(|cursor| hash <= cursor)
     }
 
     /// Begins a batch: what follows belongs to one transaction of the caller.
@@ -262,7 +296,12 @@ impl RunIndex {
     /// When the batch before it was neither committed nor rolled back.
     pub fn begin_batch(&mut self) {
         assert!(!self.batch.open, "a batch begins after the one before it was committed or rolled back");
-        self.batch = Batch { open: true, map_ids_before: self.map_ids, ..Batch::default() };
+        self.batch = Batch {
+            open: true,
+            map_ids_before: self.map_ids,
+            merge_credit_before: self.merge_credit,
+            ..Batch::default()
+        };
     }
 
     /// Adds the row that the caller writes in the same transaction.
@@ -295,29 +334,68 @@ impl RunIndex {
         assert!(self.batch.open && !self.batch.stepped, "a batch has one step");
         self.batch.stepped = true;
         self.build(connection)?;
-        self.freeze_when_full(connection)
+        self.freeze_when_full(connection)?;
+        self.merge(connection)
+    }
+
+    /// Whether [`RunIndex::idle_step`] would find something to do.
+    pub fn has_idle_work(&self) -> bool {
+        self.has_merge_work()
+    }
+
+    /// The step of a batch without keys, in a transaction of its own while the caller has nothing else to do: goes on
+    /// with merges, by work worth copying about `keys` keys (8,000 take some 10 ms).
+    ///
+    /// # Errors
+    /// As [`RunIndex::step`].
+    ///
+    /// # Panics
+    /// As [`RunIndex::step`].
+    pub fn idle_step(&mut self, connection: &Connection, keys: u64) -> Result<(), RunError> {
+        self.merge_credit = self.merge_credit.max(keys.max(self.settings.merge_slice_keys));
+        self.step(connection)
+    }
+
+    /// Goes on with merges when the keys that came since the last slice are worth one.
+    fn merge(&mut self, connection: &Connection) -> Result<(), RunError> {
+        let inserted = u64::try_from(self.batch.inserted.len()).expect("a length fits in 64 bits");
+        self.merge_credit += inserted * MERGED_PER_INSERTED;
+        if self.merge_credit < self.settings.merge_slice_keys {
+            return Ok(());
+        }
+        let credit = std::mem::take(&mut self.merge_credit);
+        self.batch.pending.merged = self.merge_slice(connection, credit)?;
+        Ok(())
     }
 
     /// The transaction was committed: the memory follows the file.
     pub fn commit_batch(&mut self) {
-        let batch = self.end_batch();
-        if let Some(built) = batch.pending.built
+        let pending = self.end_batch().pending;
+        if let Some(built) = pending.built
             && let Some(mut frozen) = self.frozen.take()
         {
-            frozen.moved = built.moved;
-            frozen.meta.cursor = built.cursor;
             if built.finished {
-                frozen.meta.state = RunState::Live;
-                self.runs.push(Run { meta: frozen.meta, filter: frozen.filter });
+                let meta = RunMeta { state: RunState::Live, cursor: None, ..frozen.meta };
+                self.add_run(Run { meta, filter: frozen.filter });
             } else {
+                frozen.moved = built.moved;
+                frozen.meta.cursor = built.cursor;
                 self.frozen = Some(frozen);
             }
         }
-        if let Some(meta) = batch.pending.frozen {
+        if let Some(meta) = pending.frozen {
             self.next_n = meta.n + 1;
             self.map_ids = None;
-            self.frozen = Some(Frozen::new(meta, self.map.take_sorted(), self.settings.filter_chunk_blocks));
+            self.frozen = Some(Frozen::new(&self.tables, meta, self.map.take()));
         }
+        if let Some(merged) = pending.merged {
+            self.commit_merged(merged);
+        }
+    }
+
+    fn add_run(&mut self, run: Run) {
+        self.runs.push(run);
+        self.runs.sort_unstable_by_key(|run| run.meta.n);
     }
 
     /// The transaction was rolled back: the memory forgets the batch.
@@ -327,6 +405,7 @@ impl RunIndex {
             self.map.remove(*key);
         }
         self.map_ids = batch.map_ids_before;
+        self.merge_credit = batch.merge_credit_before;
     }
 
     fn end_batch(&mut self) -> Batch {
@@ -339,7 +418,7 @@ impl RunIndex {
     /// What is due depends on nothing but how full the next map is: all keys of the frozen one lie in their run when
     /// the next is two thirds full, which is 1.5 keys for each key that comes. So a frozen map never waits for another.
     fn build(&mut self, connection: &Connection) -> Result<(), RunError> {
-        let Some(frozen) = &self.frozen else {
+        let Some(frozen) = &mut self.frozen else {
             return Ok(());
         };
         let total = frozen.keys.len();
@@ -347,35 +426,25 @@ impl RunIndex {
         if due < total && due < frozen.moved + self.settings.slice_keys {
             return Ok(());
         }
-        let rest = frozen.keys.get(frozen.moved..).unwrap_or_default();
-        let slice = whole_hashes(rest, due - frozen.moved);
+        let slice = frozen.keys.slice(frozen.moved, due);
         let moved = frozen.moved + slice.len();
         let finished = moved == total;
-        let cursor = slice.last().map_or(frozen.meta.cursor, |key| Some(key.hash));
-
-        self.tables.append_keys(connection, frozen.meta.n, slice)?;
-        let state = if finished { RunState::Live } else { RunState::Building };
-        let until = if finished { Some(u64::MAX) } else { cursor };
-        self.write_chunks(connection, &frozen.meta, &frozen.filter, until)?;
-        self.tables.set_progress(connection, frozen.meta.n, state, cursor)?;
+        let cursor = if finished { Some(u64::MAX) } else { slice.last().map(|key| key.hash) };
+        if let Some(cursor) = cursor {
+            self.tables.append(connection, &frozen.meta, &frozen.filter, cursor, slice)?;
+        }
+        if finished {
+            self.tables.set_progress(connection, frozen.meta.n, RunState::Live, None)?;
+        } else {
+            self.tables.set_progress(connection, frozen.meta.n, RunState::Building, cursor)?;
+        }
         self.batch.pending.built = Some(Built { moved, cursor, finished });
         Ok(())
     }
 
-    /// Stores the pieces of a filter that became whole when the run went on from its cursor to `until`.
-    fn write_chunks(
-        &self,
-        connection: &Connection,
-        meta: &RunMeta,
-        filter: &Filter,
-        until: Option<u64>,
-    ) -> Result<(), RunError> {
-        let shape = filter.shape();
-        let done = |cursor: Option<u64>| cursor.map_or(0, |cursor| shape.chunks_done_at(cursor));
-        for chunk in done(meta.cursor)..done(until) {
-            self.tables.write_chunk(connection, meta.n, chunk, &filter.chunk_bytes(chunk))?;
-        }
-        Ok(())
+    /// The number of the next run that this batch makes.
+    fn free_n(&self) -> i64 {
+        self.next_n + i64::from(self.batch.pending.frozen.is_some())
     }
 
     fn freeze_when_full(&mut self, connection: &Connection) -> Result<(), RunError> {
@@ -387,7 +456,7 @@ impl RunIndex {
             return Ok(());
         }
         let meta = RunMeta {
-            n: self.next_n,
+            n: self.free_n(),
             first_id,
             last_id,
             keys: u64::try_from(self.map.len()).expect("a length fits in 64 bits"),
@@ -411,30 +480,51 @@ fn share(total: usize, filled: usize, full: usize) -> usize {
     usize::try_from(due).unwrap_or(usize::MAX).min(total)
 }
 
-/// The first `count` keys, and those behind them that share the last one's hash: a cursor is a hash.
-fn whole_hashes(keys: &[Key], count: usize) -> &[Key] {
-    let (slice, rest) = keys.split_at_checked(count).unwrap_or((keys, &[]));
-    let more = slice.last().map_or(0, |last| rest.iter().take_while(|key| key.hash == last.hash).count());
-    keys.get(..slice.len() + more).unwrap_or(keys)
+/// The runs that name a merge, and only they, are its sources.
+fn check_merge(runs: &[Run], merge: Option<&Merge>) -> Result<(), RunError> {
+    let target = merge.map(|merge| merge.meta.n);
+    for run in runs {
+        if run.meta.merged_into.is_some() && run.meta.merged_into != target {
+            return Err(RunError::Damaged(format!("run {} is merged into one that is not there", run.meta.n)));
+        }
+        if run.meta.merged_into.is_none() && run.meta.cursor.is_some() {
+            return Err(RunError::Damaged(format!("run {} lost keys that no other has", run.meta.n)));
+        }
+    }
+    if let Some(target) = target
+        && !runs.iter().any(|run| run.meta.merged_into == Some(target))
+    {
+        return Err(RunError::Damaged(format!("run {target} is a merge of no runs")));
+    }
+    Ok(())
 }
 
-/// The filter of a finished run. A stored piece that is not there or was damaged is computed from the keys.
+/// The filter of a run for the hashes behind `after`, up to `until`. A stored piece that is not there or was damaged is
+/// computed from the keys, and so is the last piece when it is not whole yet.
 fn load_filter(
     tables: &Tables,
     connection: &Connection,
-    meta: &RunMeta,
-    chunk_blocks: u64,
+    run: &RunMeta,
+    after: Option<u64>,
+    until: Option<u64>,
 ) -> Result<Filter, RunError> {
-    let shape = Shape::for_keys(meta.keys, chunk_blocks);
+    let shape = tables.shape(run);
     let mut filter = Filter::new(shape);
-    for chunk in 0..shape.chunks() {
-        let stored = tables.load_chunk(connection, meta.n, chunk)?;
-        if !stored.is_some_and(|bits| filter.load_chunk(chunk, &bits)) {
-            tracing::warn!(run = meta.n, chunk, "a piece of the duplicate index's filter is computed anew");
-            tables.read_keys(connection, meta.n, shape.hashes_of_chunk(chunk), |key| {
-                filter.add(key.hash);
-            })?;
+    let Some(until) = until else {
+        return Ok(filter);
+    };
+    let whole = shape.chunks_done_at(Some(until));
+    for chunk in shape.chunks_done_at(after)..shape.chunks().min(whole + 1) {
+        if chunk < whole {
+            let stored = tables.load_chunk(connection, run.n, chunk)?;
+            if stored.is_some_and(|bits| filter.load_chunk(chunk, &bits)) {
+                continue;
+            }
+            tracing::warn!(run = run.n, chunk, "a piece of the duplicate index's filter is computed anew");
         }
+        let (first, last) = shape.hashes_of_chunk(chunk);
+        let missing = (first.max(behind(after)), last.min(until));
+        tables.read_keys(connection, run, missing, |key| filter.add(key.hash))?;
     }
     Ok(filter)
 }

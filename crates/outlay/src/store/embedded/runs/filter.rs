@@ -9,14 +9,13 @@
 //!
 //! **The form is fixed**: a file holds it. A test pins it.
 
-/// Keys for one block of 512 bits, at 16 bits a key.
-const BLOCK_KEYS: u64 = 32;
+use super::shape::Shape;
 
 /// Words of one block.
 const BLOCK_WORDS: usize = 8;
 
 /// Bytes of one stored block.
-pub(super) const BLOCK_BYTES: usize = BLOCK_WORDS * 8;
+const BLOCK_BYTES: usize = BLOCK_WORDS * 8;
 
 /// One cache line of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,64 +58,6 @@ pub(super) fn mix(hash: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// How a filter for a number of keys is divided: blocks, and chunks of blocks that are stored as one row each.
-///
-/// Both are ranges of the hash, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    blocks: u64,
-    chunk_blocks: u64,
-}
-
-impl Shape {
-    pub(super) fn for_keys(keys: u64, chunk_blocks: u64) -> Self {
-        Self { blocks: keys.div_ceil(BLOCK_KEYS).max(1), chunk_blocks: chunk_blocks.max(1) }
-    }
-
-    /// The block of a hash: the same share of all blocks as the hash is of all hashes.
-    #[inline]
-    fn block_of(self, hash: u64) -> u64 {
-        high_half(u128::from(hash) * u128::from(self.blocks))
-    }
-
-    /// The lowest hash of a block.
-    fn first_hash_of_block(self, block: u64) -> u64 {
-        let first = (u128::from(block) << 64).div_ceil(u128::from(self.blocks));
-        u64::try_from(first).unwrap_or(u64::MAX)
-    }
-
-    pub(super) fn chunks(self) -> u64 {
-        self.blocks.div_ceil(self.chunk_blocks)
-    }
-
-    /// How many chunks lie whole at or below a hash, counted from the start of the filter. No key above the hash falls
-    /// into one of them.
-    pub(super) fn chunks_done_at(self, hash: u64) -> u64 {
-        match hash.checked_add(1) {
-            Some(next) => self.block_of(next) / self.chunk_blocks,
-            None => self.chunks(),
-        }
-    }
-
-    /// The lowest and the highest hash of a chunk.
-    pub(super) fn hashes_of_chunk(self, chunk: u64) -> (u64, u64) {
-        let first = chunk * self.chunk_blocks;
-        let after = first + self.chunk_blocks;
-        let last = if after >= self.blocks { u64::MAX } else { self.first_hash_of_block(after) - 1 };
-        (self.first_hash_of_block(first), last)
-    }
-
-    fn blocks_of_chunk(self, chunk: u64) -> std::ops::Range<u64> {
-        let first = chunk * self.chunk_blocks;
-        first..(first + self.chunk_blocks).min(self.blocks)
-    }
-}
-
-#[inline]
-fn high_half(wide: u128) -> u64 {
-    u64::try_from(wide >> 64).expect("the high half of 128 bits fits in 64")
-}
-
 /// The filter of one run, whole or filled up to some hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filter {
@@ -127,10 +68,11 @@ pub(super) struct Filter {
 
 impl Filter {
     pub(super) fn new(shape: Shape) -> Self {
-        let blocks = usize::try_from(shape.blocks).expect("a filter fits in memory");
+        let blocks = usize::try_from(shape.blocks()).expect("a filter fits in memory");
         Self { shape, blocks: Vec::with_capacity(blocks) }
     }
 
+    #[cfg(test)]
     pub(super) fn shape(&self) -> Shape {
         self.shape
     }
@@ -199,11 +141,12 @@ fn index(number: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::runs::shape::Division;
 
     /// The form of a filter that a file may hold: never change these bytes.
     #[test]
     fn the_stored_form_is_fixed() {
-        let mut filter = Filter::new(Shape::for_keys(64, 1024));
+        let mut filter = Filter::new(Shape::for_keys(64, Division::OF_FILES));
         for hash in [0, 1, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, 0x1234_5678_9abc_def0, u64::MAX] {
             filter.add(hash);
         }
@@ -215,32 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_and_chunks_cover_every_hash_once() {
-        for keys in [1, 32, 33, 64, 65, 1000, 500_000, 77_777_777] {
-            for chunk_blocks in [1, 3, 1024] {
-                let shape = Shape::for_keys(keys, chunk_blocks);
-                let mut next = Some(0);
-                let step = (shape.chunks() / 50).max(1);
-                for chunk in 0..shape.chunks() {
-                    let (first, last) = shape.hashes_of_chunk(chunk);
-                    assert_eq!(Some(first), next, "keys {keys}, chunk {chunk}");
-                    next = last.checked_add(1);
-                    if chunk % step == 0 {
-                        assert!(shape.blocks_of_chunk(chunk).contains(&shape.block_of(first)));
-                        assert!(shape.blocks_of_chunk(chunk).contains(&shape.block_of(last)));
-                        assert_eq!(shape.chunks_done_at(last), chunk + 1);
-                        assert_eq!(shape.chunks_done_at(last - 1), chunk);
-                    }
-                }
-                assert_eq!(next, None, "the last chunk ends at the highest hash");
-            }
-        }
-    }
-
-    #[test]
     fn what_was_added_is_held_and_little_else() {
         let keys = 100_000_u64;
-        let mut filter = Filter::new(Shape::for_keys(keys, 1024));
+        let mut filter = Filter::new(Shape::for_keys(keys, Division::OF_FILES));
         for key in 0..keys {
             filter.add(mix(key));
         }

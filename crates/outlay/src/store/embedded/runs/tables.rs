@@ -1,6 +1,6 @@
 //! The tables of one duplicate index, and every statement on them.
 //!
-//! - `P_run_N(h, id)`: the keys of run N in order. A run's rows are only ever written at its end.
+//! - `P_run_N_S(h, id)`: the keys of segment S of run N, in order. Rows are only ever written behind the last one.
 //! - `P_run_meta(n, first_id, last_id, keys, state, cursor, merged_into)`: one row for each run.
 //! - `P_run_filter(n, chunk, bits, checksum)`: the runs' filters in pieces. It can always be computed from the keys.
 
@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::RunError;
+use super::filter::Filter;
 use super::keys::{Key, loaded_hash, stored_hash};
+use super::shape::{Division, Shape, behind};
 
 /// Keys for one insert statement; fewer take the statement for a single key.
 const KEYS_PER_INSERT: usize = 32;
@@ -20,10 +22,9 @@ pub(super) enum RunState {
     Building,
     /// It takes the keys of the runs that name it in `merged_into`, up to the cursor. There is at most one.
     Merging,
-    /// It has all its keys, and is asked.
+    /// It has all its keys, and is asked. When it is merged, the cursor is the highest hash of the segments that are
+    /// dropped.
     Live,
-    /// A merged run has all its keys; it is emptied, up to the cursor, and then dropped.
-    Emptying,
 }
 
 impl RunState {
@@ -32,12 +33,11 @@ impl RunState {
             Self::Building => "building",
             Self::Merging => "merging",
             Self::Live => "live",
-            Self::Emptying => "emptying",
         }
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        [Self::Building, Self::Merging, Self::Live, Self::Emptying].into_iter().find(|state| state.as_text() == text)
+        [Self::Building, Self::Merging, Self::Live].into_iter().find(|state| state.as_text() == text)
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) struct RunMeta {
     pub(super) last_id: u64,
     pub(super) keys: u64,
     pub(super) state: RunState,
-    /// All keys with this hash and below it were moved, or removed. `None`: nothing was.
+    /// All keys with this hash and below it were moved, or dropped. `None`: nothing was.
     pub(super) cursor: Option<u64>,
     pub(super) merged_into: Option<i64>,
 }
@@ -60,15 +60,20 @@ pub(super) struct RunMeta {
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
     prefix: String,
+    division: Division,
 }
 
 impl Tables {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(super) fn new(prefix: &str, division: Division) -> Self {
         assert!(
             !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "a table prefix is lower-case letters: {prefix:?}"
         );
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), division }
+    }
+
+    pub(super) fn shape(&self, run: &RunMeta) -> Shape {
+        Shape::for_keys(run.keys, self.division)
     }
 
     pub(super) fn create(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -120,20 +125,15 @@ impl Tables {
         Ok(runs)
     }
 
-    /// Makes the table of a new run, and its row.
+    /// Makes the row of a run that has no keys yet.
     pub(super) fn create_run(&self, connection: &Connection, run: &RunMeta) -> rusqlite::Result<()> {
-        let (prefix, n) = (&self.prefix, run.n);
-        connection.execute_batch(&format!(
-            "CREATE TABLE {prefix}_run_{n} (
-                 h INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (h, id)
-             ) STRICT, WITHOUT ROWID"
-        ))?;
         let mut statement = connection.prepare_cached(&format!(
-            "INSERT INTO {prefix}_run_meta (n, first_id, last_id, keys, state, cursor, merged_into)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            "INSERT INTO {}_run_meta (n, first_id, last_id, keys, state, cursor, merged_into)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            self.prefix
         ))?;
         statement.execute(params![
-            n,
+            run.n,
             run.first_id.cast_signed(),
             run.last_id.cast_signed(),
             run.keys.cast_signed(),
@@ -157,24 +157,32 @@ impl Tables {
         Ok(())
     }
 
-    /// Writes keys behind those that the run has.
-    pub(super) fn append_keys(&self, connection: &Connection, n: i64, keys: &[Key]) -> rusqlite::Result<()> {
-        let table = format!("{}_run_{n}", self.prefix);
-        let (groups, rest) = keys.as_chunks::<KEYS_PER_INSERT>();
-        if !groups.is_empty() {
-            let places = vec!["(?,?)"; KEYS_PER_INSERT].join(",");
-            let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES {places}"))?;
-            for group in groups {
-                for (position, key) in group.iter().enumerate() {
-                    statement.raw_bind_parameter(2 * position + 1, stored_hash(key.hash))?;
-                    statement.raw_bind_parameter(2 * position + 2, key.id.cast_signed())?;
-                }
-                statement.raw_execute()?;
+    /// Writes the keys behind the run's cursor up to the hash `until`, and the pieces of its filter that they complete.
+    pub(super) fn append(
+        &self,
+        connection: &Connection,
+        run: &RunMeta,
+        filter: &Filter,
+        until: u64,
+        keys: &[Key],
+    ) -> rusqlite::Result<()> {
+        let shape = self.shape(run);
+        let first = behind(run.cursor);
+        for segment in shape.segment_of(first)..=shape.segment_of(until) {
+            if shape.hashes_of_segment(segment).0 >= first {
+                connection.execute_batch(&format!(
+                    "CREATE TABLE {} (h INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (h, id)) STRICT, WITHOUT ROWID",
+                    self.segment(run, segment)
+                ))?;
             }
         }
-        let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES (?, ?)"))?;
-        for key in rest {
-            statement.execute([stored_hash(key.hash), key.id.cast_signed()])?;
+        for keys in keys.chunk_by(|one, other| shape.segment_of(one.hash) == shape.segment_of(other.hash)) {
+            if let Some(first) = keys.first() {
+                append_keys(connection, &self.segment(run, shape.segment_of(first.hash)), keys)?;
+            }
+        }
+        for chunk in shape.chunks_done_at(run.cursor)..shape.chunks_done_at(Some(until)) {
+            self.write_chunk(connection, run.n, chunk, &filter.chunk_bytes(chunk))?;
         }
         Ok(())
     }
@@ -183,12 +191,12 @@ impl Tables {
     pub(super) fn find_ids(
         &self,
         connection: &Connection,
-        n: i64,
+        run: &RunMeta,
         hash: u64,
         ids: &mut Vec<u64>,
     ) -> rusqlite::Result<()> {
-        let mut statement =
-            connection.prepare_cached(&format!("SELECT id FROM {}_run_{n} WHERE h = ?1", self.prefix))?;
+        let table = self.segment(run, self.shape(run).segment_of(hash));
+        let mut statement = connection.prepare_cached(&format!("SELECT id FROM {table} WHERE h = ?1"))?;
         let mut rows = statement.query([stored_hash(hash)])?;
         while let Some(row) = rows.next()? {
             ids.push(row.get::<_, i64>(0)?.cast_unsigned());
@@ -196,26 +204,30 @@ impl Tables {
         Ok(())
     }
 
-    /// Hands out the keys of a run with hashes from `first` to `last`, both included, in order.
+    /// Hands out the keys of a run with hashes from `first` to `last`, both included, in order. The run must have
+    /// their segments.
     pub(super) fn read_keys(
         &self,
         connection: &Connection,
-        n: i64,
+        run: &RunMeta,
         (first, last): (u64, u64),
         mut each: impl FnMut(Key),
     ) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(&format!(
-            "SELECT h, id FROM {}_run_{n} WHERE h BETWEEN ?1 AND ?2 ORDER BY h, id",
-            self.prefix
-        ))?;
-        let mut rows = statement.query([stored_hash(first), stored_hash(last)])?;
-        while let Some(row) = rows.next()? {
-            each(Key { hash: loaded_hash(row.get(0)?), id: row.get::<_, i64>(1)?.cast_unsigned() });
+        let shape = self.shape(run);
+        for segment in shape.segment_of(first)..=shape.segment_of(last) {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT h, id FROM {} WHERE h BETWEEN ?1 AND ?2 ORDER BY h, id",
+                self.segment(run, segment)
+            ))?;
+            let mut rows = statement.query([stored_hash(first), stored_hash(last)])?;
+            while let Some(row) = rows.next()? {
+                each(Key { hash: loaded_hash(row.get(0)?), id: row.get::<_, i64>(1)?.cast_unsigned() });
+            }
         }
         Ok(())
     }
 
-    pub(super) fn write_chunk(&self, connection: &Connection, n: i64, chunk: u64, bits: &[u8]) -> rusqlite::Result<()> {
+    fn write_chunk(&self, connection: &Connection, n: i64, chunk: u64, bits: &[u8]) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(&format!(
             "INSERT INTO {}_run_filter (n, chunk, bits, checksum) VALUES (?1, ?2, ?3, ?4)",
             self.prefix
@@ -235,4 +247,76 @@ impl Tables {
             .optional()?;
         Ok(row.and_then(|(bits, checksum)| (xxh3_64(&bits) == checksum.cast_unsigned()).then_some(bits)))
     }
+
+    /// Names the runs that a merge takes.
+    pub(super) fn set_merged_into(
+        &self,
+        connection: &Connection,
+        sources: &[i64],
+        target: i64,
+    ) -> rusqlite::Result<()> {
+        let mut statement =
+            connection.prepare_cached(&format!("UPDATE {}_run_meta SET merged_into = ?2 WHERE n = ?1", self.prefix))?;
+        for n in sources {
+            statement.execute([*n, target])?;
+        }
+        Ok(())
+    }
+
+    /// Drops a segment of a run that is merged, with its share of the filter, and the run with its last segment. Its
+    /// cursor goes to the segment's highest hash.
+    ///
+    /// A run holds no text, only keyed hashes, so the freed pages are not overwritten: that would write each of them to
+    /// the log once more.
+    pub(super) fn drop_segment(&self, connection: &Connection, run: &RunMeta, segment: u64) -> rusqlite::Result<()> {
+        let before: i64 = connection.query_row("PRAGMA secure_delete", [], |row| row.get(0))?;
+        connection.query_row("PRAGMA secure_delete = FAST", [], |_| Ok(()))?;
+        let dropped = self.drop_segment_fast(connection, run, segment);
+        let back = match before {
+            0 => "PRAGMA secure_delete = OFF",
+            1 => "PRAGMA secure_delete = ON",
+            _ => "PRAGMA secure_delete = FAST",
+        };
+        connection.query_row(back, [], |_| Ok(()))?;
+        dropped
+    }
+
+    fn drop_segment_fast(&self, connection: &Connection, run: &RunMeta, segment: u64) -> rusqlite::Result<()> {
+        let prefix = &self.prefix;
+        connection.execute_batch(&format!("DROP TABLE {}", self.segment(run, segment)))?;
+        let chunks = self.shape(run).chunks_of_segment(segment);
+        connection
+            .prepare_cached(&format!("DELETE FROM {prefix}_run_filter WHERE n = ?1 AND chunk >= ?2 AND chunk < ?3"))?
+            .execute([run.n, chunks.start.cast_signed(), chunks.end.cast_signed()])?;
+        let (_, last) = self.shape(run).hashes_of_segment(segment);
+        if last < u64::MAX {
+            return self.set_progress(connection, run.n, run.state, Some(last));
+        }
+        connection.prepare_cached(&format!("DELETE FROM {prefix}_run_meta WHERE n = ?1"))?.execute([run.n])?;
+        Ok(())
+    }
+
+    fn segment(&self, run: &RunMeta, segment: u64) -> String {
+        format!("{}_run_{}_{segment}", self.prefix, run.n)
+    }
+}
+
+fn append_keys(connection: &Connection, table: &str, keys: &[Key]) -> rusqlite::Result<()> {
+    let (groups, rest) = keys.as_chunks::<KEYS_PER_INSERT>();
+    if !groups.is_empty() {
+        let places = vec!["(?,?)"; KEYS_PER_INSERT].join(",");
+        let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES {places}"))?;
+        for group in groups {
+            for (position, key) in group.iter().enumerate() {
+                statement.raw_bind_parameter(2 * position + 1, stored_hash(key.hash))?;
+                statement.raw_bind_parameter(2 * position + 2, key.id.cast_signed())?;
+            }
+            statement.raw_execute()?;
+        }
+    }
+    let mut statement = connection.prepare_cached(&format!("INSERT INTO {table} (h, id) VALUES (?, ?)"))?;
+    for key in rest {
+        statement.execute([stored_hash(key.hash), key.id.cast_signed()])?;
+    }
+    Ok(())
 }
