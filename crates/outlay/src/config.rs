@@ -96,8 +96,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Variables that look like settings and are none, for a warning.
     pub unknown_variables: Vec<String>,
-    /// The folder for what can be made again, if the platform has one.
-    pub cache_folder: Option<PathBuf>,
 }
 
 /// One thing that is wrong with the settings.
@@ -174,7 +172,8 @@ impl Environment {
         names.filter(|name| !name.starts_with("OUTLAY_SERVICE_") && !name.starts_with("OUTLAY_PORT")).cloned().collect()
     }
 
-    fn cache_folder(&self) -> Option<PathBuf> {
+    /// The platform's folder for what can be made again; none where the user has no home.
+    pub fn cache_folder(&self) -> Option<PathBuf> {
         let folder = |name: &str| self.get(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
         if cfg!(target_os = "macos") {
             return folder("HOME").map(|home| home.join("Library/Caches"));
@@ -240,7 +239,6 @@ impl Config {
                 presentation
             },
             unknown_variables: environment.unknown(),
-            cache_folder: environment.cache_folder(),
         };
         if config.open && !config.listen.ip().is_loopback() {
             layers.complaints.add(

@@ -60,13 +60,16 @@ impl Serve {
         flags.say(&settings::UPGRADE_URL, self.upgrade_url);
         flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
         let config = read_config(&flags, "info")?;
-        runtime(true)?.block_on(async {
+        let runtime = runtime(true)?;
+        let served = runtime.block_on(async {
             let local =
                 Local::open(&config, SystemClock::shared(), Purpose::Serving).await.map_err(|error| opening(&error))?;
             let listeners = Listeners::bind(&config).await?;
-            show::line(&format!("listening on http://{}", listeners.address))?;
             serve(local, listeners, std::future::pending()).await
-        })
+        });
+        // A read that still runs must not keep a process that has to end.
+        runtime.shutdown_background();
+        served
     }
 }
 
@@ -110,7 +113,7 @@ fn bind_socket(path: &Path) -> Option<UnixListener> {
     bound.map_err(|error| tracing::warn!("failed to listen on {}: {error}", path.display())).ok()
 }
 
-/// Serves until a signal, then finishes what was asked and closes the store; `beside` runs meanwhile.
+/// Says where it listens, serves until a signal, then finishes what was asked and closes the store; `beside` runs meanwhile.
 pub(super) async fn serve(
     local: Local,
     listeners: Listeners,
@@ -118,6 +121,7 @@ pub(super) async fn serve(
 ) -> Result<Exit, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io("wait for signals"))?;
+    show::line(&format!("listening on http://{}", listeners.address))?;
     let (stop, stopped) = watch::channel(false);
     let private = http::router(Arc::clone(&local.app));
     let mut doors = tokio::task::JoinSet::new();

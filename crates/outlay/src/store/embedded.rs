@@ -47,7 +47,7 @@ use runs::{RunIndex, RunSettings};
 /// The file in the store's folder.
 const FILE_NAME: &str = "outlay.db";
 /// The file whose lock says that a process owns the folder.
-const LOCK_NAME: &str = "lock";
+pub const LOCK_NAME: &str = "lock";
 /// Users and sessions kept in the writer's books between batches.
 const BOOKS_USERS_MAX: usize = 250_000;
 const BOOKS_SESSIONS_MAX: usize = 100_000;
