@@ -37,6 +37,7 @@ mod present;
 pub mod problem;
 mod reading;
 pub mod routes;
+mod schemas;
 pub mod server;
 mod sessions;
 #[cfg(test)]

@@ -12,9 +12,16 @@ use super::json::Json;
 use super::present::{self, Worded};
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, unexpected, view};
-use super::{Presentation, SharedApp};
+use super::{Presentation, SharedApp, schemas};
 
-/// `POST /v1/users/{userId}/afford`
+/// Ask whether something fits
+///
+/// It promises nothing: to be sure, open a session with a hold.
+#[utoipa::path(post, path = "/v1/users/{userId}/afford", tag = "Budgets",
+    params(schemas::UserPath),
+    request_body(content = schemas::Question),
+    responses((status = 200, description = "Whether it fits, and why", body = schemas::Answer),
+        schemas::WriteProblems))]
 pub(super) async fn afford(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,

@@ -5,14 +5,20 @@ use axum::response::Response;
 use outlay_core::id::UserId;
 use outlay_core::month::Month;
 
-use super::SharedApp;
 use super::page::Parameters;
 use super::present::notice;
 use super::problem::Problem;
 use super::reading::page;
+use super::{SharedApp, schemas};
 use crate::store::NoticesQuery;
 
-/// `GET /v1/alerts`: everybody's alerts, newest first.
+/// List alerts
+///
+/// Newest first. An alert is made once per user, month, meter, threshold and limit.
+#[utoipa::path(get, path = "/v1/alerts", tag = "Operator",
+    params(schemas::UserQuery, schemas::MonthQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Alerts),
+        schemas::ReadProblems))]
 pub(super) async fn list_all(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let user_id = parameters.read("userId", UserId::new);
     let month = parameters.read("month", Month::parse);

@@ -13,14 +13,19 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-use super::SharedApp;
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
+use super::{SharedApp, schemas};
 
 /// Bytes that are read of the copy at a time.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// `GET /v1/backup`: the file, streamed. It exists on the disk only until it is open for reading.
+/// Copy the whole store
+///
+/// As of one moment, while it goes on.
+#[utoipa::path(get, path = "/v1/backup", tag = "Operator",
+    responses((status = 200, description = "The file", content_type = "application/vnd.sqlite3", body = Vec<u8>),
+        schemas::ReadProblems))]
 pub(super) async fn backup(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
     parameters.finish()?;
     let path = app.scratch.join(format!("backup-{}.db", app.ids.request()));

@@ -5,14 +5,20 @@ use axum::response::Response;
 use http::StatusCode;
 use outlay_core::month::Month;
 
-use super::SharedApp;
 use super::json::Json;
 use super::page::Parameters;
 use super::present::Worded;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, view};
+use super::{SharedApp, schemas};
 
-/// `GET /v1/users/{userId}/budget`
+/// Read a user's budget
+///
+/// Used, held and limit of each meter; a past month beside the limits of today.
+#[utoipa::path(get, path = "/v1/users/{userId}/budget", tag = "Budgets",
+    params(schemas::UserPath, schemas::MonthQuery),
+    responses((status = 200, description = "The budget", body = schemas::Budget),
+        schemas::ReadProblems))]
 pub(super) async fn get(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,

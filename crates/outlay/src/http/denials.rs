@@ -7,16 +7,23 @@ use outlay_core::id::{Label, Name, SessionId, UserId};
 use outlay_core::ledger::{Command, Outcome};
 use outlay_core::month::Month;
 
-use super::SharedApp;
 use super::body::{JsonBody, ask, metadata, text};
 use super::json::Json;
 use super::page::Parameters;
 use super::present::notice;
 use super::problem::Problem;
 use super::reading::{OfUser, page, unexpected};
+use super::{SharedApp, schemas};
 use crate::store::NoticesQuery;
 
-/// `POST /v1/users/{userId}/denials`: keeps a denial that the application made.
+/// Report a denial
+///
+/// One that the application made by itself.
+#[utoipa::path(post, path = "/v1/users/{userId}/denials", tag = "Recording",
+    params(schemas::UserPath),
+    request_body(content = schemas::NewDenial),
+    responses((status = 201, description = "It is kept", body = schemas::Denial),
+        schemas::WriteProblems))]
 pub(super) async fn deny(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,
@@ -47,7 +54,13 @@ pub(super) async fn deny(
     }
 }
 
-/// `GET /v1/users/{userId}/denials`: a user's denials, newest first.
+/// List a user's denials
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/users/{userId}/denials", tag = "Reading",
+    params(schemas::UserPath, schemas::MonthQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Denials),
+        schemas::ReadProblems))]
 pub(super) async fn list(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,
@@ -56,7 +69,13 @@ pub(super) async fn list(
     answer(&app, Some(user_id), parameters).await
 }
 
-/// `GET /v1/denials`: everybody's denials, newest first.
+/// List everybody's denials
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/denials", tag = "Operator",
+    params(schemas::UserQuery, schemas::MonthQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Denials),
+        schemas::ReadProblems))]
 pub(super) async fn list_all(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let user_id = parameters.read("userId", UserId::new);
     answer(&app, user_id, parameters).await

@@ -11,15 +11,21 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use outlay_core::id::UserId;
 
-use super::SharedApp;
 use super::json::{Json, Object};
 use super::page::Parameters;
 use super::present::{self, notice, operation, session};
 use super::problem::Problem;
 use super::reading::OfUser;
+use super::{SharedApp, schemas};
 use crate::store::{ExportAt, Exported};
 
-/// `GET /v1/users/{userId}/export`: one line per row, each with its `kind`; nothing for a user nobody has seen.
+/// Export a user
+///
+/// Everything of the user as JSON Lines, each with a `kind`: user, operation, session, denial, alert.
+#[utoipa::path(get, path = "/v1/users/{userId}/export", tag = "Users",
+    params(schemas::UserPath),
+    responses((status = 200, description = "JSON Lines; empty for a user nobody has seen", content_type = "application/jsonl", body = String),
+        schemas::ReadProblems))]
 pub(super) async fn export(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,

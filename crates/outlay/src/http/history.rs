@@ -6,13 +6,13 @@ use http::StatusCode;
 use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::month::{Day, Month};
 
-use super::SharedApp;
 use super::auth::Caller;
 use super::breakdown::{Totals, by_day, by_name, write, write_day, write_names};
 use super::json::{Json, Object};
 use super::page::Parameters;
 use super::problem::Problem;
 use super::reading::OfUser;
+use super::{SharedApp, schemas};
 
 /// Which breakdowns a caller may see.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,13 @@ struct Sees {
     providers_and_models: bool,
 }
 
-/// `GET /v1/users/{userId}/history`
+/// Read a user's months
+///
+/// The oldest first, gaps as zeros.
+#[utoipa::path(get, path = "/v1/users/{userId}/history", tag = "Reading",
+    params(schemas::UserPath, ("months" = Option<u8>, Query, description = "1 to 36; 6 when absent")),
+    responses((status = 200, description = "The months", body = schemas::History),
+        schemas::ReadProblems))]
 pub(super) async fn get(
     State(app): State<SharedApp>,
     caller: Caller,

@@ -11,18 +11,24 @@ use outlay_core::money::UsdSum;
 use outlay_core::month::{Day, Month};
 use outlay_core::plan::Plans;
 
-use super::SharedApp;
 use super::breakdown::{Totals, by_day, by_name, write, write_day, write_names};
 use super::json::{Hundredths, Json, Object};
 use super::page::{CursorError, Parameters};
 use super::present::figures;
 use super::problem::Problem;
+use super::{SharedApp, schemas};
 use crate::store::{Overview, UserItem, UserSort, UsersAfter, UsersQuery};
 
 /// Features, providers and models of the overview, at most.
 const TOP_MAX: usize = 10;
 
-/// `GET /v1/overview`: one snapshot of a month, beside the same days of the month before.
+/// See a month at a glance
+///
+/// One snapshot over all users, beside the same days of the month before.
+#[utoipa::path(get, path = "/v1/overview", tag = "Operator",
+    params(schemas::MonthQuery),
+    responses((status = 200, description = "The month", body = schemas::Overview),
+        schemas::ReadProblems))]
 pub(super) async fn overview(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let month = parameters.read("month", Month::parse);
     parameters.finish()?;
@@ -94,7 +100,13 @@ fn write_averages(object: &mut Object<'_>, all: &Sums, users: u64) {
     object.put("costPerOperation", all.cost_per_operation()).put("costPerRun", all.cost_per_run());
 }
 
-/// `GET /v1/users`: the one list that is sorted as asked; its cursor goes on after the last key and user.
+/// List users
+///
+/// Sorted as asked; the cursor goes on after the last key and user.
+#[utoipa::path(get, path = "/v1/users", tag = "Operator",
+    params(schemas::UsersQuery, schemas::MonthQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Users),
+        schemas::ReadProblems))]
 pub(super) async fn users(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let month = parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month());
     let sort = parameters.read("sort", sort_of).unwrap_or(UserSort::Cost);

@@ -17,7 +17,7 @@ use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::reading::{OfName, unexpected};
 use super::users::limit;
-use super::{App, SharedApp};
+use super::{App, SharedApp, schemas};
 use crate::writer::WriteError;
 
 /// Users whose alerts are looked at in one go.
@@ -27,7 +27,10 @@ const RECHECK_TRIES: u32 = 60;
 /// How long an answer waits for the alerts: long enough for most, so that they are there when it comes.
 const RECHECK_WAIT: Duration = Duration::from_secs(2);
 
-/// `GET /v1/plans`: all of them, in tier order.
+/// List plans
+#[utoipa::path(get, path = "/v1/plans", tag = "Users",
+    responses((status = 200, description = "All plans in tier order", body = schemas::PlanList),
+        schemas::ReadProblems))]
 pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
     parameters.finish()?;
     let plans = app.reads.plans();
@@ -40,7 +43,16 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
     Ok(json.answer(StatusCode::OK))
 }
 
-/// `PUT /v1/plans/{name}`: adds a plan, or replaces its limits.
+/// Set a plan
+///
+/// Lower limits raise the alerts that they make due.
+#[utoipa::path(put, path = "/v1/plans/{name}", tag = "Users",
+    params(("name" = String, Path, description = "The plan's name")),
+    request_body(content = schemas::PlanSettings),
+    responses((status = 200, description = "The plan was known", body = schemas::Plan),
+        (status = 201, description = "The plan is new", body = schemas::Plan),
+        (status = 409, description = "The plans stand in the configuration", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn put(
     State(app): State<SharedApp>,
     OfName(name): OfName,

@@ -17,13 +17,24 @@ use super::present::session as present;
 use super::present::{Worded, operation};
 use super::problem::Problem;
 use super::reading::{OfSession, OfUser, page, unexpected};
-use super::{App, SharedApp};
+use super::{App, SharedApp, schemas};
 use crate::store::SessionsQuery;
 
 /// Steps in one answer, at most.
 const STEPS_MAX: usize = 1_000;
 
-/// `POST /v1/users/{userId}/sessions`: opens a session with a hold.
+/// Open a session
+///
+/// Sets the estimate, or the first choice that fits, aside until it is used, finished or expired. The same id again is the same session, with one hold.
+#[utoipa::path(post, path = "/v1/users/{userId}/sessions", tag = "Sessions",
+    params(schemas::UserPath),
+    request_body(content = schemas::NewSession),
+    responses((status = 200, description = "It was opened before", body = schemas::OpenedSession),
+        (status = 201, description = "It is open", body = schemas::OpenedSession),
+        (status = 402, description = "It does not fit; a denial is kept", content_type = "application/problem+json", body = schemas::Refused),
+        (status = 409, description = "The id was used before for something else", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 422, description = "The sum of what is held would be too large", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn open(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,
@@ -74,7 +85,16 @@ fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget
     })
 }
 
-/// `POST /v1/users/{userId}/sessions/{sessionId}/finish`: gives back what is left of the hold.
+/// Finish a session
+///
+/// Gives back what is left of its hold.
+#[utoipa::path(post, path = "/v1/users/{userId}/sessions/{sessionId}/finish", tag = "Sessions",
+    params(schemas::SessionPath),
+    request_body(content = schemas::FinishSession),
+    responses((status = 200, description = "It is finished, or was the same way", body = schemas::Session),
+        (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 409, description = "It was finished the other way", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn finish(
     State(app): State<SharedApp>,
     OfSession(user_id, session_id): OfSession,
@@ -88,7 +108,17 @@ pub(super) async fn finish(
     changed(&app, &user_id, command).await
 }
 
-/// `POST /v1/users/{userId}/sessions/{sessionId}/extend`: moves the end of the hold, and its total.
+/// Extend a hold
+///
+/// Moves its end to now and so many seconds more, and its total where one is given.
+#[utoipa::path(post, path = "/v1/users/{userId}/sessions/{sessionId}/extend", tag = "Sessions",
+    params(schemas::SessionPath),
+    request_body(content = schemas::ExtendSession),
+    responses((status = 200, description = "It goes on", body = schemas::Session),
+        (status = 402, description = "It does not fit; the old hold stays", content_type = "application/problem+json", body = schemas::Refused),
+        (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 409, description = "It is not in progress with a hold", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn extend(
     State(app): State<SharedApp>,
     OfSession(user_id, session_id): OfSession,
@@ -119,7 +149,14 @@ async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Respon
     }
 }
 
-/// `GET /v1/users/{userId}/sessions/{sessionId}`: the session with its steps in order of recording.
+/// Read a session
+///
+/// With its steps in order of recording, 1000 at most.
+#[utoipa::path(get, path = "/v1/users/{userId}/sessions/{sessionId}", tag = "Sessions",
+    params(schemas::SessionPath, ("steps" = Option<bool>, Query, description = "`false` leaves the steps out"), ("stepsCursor" = Option<String>, Query, description = "The `nextStepsCursor` of the answer before")),
+    responses((status = 200, description = "The session", body = schemas::Session),
+        (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::ReadProblems))]
 pub(super) async fn get(
     State(app): State<SharedApp>,
     caller: Caller,
@@ -156,7 +193,13 @@ pub(super) async fn get(
     Ok(json.answer(StatusCode::OK))
 }
 
-/// `GET /v1/users/{userId}/sessions`: a user's sessions, newest first.
+/// List a user's sessions
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/users/{userId}/sessions", tag = "Sessions",
+    params(schemas::UserPath, schemas::SessionsQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Sessions),
+        schemas::ReadProblems))]
 pub(super) async fn list(
     State(app): State<SharedApp>,
     caller: Caller,
@@ -168,7 +211,13 @@ pub(super) async fn list(
     answer_list(&app, query, caller.sees_everything()).await
 }
 
-/// `GET /v1/sessions`: everybody's sessions, newest first.
+/// List everybody's sessions
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/sessions", tag = "Operator",
+    params(schemas::UserQuery, schemas::SessionsQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Sessions),
+        schemas::ReadProblems))]
 pub(super) async fn list_all(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let user_id = parameters.read("userId", UserId::new);
     let query = query(&app, &mut parameters, user_id);
@@ -194,7 +243,13 @@ async fn answer_list(app: &SharedApp, query: SessionsQuery, whole: bool) -> Resu
     Ok(page(app, "sessions", &sessions, |object, of| present::item(object, &of.row, of.user_id.as_ref(), whole)))
 }
 
-/// `GET /v1/sessions/stats`: sums over the sessions opened in the last days, by feature.
+/// Sum sessions up by feature
+///
+/// Those opened in the last days, today included.
+#[utoipa::path(get, path = "/v1/sessions/stats", tag = "Operator",
+    params(("days" = Option<u16>, Query, description = "1 to 366; 30 when absent")),
+    responses((status = 200, description = "Sums by feature, the most expensive first", body = schemas::SessionStats),
+        schemas::ReadProblems))]
 pub(super) async fn stats(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
     let days = parameters.number("days", 1..=366, 30);
     parameters.finish()?;

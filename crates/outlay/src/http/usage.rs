@@ -17,14 +17,23 @@ use super::page::Parameters;
 use super::present::operation as present;
 use super::problem::{Kind, Problem};
 use super::reading::{OfOperation, OfUser, page, unexpected};
-use super::{App, SharedApp};
+use super::{App, SharedApp, schemas};
 use crate::ids::RequestId;
 use crate::store::UsageQuery;
 
 /// Operations of one batch, at most.
 const BATCH_MAX: usize = 1_000;
 
-/// `POST /v1/usage`: records one operation, or each of a batch.
+/// Record operations
+///
+/// One operation, an array of 1 to 1000, or CloudEvents. Each item of a batch succeeds or fails alone.
+#[utoipa::path(post, path = "/v1/usage", tag = "Recording",
+    request_body(content((schemas::Posted = "application/json"), (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "application/cloudevents-batch+json"))),
+    responses((status = 200, description = "It is recorded, or was before; of a batch `Results`", body = schemas::Recorded),
+        (status = 207, description = "Some of the batch failed", body = schemas::Results),
+        (status = 409, description = "The id was used before with other content", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 422, description = "The sum of the month would be too large", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn record(
     State(app): State<SharedApp>,
     request_id: RequestId,
@@ -146,7 +155,16 @@ fn wants_minimal(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `POST /v1/users/{userId}/usage/{operationId}/reverse`: takes one operation back.
+/// Take an operation back
+///
+/// Records negative amounts in the month of the original, once.
+#[utoipa::path(post, path = "/v1/users/{userId}/usage/{operationId}/reverse", tag = "Recording",
+    params(schemas::UserPath, ("operationId" = String, Path, description = "What to take back")),
+    request_body(content = Option<schemas::Reversal>),
+    responses((status = 200, description = "It is taken back, or was before", body = schemas::Recorded),
+        (status = 404, description = "The user has no such operation", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 409, description = "It is itself a reversal, or the reversal's id is in use", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn reverse(
     State(app): State<SharedApp>,
     OfOperation(user_id, original): OfOperation,
@@ -165,7 +183,13 @@ pub(super) async fn reverse(
     Ok(json.answer(StatusCode::OK))
 }
 
-/// `GET /v1/users/{userId}/usage`: lists operations, newest first in order of recording.
+/// List operations
+///
+/// Newest first in order of recording.
+#[utoipa::path(get, path = "/v1/users/{userId}/usage", tag = "Reading",
+    params(schemas::UserPath, schemas::MonthQuery, schemas::UsageQuery, schemas::PageQuery),
+    responses((status = 200, description = "A page", body = schemas::Operations),
+        schemas::ReadProblems))]
 pub(super) async fn list(
     State(app): State<SharedApp>,
     caller: Caller,

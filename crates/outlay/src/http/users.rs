@@ -18,12 +18,18 @@ use super::page::Parameters;
 use super::present;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, unexpected, view};
-use super::{App, SharedApp};
+use super::{App, SharedApp, schemas};
 
 /// Bytes of an address, at most: that of a path in SMTP.
 const EMAIL_BYTES_MAX: usize = 254;
 
-/// `GET /v1/users/{userId}`: the user document.
+/// Read a user
+///
+/// With one month, the current one when none is named. A user nobody has seen is on the default plan at zero.
+#[utoipa::path(get, path = "/v1/users/{userId}", tag = "Users",
+    params(schemas::UserPath, schemas::MonthQuery),
+    responses((status = 200, description = "The user", body = schemas::User),
+        schemas::ReadProblems))]
 pub(super) async fn get(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,
@@ -36,7 +42,16 @@ pub(super) async fn get(
     document(&app, &user_id, &view, month, StatusCode::OK)
 }
 
-/// `PUT /v1/users/{userId}`: replaces all that is set of a user.
+/// Set a user
+///
+/// Replaces all that is set of the user. What was used stays used.
+#[utoipa::path(put, path = "/v1/users/{userId}", tag = "Users",
+    params(schemas::UserPath),
+    request_body(content = schemas::UserSettings),
+    responses((status = 200, description = "The user was known", body = schemas::User),
+        (status = 201, description = "The user is new", body = schemas::User),
+        (status = 422, description = "There is no such plan", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn put(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,
@@ -63,7 +78,13 @@ pub(super) async fn put(
     document(&app, &user_id, &view, month, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
-/// `DELETE /v1/users/{userId}`: erases a person; the numbered sums stay.
+/// Erase a user
+///
+/// All that names the person goes; the anonymous sums stay.
+#[utoipa::path(delete, path = "/v1/users/{userId}", tag = "Users",
+    params(schemas::UserPath),
+    responses((status = 204, description = "Erased, or never seen"),
+        schemas::WriteProblems))]
 pub(super) async fn delete(State(app): State<SharedApp>, OfUser(user_id): OfUser) -> Result<Response, Problem> {
     match app.writer.submit(Command::Erase { user_id }).await? {
         Outcome::Done => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -4,12 +4,17 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::SharedApp;
 use super::body::JsonBody;
 use super::json::Json;
 use super::problem::Problem;
+use super::{SharedApp, schemas};
 
-/// `POST /v1/verify`
+/// Prove every counter
+///
+/// Adds all operations up again and compares. Nothing is repaired.
+#[utoipa::path(post, path = "/v1/verify", tag = "Operator",
+    responses((status = 200, description = "What was found", body = schemas::Verified),
+        schemas::ReadProblems))]
 pub(super) async fn verify(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
     body.object_or_empty()?.finish(Some(()))?;
     let findings = app.reads.verify().await?;

@@ -1,0 +1,852 @@
+//! The shapes of bodies and answers, for the description of the API alone. The program reads and writes them by hand, in
+//! [`super::body`] and [`super::present`], because there every bad field is named and every number is exact.
+
+#![expect(dead_code, reason = "these are described here, and read and written elsewhere")]
+#![expect(clippy::struct_field_names, reason = "the fields are named as on the wire")]
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
+
+use super::openapi::Problem;
+
+/// USD as a JSON number, exact to 12 decimals; read with an exponent or as a string too
+#[derive(Debug)]
+pub(super) struct Usd;
+
+impl PartialSchema for Usd {
+    fn schema() -> RefOr<Schema> {
+        let words = "USD as an exact decimal, to 12 decimals; a string that holds the same is read too.";
+        ObjectBuilder::new().schema_type(Type::Number).description(Some(words)).examples([0.000_107_85]).into()
+    }
+}
+
+impl ToSchema for Usd {}
+
+/// An application's own JSON object, 8 KiB at most
+#[derive(Debug)]
+pub(super) struct Metadata;
+
+impl PartialSchema for Metadata {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().description(Some("Your own JSON object, 8 KiB at most.")).into()
+    }
+}
+
+impl ToSchema for Metadata {}
+
+/// A value per meter; absent is 0
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Amounts {
+    cost: Option<Usd>,
+    /// At most 1,000,000.
+    ai_runs: Option<i64>,
+    /// At most 1,000,000.
+    api_runs: Option<i64>,
+}
+
+/// A limit per meter: null is unlimited, 0 allows nothing
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Limits {
+    cost: Option<Usd>,
+    ai_runs: Option<i64>,
+    api_runs: Option<i64>,
+}
+
+/// How near a meter is to its limit: from 80, 95 and 100 percent
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) enum State {
+    Ok,
+    Warning,
+    Critical,
+    Reached,
+}
+
+/// One meter of one month
+#[derive(Debug, ToSchema)]
+pub(super) struct MeterBudget {
+    #[schema(example = "AI Operations")]
+    label: String,
+    /// `USD` or `runs`.
+    unit: String,
+    used: Usd,
+    held: Usd,
+    /// Null is unlimited.
+    limit: Option<Usd>,
+    remaining: Option<Usd>,
+    /// 100 x (used + held) / limit, to two decimals.
+    percent: Option<f64>,
+    state: State,
+    #[schema(example = "Only 3 AI operations left")]
+    message: Option<String>,
+}
+
+/// The meters
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Meters {
+    cost: MeterBudget,
+    ai_runs: MeterBudget,
+    api_runs: MeterBudget,
+}
+
+/// A user's meters for one month
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Budget {
+    user_id: String,
+    plan: String,
+    /// The next in tier order.
+    next_plan: Option<String>,
+    upgrade_url: Option<String>,
+    unlimited: bool,
+    #[schema(example = "2025-10")]
+    month: String,
+    resets_at: String,
+    /// The worst of the meters.
+    state: State,
+    meters: Meters,
+}
+
+/// Tokens as the provider reported them: `input` includes cached and cache-write ones, `output` includes reasoning
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Tokens {
+    input: Option<u64>,
+    cached_input: Option<u64>,
+    cache_write: Option<u64>,
+    output: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+/// Which runs meter a billable run counts on
+#[derive(Debug, ToSchema)]
+pub(super) enum UsageType {
+    #[schema(rename = "AIUsage")]
+    Ai,
+    #[schema(rename = "ApiUsage")]
+    Api,
+}
+
+/// How a session is finished
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) enum Finish {
+    Completed,
+    Failed,
+}
+
+/// An operation to be recorded
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct NewOperation {
+    /// The idempotency key, unique per user for ever; without one a retry cannot be recognised.
+    #[schema(example = "usage_1760380378785_zrix")]
+    operation_id: Option<String>,
+    #[schema(example = "bgtfrdsZ")]
+    user_id: String,
+    /// `AIUsage` when absent.
+    usage_type: Option<UsageType>,
+    #[schema(example = "business_card_scan")]
+    feature: String,
+    provider: Option<String>,
+    model: Option<String>,
+    /// What the call cost. Prices for `tokens` and `units` come with a later version.
+    cost: Usd,
+    tokens: Option<Tokens>,
+    /// Quantities by unit name.
+    units: Option<BTreeMap<String, f64>>,
+    /// Whether it counts as one run against the plan.
+    is_billable_run: Option<bool>,
+    session_id: Option<String>,
+    step_label: Option<String>,
+    step_number: Option<i64>,
+    /// Finishes the session in the same transaction.
+    finish_session: Option<Finish>,
+    duration_ms: Option<u64>,
+    /// When it happened, at most a day ahead; now when absent. It decides the month.
+    timestamp: Option<String>,
+    metadata: Option<Metadata>,
+}
+
+/// One operation, or 1 to 1000
+#[derive(Debug)]
+pub(super) struct Posted;
+
+impl PartialSchema for Posted {
+    fn schema() -> RefOr<Schema> {
+        let one = Ref::from_schema_name(NewOperation::name());
+        let many = ArrayBuilder::new().items(one.clone()).min_items(Some(1)).max_items(Some(1_000));
+        OneOfBuilder::new().item(one).item(many).into()
+    }
+}
+
+impl ToSchema for Posted {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((NewOperation::name().into_owned(), NewOperation::schema()));
+        NewOperation::schemas(schemas);
+    }
+}
+
+/// A recorded operation
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Recorded {
+    success: bool,
+    operation_id: String,
+    /// `SessionUsage+UserDoc`, `AIUsage+UserDoc` or `ApiUsage+UserDoc`.
+    recorded_in: String,
+    /// Whether it had been recorded before; then these are the first one's facts.
+    duplicate: bool,
+    cost: Usd,
+    month: String,
+    /// Of a reversal, what it takes back.
+    reverses: Option<String>,
+    /// Left out in a batch, and with `Prefer: return=minimal`.
+    budget: Option<Budget>,
+}
+
+/// What became of each item of a batch, in its order: the single answer or a problem, with `index` and `status`
+#[derive(Debug, ToSchema)]
+pub(super) struct Results {
+    results: Vec<serde_json::Value>,
+}
+
+/// A reversal to be recorded
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Reversal {
+    operation_id: Option<String>,
+    reason: Option<String>,
+}
+
+/// A recorded operation in a list
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Operation {
+    operation_id: String,
+    user_id: String,
+    usage_type: UsageType,
+    feature: String,
+    /// Not shown to user tokens, like `model` and `metadata`.
+    provider: Option<String>,
+    model: Option<String>,
+    /// Below zero on a reversal only.
+    cost: Usd,
+    tokens: Option<Tokens>,
+    units: Option<BTreeMap<String, f64>>,
+    is_billable_run: bool,
+    session_id: Option<String>,
+    step_label: Option<String>,
+    step_number: Option<i64>,
+    finish_session: Option<Finish>,
+    duration_ms: Option<u64>,
+    timestamp: String,
+    metadata: Option<Metadata>,
+    month: String,
+    recorded_at: String,
+    recorded_in: String,
+    reverses: Option<String>,
+    reversed_by: Option<String>,
+    /// Of a reversal: why.
+    reason: Option<String>,
+}
+
+/// One of several ways to do the work, the best first
+#[derive(Debug, ToSchema)]
+pub(super) struct Choice {
+    name: String,
+    estimate: Amounts,
+}
+
+/// A question whether something fits; exactly one of `estimate` and `choices`
+#[derive(Debug, ToSchema)]
+pub(super) struct Question {
+    estimate: Option<Amounts>,
+    choices: Option<Vec<Choice>>,
+    /// Required with `audit`.
+    feature: Option<String>,
+    /// Keeps a denial when it is refused.
+    audit: Option<bool>,
+}
+
+/// Whether a choice fits
+#[derive(Debug, ToSchema)]
+pub(super) struct Way {
+    name: String,
+    allowed: bool,
+    /// The meters that it does not fit into.
+    failed: Vec<String>,
+}
+
+/// Whether it fits; it promises nothing, a hold does
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Answer {
+    allowed: bool,
+    /// `unlimited`, `within_limits`, `fallback`, `budget_exceeded` or `runs_exceeded`.
+    reason: String,
+    failed: Vec<String>,
+    /// The first that fits.
+    choice: Option<String>,
+    choices: Vec<Way>,
+    /// In a refusal, for an end user.
+    message: Option<String>,
+    upgrade_required: bool,
+    /// In a refusal, the first later plan in which it would fit now.
+    next_plan: Option<String>,
+    budget: Budget,
+    /// The meters as they would stand.
+    after: Meters,
+}
+
+/// A session to be opened; exactly one of `estimate` and `choices`
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct NewSession {
+    session_id: Option<String>,
+    feature: String,
+    estimate: Option<Amounts>,
+    choices: Option<Vec<Choice>>,
+    /// 1 to 86400; 900 when absent.
+    hold_seconds: Option<i64>,
+    metadata: Option<Metadata>,
+}
+
+/// An open session
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct OpenedSession {
+    session_id: String,
+    /// `in-progress`, or where it stands when it was opened before.
+    status: String,
+    choice: Option<String>,
+    /// Why it fits; null when it was open already.
+    reason: Option<String>,
+    held: Amounts,
+    hold_expires_at: Option<String>,
+    budget: Budget,
+}
+
+/// An intent that does not fit, with what would help
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Refused {
+    #[schema(rename = "type", example = "/problems/does-not-fit")]
+    kind: String,
+    title: String,
+    status: u16,
+    /// For an end user.
+    detail: String,
+    request_id: String,
+    /// `budget_exceeded` or `runs_exceeded`.
+    reason: String,
+    failed: Vec<String>,
+    choices: Vec<Way>,
+    budget: Budget,
+    upgrade_required: bool,
+    next_plan: Option<String>,
+    resets_at: String,
+    session_id: Option<String>,
+}
+
+/// How a session ends
+#[derive(Debug, ToSchema)]
+pub(super) struct FinishSession {
+    status: Finish,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+/// How a hold goes on
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct ExtendSession {
+    /// From now on, 1 to 86400.
+    hold_seconds: i64,
+    /// The hold's new total; absent = it stays.
+    estimate: Option<Amounts>,
+}
+
+/// A step of a session
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Step {
+    step_number: Option<i64>,
+    step_label: Option<String>,
+    operation_id: String,
+    usage_type: UsageType,
+    feature: String,
+    provider: Option<String>,
+    model: Option<String>,
+    cost: Usd,
+    is_billable_run: bool,
+    timestamp: String,
+    duration_ms: Option<u64>,
+    metadata: Option<Metadata>,
+    reversed_by: Option<String>,
+}
+
+/// A session
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Session {
+    session_id: String,
+    user_id: Option<String>,
+    feature: String,
+    /// `in-progress`, `completed`, `failed` or `abandoned`.
+    status: String,
+    total_cost: Usd,
+    total_runs: i64,
+    held: Amounts,
+    /// What its steps used beyond the hold; null for one that never had one.
+    overdraft: Option<Amounts>,
+    choice: Option<String>,
+    error: Option<String>,
+    /// Whether a step took a meter over its limit.
+    budget_exceeded: bool,
+    /// Of one session, not in lists; 1000 at most, in order of recording.
+    steps: Option<Vec<Step>>,
+    created_at: String,
+    last_updated_at: String,
+    completed_at: Option<String>,
+    hold_expires_at: Option<String>,
+    step_count: u64,
+    estimate: Option<Amounts>,
+    choices: Option<Vec<Choice>>,
+    metadata: Option<Metadata>,
+    /// For `stepsCursor`.
+    next_steps_cursor: Option<String>,
+    /// In the answer to a change.
+    budget: Option<Budget>,
+}
+
+/// What is set of a user, all of it
+#[derive(Debug, ToSchema)]
+pub(super) struct UserSettings {
+    /// The default plan when absent.
+    plan: Option<String>,
+    email: Option<String>,
+    /// An absent meter follows the plan, null is unlimited, 0 allows nothing.
+    limits: Option<Limits>,
+}
+
+/// A user with one month
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct User {
+    user_id: String,
+    /// False for a user nobody has seen.
+    known: bool,
+    plan: String,
+    email: Option<String>,
+    /// Those that hold.
+    limits: Limits,
+    /// Those of their own.
+    overrides: Limits,
+    monthly_total_cost: Usd,
+    monthly_billable_runs: i64,
+    #[schema(rename = "monthlyBillableRunsAI")]
+    monthly_billable_runs_ai: i64,
+    #[schema(rename = "monthlyBillableRunsAPI")]
+    monthly_billable_runs_api: i64,
+    monthly_usage_month: String,
+    monthly_usage_last_updated: Option<String>,
+}
+
+/// A plan to be set; each meter must be named, null is unlimited
+#[derive(Debug, ToSchema)]
+pub(super) struct PlanSettings {
+    limits: Limits,
+    /// Its place among the plans; absent = where it is, or last.
+    tier: Option<u32>,
+}
+
+/// A plan
+#[derive(Debug, ToSchema)]
+pub(super) struct Plan {
+    name: String,
+    tier: u32,
+    limits: Limits,
+    default: bool,
+}
+
+/// A denial that the application made
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct NewDenial {
+    feature: String,
+    estimate: Amounts,
+    reason: String,
+    session_id: Option<String>,
+    metadata: Option<Metadata>,
+}
+
+/// A refused intent
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Denial {
+    denial_id: String,
+    user_id: Option<String>,
+    feature: String,
+    session_id: Option<String>,
+    estimate: Option<Amounts>,
+    choices: Option<Vec<Choice>>,
+    reason: String,
+    failed: Vec<String>,
+    /// Those that it met.
+    limits: Limits,
+    next_plan: Option<String>,
+    /// How often the same session was refused within a minute.
+    times: u64,
+    /// `open`, `afford` or `application`.
+    source: String,
+    recorded_at: String,
+    metadata: Metadata,
+}
+
+/// A crossed threshold
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Alert {
+    alert_id: String,
+    user_id: Option<String>,
+    month: String,
+    meter: String,
+    /// 80, 95 or 100.
+    threshold: u8,
+    used: Usd,
+    held: Usd,
+    limit: Usd,
+    /// 100 x used / limit.
+    percent: f64,
+    plan: String,
+    next_plan: Option<String>,
+    resets_at: String,
+    /// The alert of a higher threshold that is sent in its stead.
+    superseded_by: Option<String>,
+    recorded_at: String,
+    deliveries: Vec<serde_json::Value>,
+}
+
+/// Sums over operations
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Sums {
+    /// Of a breakdown: of what; null for operations that name none.
+    name: Option<String>,
+    cost: Usd,
+    operations: u64,
+    billable_runs: i64,
+    cost_per_operation: Option<Usd>,
+    cost_per_run: Option<Usd>,
+}
+
+/// A day
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Day {
+    #[schema(example = "2025-10-13")]
+    day: String,
+    cost: Usd,
+    operations: u64,
+    billable_runs: i64,
+    ai_runs: i64,
+    api_runs: i64,
+}
+
+/// A month of a history
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct HistoryMonth {
+    month: String,
+    cost: Usd,
+    operations: u64,
+    billable_runs: i64,
+    cost_per_operation: Option<Usd>,
+    cost_per_run: Option<Usd>,
+    ai_runs: i64,
+    api_runs: i64,
+    /// Up to today, gaps as zeros.
+    days: Vec<Day>,
+    /// Shown to user tokens with `reads` of `usage` only.
+    by_feature: Option<Vec<Sums>>,
+    /// Not shown to user tokens.
+    by_provider: Option<Vec<Sums>>,
+    /// Not shown to user tokens.
+    by_model: Option<Vec<Sums>>,
+}
+
+/// A user's months, the oldest first, gaps as zeros
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct History {
+    user_id: String,
+    months: Vec<HistoryMonth>,
+}
+
+/// Sums by usage type
+#[derive(Debug, ToSchema)]
+pub(super) struct Totals {
+    ai: Sums,
+    api: Sums,
+    all: Sums,
+}
+
+/// Means over a month
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Averages {
+    cost_per_user: Option<Usd>,
+    cost_per_operation: Option<Usd>,
+    cost_per_run: Option<Usd>,
+}
+
+/// The same days of the month before
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Before {
+    month: String,
+    through_day: String,
+    totals: Totals,
+    active_users: u64,
+}
+
+/// A month at a glance, of one snapshot
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Overview {
+    month: String,
+    as_of: String,
+    totals: Totals,
+    /// Now, over all users.
+    held: Amounts,
+    active_users: u64,
+    averages: Averages,
+    days: Vec<Day>,
+    top_features: Vec<Sums>,
+    top_providers: Vec<Sums>,
+    top_models: Vec<Sums>,
+    top_users: Vec<UserItem>,
+    /// Users by state.
+    states: BTreeMap<String, u64>,
+    before: Before,
+}
+
+/// A user in a list, with one month
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct UserItem {
+    user_id: String,
+    plan: String,
+    email: Option<String>,
+    month: String,
+    state: State,
+    /// The highest of the meters.
+    percent: Option<f64>,
+    cost: Usd,
+    ai_runs: i64,
+    api_runs: i64,
+    /// Without labels and messages.
+    meters: BTreeMap<String, serde_json::Value>,
+    operations: u64,
+    last_seen_at: Option<String>,
+    created_at: String,
+}
+
+/// Sums over the sessions of one feature
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct FeatureSessions {
+    feature: String,
+    /// By status: `inProgress`, `completed`, `failed`, `abandoned`.
+    count: BTreeMap<String, u64>,
+    sessions: u64,
+    cost: Usd,
+    steps: u64,
+    cost_per_session: Option<Usd>,
+    /// Of those that ended.
+    mean_duration_ms: Option<u64>,
+}
+
+/// Sessions by feature
+#[derive(Debug, ToSchema)]
+pub(super) struct SessionStats {
+    days: u64,
+    since: String,
+    features: Vec<FeatureSessions>,
+}
+
+/// The proof of every counter from the operations
+#[derive(Debug, ToSchema)]
+pub(super) struct Verified {
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+/// Something that is wrong in the store
+#[derive(Debug, ToSchema)]
+pub(super) struct Finding {
+    #[schema(example = "month 2025-10 of user 3")]
+    place: String,
+    problem: String,
+}
+
+macro_rules! pages {
+    ($($(#[$doc:meta])* $name:ident of $item:ident;)*) => {
+        $($(#[$doc])*
+        #[derive(Debug, ToSchema)]
+        #[schema(rename_all = "camelCase")]
+        pub(super) struct $name {
+            items: Vec<$item>,
+            /// Null at the end; a filtered page may be short and have one.
+            next_cursor: Option<String>,
+        })*
+    };
+}
+
+pages! {
+    /// Operations, newest first in order of recording
+    Operations of Operation;
+    /// Sessions, newest first
+    Sessions of Session;
+    /// Denials, newest first
+    Denials of Denial;
+    /// Alerts, newest first
+    Alerts of Alert;
+    /// Users, sorted as asked
+    Users of UserItem;
+    /// Plans in tier order, all in one page
+    PlanList of Plan;
+}
+
+/// Which page of a list
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// 1 to 1000; 50 when absent.
+    limit: Option<u16>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which month
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MonthQuery {
+    /// Like `2025-10`.
+    #[param(example = "2025-10")]
+    month: Option<String>,
+}
+
+/// Which operations
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct UsageQuery {
+    feature: Option<String>,
+    usage_type: Option<UsageType>,
+    session_id: Option<String>,
+}
+
+/// Which sessions
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionsQuery {
+    /// `in-progress`, `completed`, `failed` or `abandoned`.
+    status: Option<String>,
+    feature: Option<String>,
+    /// Only created at or after this time.
+    from: Option<String>,
+    /// Only created before this time.
+    to: Option<String>,
+}
+
+/// Whose
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct UserQuery {
+    user_id: Option<String>,
+}
+
+/// Which users, in which order
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsersQuery {
+    /// `cost` (the default), `percent`, `aiRuns`, `apiRuns`, `lastSeen` or `userId`.
+    sort: Option<String>,
+    /// `desc` or `asc`; by id ascending when absent, else descending.
+    order: Option<String>,
+    state: Option<State>,
+    plan: Option<String>,
+    /// The beginning of the id.
+    q: Option<String>,
+}
+
+/// The user of a path
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path, rename_all = "camelCase")]
+pub(super) struct UserPath {
+    /// 1 to 128 characters, percent-encoded.
+    user_id: String,
+}
+
+/// The session of a path
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path, rename_all = "camelCase")]
+pub(super) struct SessionPath {
+    /// 1 to 128 characters, percent-encoded.
+    user_id: String,
+    /// 1 to 128 characters, percent-encoded.
+    session_id: String,
+}
+
+/// What a read may be answered with beside its answer
+#[derive(Debug, IntoResponses)]
+pub(super) enum ReadProblems {
+    /// A parameter is wrong; `errors` names it
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(Problem),
+    /// No key or token, or none that is known
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The key or token does not allow this
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The store does not answer
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// What a command may be answered with beside its answer
+#[derive(Debug, IntoResponses)]
+pub(super) enum WriteProblems {
+    /// Fields are wrong; `errors` names each
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(Problem),
+    /// No key, or none that is known
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The key does not allow this
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The body, or its metadata, is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is of another type
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(Problem),
+    /// Too much is waiting; try again
+    #[response(status = 429, content_type = "application/problem+json")]
+    QueueFull(Problem),
+    /// It is done or not; the same ids settle it
+    #[response(status = 503, content_type = "application/problem+json")]
+    OutcomeUnknown(Problem),
+    /// The disk is full; nothing was done
+    #[response(status = 507, content_type = "application/problem+json")]
+    DiskFull(Problem),
+}
