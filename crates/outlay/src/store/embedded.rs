@@ -9,6 +9,7 @@ mod codec;
 mod days;
 mod erase;
 mod hold_clock;
+mod idle;
 mod load;
 mod names;
 mod published;
@@ -524,18 +525,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
-        if !self.wiping {
-            return Ok(false);
-        }
-        match self.wipe_slice() {
-            Ok(more) => {
-                self.wiping = more;
-                Ok(more)
-            }
-            // There is time to wipe when there is space again.
-            Err(StoreError::DiskFull) => Ok(false),
-            Err(error) => Err(self.poison(&error)),
-        }
+        self.idle_now()
     }
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {

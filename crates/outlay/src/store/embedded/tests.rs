@@ -91,6 +91,44 @@ fn what_is_committed_is_there_again_once() {
     assert_eq!(session.total_cost.to_string(), "0.75");
 }
 
+/// Duplicates are found while runs are built and merged, in batches and in idle time, by the writer and by readers.
+#[test]
+fn runs_are_merged_in_idle_time_and_no_duplicate_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || {
+        let mut settings = Settings::new(folder.path().to_owned(), SystemClock::shared());
+        (settings.map_keys, settings.hash_bits) = (16, 12);
+        settings
+    };
+    let (mut store, _) = open(settings()).unwrap();
+    let runs = |store: &EmbeddedStore| -> i64 {
+        store.connection.query_row("select count(*) from op_run_meta", [], |row| row.get(0)).unwrap()
+    };
+    let batch = |number: u32| -> Vec<Command> {
+        (0..10).map(|one| operation("u", &format!("o{}", number * 10 + one), "0.001", None)).collect()
+    };
+    for number in 0..40 {
+        store.commit_now(&batch(number)).unwrap();
+    }
+    let before = runs(&store);
+    let mut slices = 0;
+    while store.idle_now().unwrap() {
+        slices += 1;
+        assert!(slices < 1_000);
+    }
+    assert!(slices > 0 && runs(&store) < before, "{slices} slices, {before} runs before, {} after", runs(&store));
+    for reopened in [false, true] {
+        if reopened {
+            store.close_now().unwrap();
+            store = open(settings()).unwrap().0;
+        }
+        for number in 0..40 {
+            let replies = store.commit_now(&batch(number)).unwrap();
+            assert!(replies.iter().all(|reply| recorded(reply) == (true, "0.4".to_owned())));
+        }
+    }
+}
+
 #[test]
 fn a_second_process_is_refused_the_folder() {
     let folder = tempfile::tempdir().unwrap();
