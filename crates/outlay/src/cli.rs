@@ -213,7 +213,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Import(import) => with_client(flags, import.server.url.clone(), import, import::Import::run),
         Command::Export(export) => with_client(flags, export.server.url.clone(), export, export::Export::run),
         Command::Erase(erase) => with_client(flags, erase.server.url.clone(), erase, export::Erase::run),
-        Command::Keys(keys) => with_client(flags, keys.url(), keys, keys::Keys::run),
+        Command::Keys(keys) => match keys.rotation() {
+            Ok(rotation) => runtime(false)?.block_on(rotation.run(&read_config(&flags, "warn")?)),
+            Err(keys) => with_client(flags, keys.url(), keys, keys::Keys::run),
+        },
         Command::Verify(verify) => with_client(flags, verify.server.url.clone(), verify, maintain::Verify::run),
         Command::Backup(backup) => with_client(flags, backup.server.url.clone(), backup, maintain::Backup::run),
         Command::Demo(_) => Ok(Exit::BadUsage),

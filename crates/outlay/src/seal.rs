@@ -19,6 +19,8 @@ use crate::ids::Ids;
 
 /// The file in the data folder that holds the master key where none is configured.
 pub const MASTER_KEY_FILE: &str = "master.key";
+/// The file beside it while the key is being changed.
+const NEXT_KEY_FILE: &str = "master.key.next";
 /// Bytes of a nonce, which is random each time and stands before the ciphertext.
 const NONCE_BYTES: usize = 24;
 
@@ -47,8 +49,12 @@ pub enum SealError {
     Opened(String),
 }
 
-/// The key under which secrets are sealed.
-pub struct MasterKey(XChaCha20Poly1305);
+/// The key under which secrets are sealed; while it is being changed, also the one that takes its place.
+pub struct MasterKey {
+    current: XChaCha20Poly1305,
+    /// Opens as well, and seals from now on.
+    next: Option<XChaCha20Poly1305>,
+}
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,7 +65,14 @@ impl std::fmt::Debug for MasterKey {
 impl MasterKey {
     /// The key with these bytes, as `OUTLAY_MASTER_KEY` gives them.
     pub fn new(bytes: &SecretBox<[u8; 32]>) -> Self {
-        Self(XChaCha20Poly1305::new(bytes.expose_secret().into()))
+        Self { current: cipher(bytes), next: None }
+    }
+
+    /// The same, while another is taking its place.
+    #[must_use]
+    pub fn followed_by(mut self, bytes: &SecretBox<[u8; 32]>) -> Self {
+        self.next = Some(cipher(bytes));
+        self
     }
 
     /// The key in a data folder, made there if there is none. Gives whether it was made just now.
@@ -67,26 +80,36 @@ impl MasterKey {
     /// # Errors
     /// When the file cannot be read or made, is readable by others, or holds no key.
     pub fn open_or_make(folder: &Path, ids: &Ids) -> Result<(Self, bool), SealError> {
-        let file = folder.join(MASTER_KEY_FILE);
-        let shown = file.display().to_string();
-        let failed = |source| SealError::File { file: shown.clone(), source };
-        let (text, made) = match fs::read(&file) {
-            Ok(text) => (Zeroizing::new(text), false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut bytes = Zeroizing::new([0; 32]);
-                ids.secret(bytes.as_mut_slice()).map_err(SealError::Random)?;
-                let text = Zeroizing::new(STANDARD.encode(bytes.as_slice()).into_bytes());
-                write_whole(folder, &file, &text).map_err(failed)?;
-                (text, true)
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        if fs::metadata(&file).map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            return Err(SealError::Readable(shown));
+        let (current, made) = read_or_make(folder, MASTER_KEY_FILE, ids)?;
+        let key = Self::new(&current);
+        if folder.join(NEXT_KEY_FILE).exists() {
+            // A change of the key that did not come to its end; both open.
+            let (next, _) = read_or_make(folder, NEXT_KEY_FILE, ids)?;
+            return Ok((key.followed_by(&next), made));
         }
-        let bytes = Zeroizing::new(STANDARD.decode(text.trim_ascii()).unwrap_or_default());
-        let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| SealError::Form(shown.clone()))?);
-        Ok((Self::new(&SecretBox::new(Box::new(*bytes))), made))
+        Ok((key, made))
+    }
+
+    /// Begins to change the key of a data folder, or goes on where that was cut off. All secrets must be sealed anew, and
+    /// then [`MasterKey::finish_change`] called.
+    ///
+    /// # Errors
+    /// As [`MasterKey::open_or_make`].
+    pub fn begin_change(folder: &Path, ids: &Ids) -> Result<Self, SealError> {
+        let (current, _) = read_or_make(folder, MASTER_KEY_FILE, ids)?;
+        let (next, _) = read_or_make(folder, NEXT_KEY_FILE, ids)?;
+        Ok(Self::new(&current).followed_by(&next))
+    }
+
+    /// Puts the new key of a data folder in the place of the old one, which is gone then.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn finish_change(folder: &Path) -> Result<(), SealError> {
+        let file = folder.join(MASTER_KEY_FILE);
+        let failed = |source| SealError::File { file: file.display().to_string(), source };
+        fs::rename(folder.join(NEXT_KEY_FILE), &file).map_err(failed)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
     /// Seals a secret under its name.
@@ -97,8 +120,9 @@ impl MasterKey {
         let mut nonce = [0; NONCE_BYTES];
         ids.secret(&mut nonce).map_err(SealError::Random)?;
         let payload = Payload { msg: secret, aad: name.as_bytes() };
+        let cipher = self.next.as_ref().unwrap_or(&self.current);
         let ciphertext =
-            self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Opened(name.to_owned()))?;
+            cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Opened(name.to_owned()))?;
         Ok([nonce.as_slice(), &ciphertext].concat())
     }
 
@@ -109,14 +133,48 @@ impl MasterKey {
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let failed = || SealError::Opened(name.to_owned());
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or_else(failed)?;
-        let payload = Payload { msg: ciphertext, aad: name.as_bytes() };
-        self.0.decrypt(&XNonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| failed())
+        let mut keys = self.next.iter().chain([&self.current]);
+        let opened = keys
+            .find_map(|key| key.decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: name.as_bytes() }).ok());
+        opened.map(Zeroizing::new).ok_or_else(failed)
     }
+}
+
+fn cipher(bytes: &SecretBox<[u8; 32]>) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(bytes.expose_secret().into())
+}
+
+/// The key in a file: 32 bytes in base64.
+///
+/// # Errors
+/// When the file cannot be read, is readable by others, or holds no key.
+pub fn read_key(file: &Path) -> Result<SecretBox<[u8; 32]>, SealError> {
+    let shown = || file.display().to_string();
+    let failed = |source| SealError::File { file: shown(), source };
+    let text = Zeroizing::new(fs::read(file).map_err(failed)?);
+    if fs::metadata(file).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        return Err(SealError::Readable(shown()));
+    }
+    let bytes = Zeroizing::new(STANDARD.decode(text.trim_ascii()).unwrap_or_default());
+    let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| SealError::Form(shown()))?);
+    Ok(SecretBox::new(Box::new(*bytes)))
+}
+
+fn read_or_make(folder: &Path, name: &str, ids: &Ids) -> Result<(SecretBox<[u8; 32]>, bool), SealError> {
+    let file = folder.join(name);
+    if file.exists() {
+        return Ok((read_key(&file)?, false));
+    }
+    let mut bytes = Zeroizing::new([0; 32]);
+    ids.secret(bytes.as_mut_slice()).map_err(SealError::Random)?;
+    let text = Zeroizing::new(STANDARD.encode(bytes.as_slice()).into_bytes());
+    write_whole(folder, &file, &text).map_err(|source| SealError::File { file: file.display().to_string(), source })?;
+    Ok((SecretBox::new(Box::new(*bytes)), true))
 }
 
 /// Writes a file that is there whole or not at all, readable by its owner alone.
 fn write_whole(folder: &Path, file: &Path, text: &[u8]) -> io::Result<()> {
-    let next = file.with_extension("key.new");
+    let next = file.with_extension("being-written");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut written = options.open(&next)?;
@@ -150,6 +208,27 @@ mod tests {
             assert!(key(1).open("token-key/1", &changed).is_err(), "byte {index}");
             assert!(key(1).open("token-key/1", &sealed[..index]).is_err(), "cut at {index}");
         }
+    }
+
+    #[test]
+    fn while_the_key_changes_both_open_and_the_new_one_seals() {
+        let ids = Ids::from_system(SystemClock::shared()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (old, _) = MasterKey::open_or_make(folder.path(), &ids).unwrap();
+        let sealed_before = old.seal("a", b"secret", &ids).unwrap();
+        let both = MasterKey::begin_change(folder.path(), &ids).unwrap();
+        let sealed_anew = both.seal("a", &both.open("a", &sealed_before).unwrap(), &ids).unwrap();
+        assert!(old.open("a", &sealed_anew).is_err());
+        // Cut off here: the next start and the next try open what was sealed under either.
+        for again in [
+            MasterKey::open_or_make(folder.path(), &ids).unwrap().0,
+            MasterKey::begin_change(folder.path(), &ids).unwrap(),
+        ] {
+            assert!(again.open("a", &sealed_before).is_ok() && again.open("a", &sealed_anew).is_ok());
+        }
+        MasterKey::finish_change(folder.path()).unwrap();
+        let (new, made) = MasterKey::open_or_make(folder.path(), &ids).unwrap();
+        assert!(!made && new.open("a", &sealed_anew).is_ok() && new.open("a", &sealed_before).is_err());
     }
 
     #[test]

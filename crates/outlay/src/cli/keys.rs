@@ -1,13 +1,21 @@
 //! `outlay keys`: keys are made, listed and revoked; shown once and never again.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ask::{read, to_bytes};
+use super::serve::opening;
 use super::{Exit, Failure, ServerFlags, show};
 use crate::client::{Client, segment};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::tokens::reseal;
+use crate::local::{Local, Purpose};
+use crate::seal::{MasterKey, SealError, read_key};
 
 /// Make, list and revoke keys
 #[derive(Debug, Args)]
@@ -25,6 +33,7 @@ enum KeysCommand {
     Create(Create),
     List(List),
     Revoke(Revoke),
+    RotateMaster(RotateMaster),
 }
 
 /// What the holder of a key may do.
@@ -81,10 +90,64 @@ struct Revoke {
     server: ServerFlags,
 }
 
+/// Change the key under which secrets are sealed in the data folder; no server may run on it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  outlay keys rotate-master\n  \
+    OUTLAY_MASTER_KEY_FILE=old.key outlay keys rotate-master --to new.key\n\n\
+    It may be cut off at any time and run again. Keys and user tokens stay good. A backup made before is opened with \
+    the old key only.")]
+pub(super) struct RotateMaster {
+    /// A file with the new key, 32 bytes in base64, where OUTLAY_MASTER_KEY is used; else one is made in the folder
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+impl RotateMaster {
+    pub(super) async fn run(self, config: &Config) -> Result<Exit, Failure> {
+        let sealing = |error: SealError| Failure::Other(format!("failed to {error}"));
+        let local =
+            Local::open(config, SystemClock::shared(), Purpose::Command).await.map_err(|error| opening(&error))?;
+        let app = &local.app;
+        let master = match (&config.master_key, &self.to) {
+            (None, None) => MasterKey::begin_change(&config.data, &app.ids).map_err(sealing)?,
+            (Some(old), Some(new)) => MasterKey::new(old).followed_by(&read_key(new).map_err(sealing)?),
+            (Some(_), None) => {
+                let why = "the master key is that of OUTLAY_MASTER_KEY: name the file of a new one with --to";
+                return Err(Failure::Other(why.to_owned()));
+            }
+            (None, Some(_)) => {
+                let why = "the master key is in the data folder, where a new one is made: leave out --to";
+                return Err(Failure::Other(why.to_owned()));
+            }
+        };
+        let sealed = reseal(&master, &app.writer, &*app.reads, &app.ids).await;
+        let closed = local.close().await;
+        let count = sealed.map_err(|error| Failure::Other(format!("failed to {error}")))?;
+        closed.map_err(|error| Failure::Other(format!("failed to {error}")))?;
+        if self.to.is_none() {
+            MasterKey::finish_change(&config.data).map_err(sealing)?;
+            show::say("keep a copy of the new master.key elsewhere: backups do not hold it");
+        } else {
+            show::say("set OUTLAY_MASTER_KEY to the new key before the next start");
+        }
+        show::say(&format!("{count} secrets are sealed anew"));
+        Ok(Exit::Done)
+    }
+}
+
 impl Keys {
+    /// The change of the master key, which needs the folder itself and no server.
+    pub(super) fn rotation(self) -> Result<RotateMaster, Self> {
+        match self.command {
+            KeysCommand::RotateMaster(rotation) => Ok(rotation),
+            _ => Err(self),
+        }
+    }
+
     /// The server that was named, whichever command it was.
     pub(super) fn url(&self) -> Option<String> {
         let server = match &self.command {
+            KeysCommand::RotateMaster(_) => return None,
             KeysCommand::Create(Create { server, .. })
             | KeysCommand::List(List { server, .. })
             | KeysCommand::Revoke(Revoke { server, .. }) => server,
@@ -96,6 +159,7 @@ impl Keys {
         match self.command {
             KeysCommand::Create(create) => create.run(client).await,
             KeysCommand::List(list) => list.run(client).await,
+            KeysCommand::RotateMaster(_) => Err(Failure::Other("a server cannot change the master key".to_owned())),
             KeysCommand::Revoke(revoke) => {
                 let path = format!("/v1/keys/{}", segment(&revoke.id));
                 client.ask(Method::DELETE, &path, None).await?;

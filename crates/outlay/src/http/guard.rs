@@ -142,6 +142,7 @@ impl Post {
         let request_id = self.app.ids.request();
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let origin = request.headers().get(ORIGIN).cloned();
+        let peer = request.extensions().get::<Peer>().copied();
         let answered = tokio::time::timeout(REQUEST_WAIT, self.let_through(request, request_id, inner));
         let mut response = match answered.await {
             Ok(Ok(response)) => response,
@@ -157,8 +158,7 @@ impl Post {
         self.write_headers(request_id, origin.as_ref(), response.headers_mut());
         let nanos = self.app.clock.monotonic_nanos().saturating_sub(started);
         self.metrics.answered(response.status(), Duration::from_nanos(nanos).as_secs_f64());
-        let (method, route, status) = (self.rule.method, self.rule.path, response.status().as_u16());
-        tracing::debug!(request.id = %request_id, duration_us = nanos / 1_000, "{method} {route} {status}");
+        self.log(request_id, peer, response.status(), nanos / 1_000);
         response
     }
 
@@ -229,6 +229,18 @@ impl Post {
             Ok(collected) => Ok(Body::from(collected.to_bytes())),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Err(error) => Err(Problem::new(Kind::InvalidRequest).detail("The body broke off.").because(error)),
+        }
+    }
+
+    /// Neither paths nor queries: they name users. Who was refused is worth more than a detail.
+    fn log(&self, request_id: RequestId, peer: Option<Peer>, status: StatusCode, micros: u64) {
+        let (method, route) = (self.rule.method, self.rule.path);
+        let refused =
+            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+        if let (true, Some(Peer::Address(from))) = (refused, peer) {
+            tracing::info!(request.id = %request_id, peer.address = %from.ip(), "refused {method} {route} {status}");
+        } else {
+            tracing::debug!(request.id = %request_id, duration_us = micros, "{method} {route} {status}");
         }
     }
 

@@ -123,6 +123,7 @@ pub(super) struct NewKey {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "it is described here and written at its handler")]
+#[expect(clippy::struct_field_names, reason = "these are the names on the wire")]
 pub(super) struct Key {
     id: String,
     role: String,

@@ -36,6 +36,22 @@ const LEEWAY_SECONDS: i64 = 60;
 /// Signing keys in use at once, at most.
 const KEYS_MAX: u32 = 1_000;
 
+/// Seals every secret of a store anew, after the master key began to change. Gives how many.
+///
+/// # Errors
+/// When one cannot be opened or stored; those before it are sealed anew, and it may be tried again.
+pub async fn reseal(master: &MasterKey, writer: &Writer, reads: &dyn Reads, ids: &Ids) -> Result<usize, TokensError> {
+    let mut count = 0;
+    for number in 1..=KEYS_MAX {
+        let Some(record) = reads.secret(&name_of(number)) else { break };
+        let secret = master.open(&record.name, &record.sealed)?;
+        let sealed = master.seal(&record.name, &secret, ids)?;
+        writer.put(Record::Secret(SecretRecord { sealed, ..SecretRecord::clone(&record) })).await?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// For how long a token is good when nothing is said.
 const TTL_SECONDS_DEFAULT: i64 = 3_600;
 
