@@ -2,9 +2,15 @@
 //! these functions; the tests below hand them the files of `seeds/`, on machines without libFuzzer too.
 
 mod decimal;
+mod request;
+mod rows;
 
+use outlay::http::page::{Parameters, open_cursor, seal_cursor};
 use outlay_core::money::{Quantity, Usd};
 use outlay_core::month::{Day, Month, Timestamp};
+
+pub use request::request;
+pub use rows::rows;
 
 /// Money is read exactly as slow arithmetic on digits reads it, and reads back as itself.
 pub fn money(data: &[u8]) {
@@ -47,6 +53,26 @@ pub fn timestamp(data: &[u8]) {
     assert_eq!(Month::parse(&month.to_string()), Ok(month), "{text}");
 }
 
+/// A cursor that is taken back is one that was given; and a query string is read or refused.
+pub fn cursor(data: &[u8]) {
+    const STORE: u128 = 7;
+    let sealed = seal_cursor(STORE, "usage", data);
+    assert_eq!(open_cursor(STORE, "usage", &sealed).as_deref(), Ok(data));
+    assert!(open_cursor(STORE, "sessions", &sealed).is_err() && open_cursor(STORE + 1, "usage", &sealed).is_err());
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(place) = open_cursor(STORE, "usage", text) {
+        assert_eq!(seal_cursor(STORE, "usage", &place), text);
+    }
+    let mut parameters = Parameters::parse(text);
+    let (limit, flag) = (parameters.limit(), parameters.flag("steps", true));
+    let month = parameters.read("month", Month::parse);
+    let _ = parameters.take("cursor");
+    assert!((1..=1000).contains(&limit));
+    if parameters.finish().is_ok() && text.is_empty() {
+        assert!(limit == 50 && flag && month.is_none());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -60,6 +86,21 @@ mod tests {
             files += 1;
         }
         assert!(files > 0, "no seeds");
+    }
+
+    #[test]
+    fn cursor() {
+        seeds("cursor", super::cursor);
+    }
+
+    #[test]
+    fn request() {
+        seeds("request", super::request);
+    }
+
+    #[test]
+    fn rows() {
+        seeds("rows", super::rows);
     }
 
     #[test]
