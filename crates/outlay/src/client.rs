@@ -147,6 +147,10 @@ impl Client {
     /// When the folder must be opened here and cannot be.
     pub async fn open(config: &Config) -> Result<Self, ClientError> {
         if let Some(url) = &config.url {
+            if url.starts_with("https:") {
+                let why = "commands speak plain HTTP only; lead them through a tunnel, such as `ssh -L`".to_owned();
+                return Err(ClientError::Unreachable { url: url.clone(), why });
+            }
             return Ok(Self(Way::Url { client: reqwest::Client::new(), base: url.clone(), key: config.key.clone() }));
         }
         let socket = config.data.join(SOCKET_NAME);

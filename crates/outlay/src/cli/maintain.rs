@@ -63,7 +63,7 @@ impl Verify {
 
 /// Copy the whole store into a file, while the server goes on
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  outlay backup outlay-2025-10-13.db\n  OUTLAY_URL=https://outlay.example.org \
+#[command(after_help = "Examples:\n  outlay backup outlay-2025-10-13.db\n  OUTLAY_URL=http://10.0.0.5:4780 \
     OUTLAY_KEY_FILE=admin.key outlay backup nightly.db --force\n\n\
     The file is a whole store as of one moment. It does not hold DATA/master.key: keep that elsewhere.")]
 pub(super) struct Backup {

@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -81,6 +81,7 @@ pub(super) struct Listeners {
     private: TcpListener,
     public: Option<TcpListener>,
     socket: Option<UnixListener>,
+    socket_path: PathBuf,
 }
 
 impl Listeners {
@@ -91,7 +92,8 @@ impl Listeners {
             None => None,
         };
         let address = private.local_addr().map_err(Failure::io("listen"))?;
-        Ok(Self { address, private, public, socket: bind_socket(&config.data.join(SOCKET_NAME)) })
+        let socket_path = config.data.join(SOCKET_NAME);
+        Ok(Self { address, private, public, socket: bind_socket(&socket_path), socket_path })
     }
 }
 
@@ -163,6 +165,8 @@ pub(super) async fn serve(
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    // Before the folder is free for the next: it must not be the next one's socket that goes.
+    let _ = std::fs::remove_file(&listeners.socket_path);
     local.close().await?;
     Ok(Exit::Done)
 }

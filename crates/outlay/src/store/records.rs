@@ -34,7 +34,7 @@ impl Role {
     /// What a key of this role begins with.
     pub const fn key_prefix(self) -> &'static str {
         match self {
-            Self::Viewer => "outlay_viewer_",
+            Self::Viewer => "outlay_view_",
             Self::App => "outlay_app_",
             Self::Admin => "outlay_admin_",
         }

@@ -1,5 +1,7 @@
 //! The command line, through the real program: beside a running server, and on the folder alone.
 
+mod data;
+
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,157 @@
+//! Data in and out by the command line: imports, exports, erasures, backups, and the settings that they are run with.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Asks, Server, Setup, With, ai_run, api, api_run, of, outlay, outlay_with_environment};
+
+#[test]
+fn settings_that_make_no_sense_are_all_named_at_once_and_nothing_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outlay.toml");
+    fs::write(&file, "lisen = '127.0.0.1:0'\n[plans.pro]\ncost = -1\nai_runs = 0\napi_runs = 0\n").unwrap();
+    let data = folder.path().join("data");
+    let serve = ["serve", "--data", data.to_str().unwrap(), "--config", file.to_str().unwrap(), "--listen", "nowhere"];
+    let secret = "short-secret";
+    let ran = outlay_with_environment(&serve, &[("OUTLAY_ADMIN_KEY", secret)]).exits(2);
+    for place in ["line 1: lisen", "line 3: plans.pro.cost", "--listen", "OUTLAY_ADMIN_KEY"] {
+        assert!(ran.err.contains(place), "{place} is not named: {ran:?}");
+    }
+    assert!(!ran.err.contains(secret) && !data.exists(), "{ran:?}");
+
+    let everywhere = ["serve", "--open", "--listen", "0.0.0.0:0", "--data", data.to_str().unwrap()];
+    outlay(&everywhere).exits(2);
+    assert!(!data.exists());
+}
+
+#[test]
+fn plans_and_words_of_the_configuration_file_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outlay.toml");
+    let text = "upgrade_url = 'https://example.org/up'\n[labels]\nai_runs = 'Scans'\n[plans]\ndefault = 'tiny'\n\
+                [plans.tiny]\ncost = 0.25\nai_runs = 1\napi_runs = 'unlimited'\n";
+    fs::write(&file, text).unwrap();
+    let secret = folder.path().join("admin");
+    fs::write(&secret, "an-admin-key-in-a-file-0123456789abcdef\n").unwrap();
+    let server = Setup::default()
+        .argument("--config")
+        .argument(file.to_str().unwrap())
+        .variable("OUTLAY_ADMIN_KEY_FILE", secret.to_str().unwrap())
+        .start();
+    let admin = server.with_key("an-admin-key-in-a-file-0123456789abcdef");
+    let budget = admin.budget("u");
+    budget.shows("/plan", "tiny").shows("/upgradeUrl", "https://example.org/up").shows("/meters/cost/limit", "0.25");
+    budget.shows("/meters/aiRuns/label", "Scans").shows("/meters/apiRuns/limit", "null");
+    admin.put("/v1/plans/tiny", json!({"limits": {"cost": 1, "aiRuns": 1, "apiRuns": 1}})).is_one_of(&[403, 409]);
+}
+
+#[test]
+fn rows_without_ids_are_imported_once_and_a_rejection_is_an_exit_code() {
+    let server = Server::open();
+    server.user("u", "enterprise");
+    let row = |cost| format!("{}\n", api_run("u", cost).with("timestamp", "2025-10-05T00:00:00Z"));
+    let file = server.file("rows.jsonl");
+    // Two equal rows are two operations.
+    fs::write(&file, [row(0.5), row(0.5), row(0.25)].concat()).unwrap();
+    let import = ["import", file.to_str().unwrap(), "--json"];
+    server.outlay(&import).exits(0).json().shows("/recorded", "3").shows("/duplicates", "0");
+    server.outlay(&import).exits(0).json().shows("/recorded", "0").shows("/duplicates", "3");
+    server.budget_of("u", "2025-10").meter("cost", "1.25", "0").meter("apiRuns", "3", "0");
+
+    let bad = "{\"userId\": \"u\", \"feature\": \"f\", \"cost\": 1, \"nonsense\": 1}\n";
+    let deep =
+        format!("{{\"userId\": \"u\", \"feature\": \"f\", \"metadata\": {}1{}}}\n", "[".repeat(60), "]".repeat(60));
+    fs::write(&file, [bad.to_owned(), deep, row(0.75), "{\"kind\": \"people\"}\n".to_owned()].concat()).unwrap();
+    let ran = server.outlay(&import).exits(1).json();
+    ran.shows("/recorded", "1").shows("/rejected", "3");
+    let rejected = fs::read_to_string(ran.text("/rejectedFile")).unwrap();
+    let lines: Vec<Value> = rejected.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{rejected}");
+    let of_bad = lines.iter().find(|line| line["line"] == 1).unwrap();
+    assert!(of_bad["reason"].as_str().unwrap().contains("nonsense") && of_bad["row"]["cost"] == 1, "{of_bad}");
+    assert!(lines.iter().any(|line| line["line"] == 2) && lines.iter().any(|line| line["line"] == 4), "{rejected}");
+
+    fs::write(&file, "[]").unwrap();
+    server.outlay(&import).exits(1);
+}
+
+#[test]
+fn everything_exported_comes_back_in_its_old_order() {
+    let server = Server::open();
+    for user in ["ann", "bob"] {
+        server.user(user, "premium");
+        for n in 0..5 {
+            let step = ai_run(user, 0.01).with("operationId", format!("o{n}")).with("sessionId", "s");
+            server.record(step.with("stepLabel", format!("step {n}")).with("timestamp", "2025-10-05T00:00:00Z"));
+        }
+        server.reverse(user, "o1").is(200);
+    }
+    server.finish("ann", "s", "failed").is(200);
+    let file = server.file("all.jsonl");
+    server.outlay(&["export", "--out", file.to_str().unwrap()]).exits(0);
+
+    let other = Server::open();
+    other.outlay(&["import", file.to_str().unwrap()]).exits(0);
+    let ids = |server: &Server, user| -> Vec<String> {
+        server.all(&of(user, "/usage")).iter().map(|item| item.text("/operationId").to_owned()).collect()
+    };
+    for user in ["ann", "bob"] {
+        assert_eq!(ids(&server, user), ids(&other, user));
+        let (here, there) = (server.session(user, "s"), other.session(user, "s"));
+        for pointer in ["/status", "/totalCost", "/totalRuns", "/steps/0/stepLabel", "/steps/4/stepLabel"] {
+            assert_eq!(here.at(pointer), there.at(pointer), "{pointer} of {user}");
+        }
+        let (here, there) = (server.budget_of(user, "2025-10"), other.budget_of(user, "2025-10"));
+        assert!(here == there, "{here} became {there}");
+    }
+    other.session("ann", "s").shows("/status", "failed");
+    other.verifies();
+}
+
+#[test]
+fn who_was_erased_after_a_backup_stays_erased_when_it_is_restored() {
+    let environment = [("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
+    let mut server = Setup::open().variable(environment[0].0, environment[0].1).start();
+    for user in ["ann", "bob"] {
+        server.record(api(user, 0.5).with("timestamp", "2025-10-05T00:00:00Z"));
+    }
+    let backup = server.file("backup.db");
+    let backup = backup.to_str().unwrap();
+    server.outlay(&["backup", backup]).exits(0);
+    // A backup is not written over by accident.
+    server.outlay(&["backup", backup]).exits(1);
+    server.outlay(&["backup", backup, "--force"]).exits(0);
+
+    server.outlay(&["erase", "ann", "--yes"]).exits(0);
+    server.get(&of("ann", "")).is(200).shows("/known", "false");
+    // Not under a running server, and not over a store without a word.
+    server.outlay(&["restore", backup, "--force"]).exits(1);
+    assert!(server.stop().success());
+    server.outlay(&["restore", backup]).exits(1);
+    let data = server.data();
+    let restore = ["restore", backup, "--force", "--data", data.to_str().unwrap()];
+    outlay_with_environment(&restore, &environment).exits(0);
+
+    server.start_again();
+    server.get(&of("ann", "")).is(200).shows("/known", "false");
+    server.budget_of("bob", "2025-10").meter("cost", "0.5", "0");
+    server.verifies();
+    let nonsense = server.file("nonsense.db");
+    fs::write(&nonsense, "not a store").unwrap();
+    let elsewhere = server.file("elsewhere");
+    outlay(&["restore", nonsense.to_str().unwrap(), "--data", elsewhere.to_str().unwrap()]).exits(1);
+    assert!(!elsewhere.join("outlay.db").exists());
+}
+
+#[test]
+fn a_refusal_of_afford_is_an_exit_code_for_scripts() {
+    let server = Server::open();
+    server.user("u", "premium");
+    server.outlay(&["afford", "u", "--ai-runs", "30"]).exits(0);
+    let no = server.outlay(&["afford", "u", "--ai-runs", "31"]).exits(1);
+    assert!(no.out.starts_with("no: runs_exceeded"), "{no:?}");
+    let choices = ["afford", "u", "--choice", "ai:aiRuns=31", "--choice", "basic:cost=0.0015,apiRuns=1", "--json"];
+    server.outlay(&choices).exits(0).json().shows("/reason", "fallback").shows("/choice", "basic");
+    server.outlay(&["afford", "u", "--choice", "basic"]).exits(2);
+}
