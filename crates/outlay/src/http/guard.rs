@@ -131,6 +131,10 @@ where
 const BODY_WAIT: Duration = Duration::from_secs(30);
 /// How long a request may take until its answer begins.
 const REQUEST_WAIT: Duration = Duration::from_mins(1);
+/// The same for what reads the whole store: it takes as long as the store is large, and only an admin may ask for it.
+const WHOLE_STORE_WAIT: Duration = Duration::from_hours(24);
+/// What reads the whole store before its answer begins.
+const WHOLE_STORE_PATHS: [&str; 2] = ["/v1/verify", "/v1/backup"];
 
 impl Post {
     async fn answer<S>(&self, request: Request, inner: S) -> Response
@@ -143,7 +147,8 @@ impl Post {
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let origin = request.headers().get(ORIGIN).cloned();
         let peer = request.extensions().get::<Peer>().copied();
-        let answered = tokio::time::timeout(REQUEST_WAIT, self.let_through(request, request_id, inner));
+        let wait = if WHOLE_STORE_PATHS.contains(&self.rule.path) { WHOLE_STORE_WAIT } else { REQUEST_WAIT };
+        let answered = tokio::time::timeout(wait, self.let_through(request, request_id, inner));
         let mut response = match answered.await {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.into_response(),
