@@ -7,14 +7,16 @@ use crate::run::{Failed, Step};
 struct Amount {
     /// Kills of the running server.
     kills: &'static str,
-    /// Cases of each property and model test.
+    /// Cases of each property test.
     cases: &'static str,
+    /// Random command streams of the ledger beside the model; each takes about a millisecond.
+    streams: &'static str,
     /// Seconds of each fuzz target.
     fuzz_seconds: u32,
 }
 
-const SHORT: Amount = Amount { kills: "10", cases: "256", fuzz_seconds: 10 };
-const LONG: Amount = Amount { kills: "200", cases: "4096", fuzz_seconds: 60 };
+const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", fuzz_seconds: 10 };
+const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", fuzz_seconds: 60 };
 
 /// All tests.
 pub(crate) fn all(long: bool) -> Result<(), Failed> {
@@ -24,7 +26,7 @@ pub(crate) fn all(long: bool) -> Result<(), Failed> {
         Step::cargo(&["test", "--features", "outlay/test-clock"])
             .arguments(arguments)
             .variable("OUTLAY_KILLS", amount.kills)
-            .variable("OUTLAY_CASES", amount.cases)
+            .variable("OUTLAY_CASES", amount.streams)
             .variable("PROPTEST_CASES", amount.cases)
     };
     tests(&["--workspace"]).run()?;

@@ -55,13 +55,13 @@ pub trait Store: Send + 'static {
     /// Writes a record that no rule decides about.
     fn put(&mut self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Uses a moment without commands: one slice of merging, wiping or copying. Gives whether there is more to do.
+    /// Uses a moment without commands: one slice of merging or wiping. Gives whether there is more to do.
     fn idle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The sessions in progress whose time is up at the store's clock, at most `max`.
     fn due(&mut self, max: usize) -> impl Future<Output = Result<Vec<SessionNo>, StoreError>> + Send;
 
-    /// Begins a copy of the whole store, as of now, into a new file; [`Store::idle`] goes on with it and answers.
+    /// Copies the whole store, as of now, into a new file, and answers through `done`; the writer goes on meanwhile.
     fn backup(&mut self, to: std::path::PathBuf, done: tokio::sync::oneshot::Sender<Result<(), StoreError>>);
 
     /// The last words: all is written, and the store is closed cleanly.
