@@ -101,6 +101,11 @@ impl Model {
         }
     }
 
+    /// Name, tier and limits of the plans, in tier order.
+    pub fn plans(&self) -> &[(String, u32, Limits)] {
+        &self.plans
+    }
+
     pub fn person(&self, id: &str) -> Option<usize> {
         self.people.iter().position(|person| person.id == id && !person.erased)
     }

@@ -1,5 +1,15 @@
-//! The simulation: the parts of the world that a run from a seed replaces.
+//! The simulation: the real service on real `SQLite`, over a disk and a clock that follow a seed, in one thread.
 //!
 //! - [`disk`]: a disk in memory under the real `SQLite`, which loses power, runs full and fails as it is told.
+//! - [`clock`]: a clock that stands where it is put.
+//! - [`service`]: one process of the service, driven by hand.
+//! - [`fault`]: what goes wrong, and how often each was seen.
+//! - [`oracle`]: what must be true of a store, whatever went wrong.
+//! - [`stream`]: random commands and faults from a seed.
 
+pub mod clock;
 pub mod disk;
+pub mod fault;
+pub mod oracle;
+pub mod service;
+pub mod stream;

@@ -63,7 +63,8 @@ impl Model {
         done.unwrap_or_else(Seen::Rejected)
     }
 
-    fn recorded(&self, operation: usize, duplicate: bool) -> Seen {
+    /// An operation as it is answered: when it was recorded, or as a duplicate.
+    pub fn recorded(&self, operation: usize, duplicate: bool) -> Seen {
         let recorded = &self.operations[operation];
         let id = |place: usize| self.operations[place].id.clone();
         Seen::Recorded {

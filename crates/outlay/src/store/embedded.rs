@@ -49,9 +49,26 @@ use runs::{RunIndex, RunSettings};
 const FILE_NAME: &str = "outlay.db";
 /// The file whose lock says that a process owns the folder.
 pub const LOCK_NAME: &str = "lock";
-/// Users and sessions kept in the writer's books between batches.
-const BOOKS_USERS_MAX: usize = 250_000;
-const BOOKS_SESSIONS_MAX: usize = 100_000;
+
+/// How much is kept or done at once. A simulation makes them small, to meet what happens where they end.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Users kept in the writer's books between batches.
+    pub books_users: usize,
+    /// Sessions kept there.
+    pub books_sessions: usize,
+    /// Pages in the log that are worth a copy into the file.
+    pub log_pages: i64,
+    /// Rows of an erased person that one transaction wipes.
+    pub wiped_rows: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        // 4,000 pages are 16 MB.
+        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 4_000, wiped_rows: 200 }
+    }
+}
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -75,6 +92,8 @@ pub struct Settings {
     pub cache_kib: u32,
     /// Free space, in bytes, below which nothing is recorded any more, so that SQLite itself never meets a full disk.
     pub free_space_min: u64,
+    /// How much is kept or done at once.
+    pub sizes: Sizes,
 }
 
 impl Settings {
@@ -90,6 +109,7 @@ impl Settings {
             map_keys: 500_000,
             cache_kib: 524_288,
             free_space_min: 64 << 20,
+            sizes: Sizes::default(),
         }
     }
 }
@@ -191,7 +211,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
     *published.keys.write() = write::load_keys(&connection)?;
     *published.secrets.write() = write::load_secrets(&connection)?;
-    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none())?;
+    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
     let shared = Arc::new(Shared {
         published,
         names,
@@ -403,7 +423,7 @@ impl EmbeddedStore {
         self.days.committed();
         self.session_days.committed();
         shared.published.publish(self.batch, self.books.plans(), self.books.numbers(), written.views);
-        self.books.shrink(BOOKS_USERS_MAX, BOOKS_SESSIONS_MAX);
+        self.books.shrink(self.settings.sizes.books_users, self.settings.sizes.books_sessions);
         let checkpointed = self.checkpointer.after_commit(&self.connection);
         checkpointed.map_err(|error| self.poison(&error))
     }

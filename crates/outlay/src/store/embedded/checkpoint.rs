@@ -13,9 +13,6 @@ use rusqlite::Connection;
 use super::tables::File;
 use crate::store::StoreError;
 
-/// Pages in the log that are worth a copy: 16 MB.
-const PAGES: i64 = 4_000;
-
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     wake: Option<SyncSender<()>>,
@@ -25,6 +22,8 @@ pub(super) struct Checkpointer {
     pages: Arc<AtomicI64>,
     /// Pages that were in the log when it was last copied, as far as the log has not started anew.
     copied: i64,
+    /// Pages in the log that are worth a copy.
+    worth: i64,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ struct Outcome {
 
 impl Checkpointer {
     /// Begins to watch the log of the writer's connection.
-    pub(super) fn start(file: &File, writer: &mut Connection, threaded: bool) -> Result<Self, StoreError> {
+    pub(super) fn start(file: &File, writer: &mut Connection, threaded: bool, worth: i64) -> Result<Self, StoreError> {
         let pages = Arc::new(AtomicI64::new(0));
         let noted = Arc::clone(&pages);
         writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
@@ -45,7 +44,8 @@ impl Checkpointer {
             Ok(())
         }))?;
         let outcome = Arc::new(Mutex::new(Outcome::default()));
-        let mut checkpointer = Self { wake: None, thread: None, outcome: Arc::clone(&outcome), pages, copied: 0 };
+        let mut checkpointer =
+            Self { wake: None, thread: None, outcome: Arc::clone(&outcome), pages, copied: 0, worth };
         if threaded {
             let connection = file.checkpointer()?;
             let (wake, woken) = sync_channel(1);
@@ -62,7 +62,7 @@ impl Checkpointer {
             self.copied = 0;
         }
         let Some(wake) = &self.wake else {
-            if pages - self.copied >= PAGES {
+            if pages - self.copied >= self.worth {
                 self.copied = passive(writer)?;
             }
             return Ok(());
@@ -71,7 +71,7 @@ impl Checkpointer {
         if std::mem::take(&mut outcome.copied) {
             drop(outcome);
             self.copied = passive(writer)?;
-        } else if !outcome.running && pages - self.copied >= PAGES {
+        } else if !outcome.running && pages - self.copied >= self.worth {
             // A full channel means that the thread is awake already.
             outcome.running = wake.try_send(()).is_ok();
         }

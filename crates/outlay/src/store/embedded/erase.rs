@@ -16,8 +16,6 @@ use super::codec::{self, RowReader, RowWriter, stored};
 use super::{EmbeddedStore, load};
 use crate::store::StoreError;
 
-/// Rows wiped in one transaction.
-const SLICE_ROWS: usize = 200;
 /// The list of erasures beside the store: a line with number and tag for each, to be applied to restored copies.
 pub const LIST_NAME: &str = "erasures";
 
@@ -105,7 +103,7 @@ impl EmbeddedStore {
         let user = load::user(&self.connection, progress.user_no)?
             .ok_or_else(|| StoreError::Corrupt(format!("user {} is not stored", progress.user_no.0)))?;
         let mut next = progress.next;
-        for _ in 0..SLICE_ROWS {
+        for _ in 0..self.settings.sizes.wiped_rows {
             let Some(no) = next else { break };
             next = match progress.stage {
                 SESSIONS => self.wipe_session(SessionNo(no))?,

@@ -1,0 +1,164 @@
+//! One process of the real service in one thread: the embedded store on a simulated disk, the writer's task driven by
+//! hand, and reads that run where they are called.
+//!
+//! Nothing here waits. A request is put into the writer's queue by polling it once, the task is polled while it has
+//! work, and then each request has its answer; so what is committed together is what the caller asked together.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use outlay::clock::SharedClock;
+use outlay::store::embedded::{self, EmbeddedStore, Settings, Sizes};
+use outlay::store::{Reads, Reply, StoreError};
+use outlay::writer::{Ended, WriteError, Writer, WriterTask};
+use outlay_core::ledger::Command;
+
+use crate::clock::SimClock;
+use crate::disk::SimDisk;
+
+/// How the store of a simulation is made; the same for every process on one disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Make {
+    /// The source of the store's own randomness.
+    pub seed: u64,
+    /// Bits of a duplicate's hash: 12 makes collisions common.
+    pub hash_bits: u32,
+    /// Keys in the memory map of a duplicate index.
+    pub map_keys: usize,
+    /// Memory for pages of the file, in KiB.
+    pub cache_kib: u32,
+    /// How much is kept or done at once.
+    pub sizes: Sizes,
+}
+
+impl Make {
+    /// Everything tiny, so that a short run meets every border.
+    pub fn tiny(seed: u64) -> Self {
+        let sizes = Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3 };
+        Self { seed, hash_bits: 12, map_keys: 8, cache_kib: 256, sizes }
+    }
+}
+
+/// What a request for several commands is answered.
+pub type Answer = Result<Vec<Reply>, WriteError>;
+
+/// A running process.
+#[derive(Debug)]
+pub struct Service {
+    /// The way to the store's books.
+    pub writer: Writer,
+    /// The published state.
+    pub reads: Arc<dyn Reads>,
+    task: Option<WriterTask<EmbeddedStore>>,
+    /// Why the task is over.
+    ended: Option<Ended>,
+}
+
+impl Service {
+    /// Starts the service on this disk.
+    ///
+    /// # Errors
+    /// When the store cannot be opened: a fault of the disk, or a file that is no store.
+    pub fn start(disk: &SimDisk, clock: &Arc<SimClock>, make: &Make) -> Result<Self, StoreError> {
+        let clock: SharedClock = Arc::<SimClock>::clone(clock);
+        let settings = Settings {
+            vfs: Some(disk.vfs_name()),
+            seed: Some(make.seed),
+            hash_bits: make.hash_bits,
+            map_keys: make.map_keys,
+            cache_kib: make.cache_kib,
+            sizes: make.sizes,
+            ..Settings::new("store".into(), clock)
+        };
+        let (store, reads) = embedded::open(settings)?;
+        let (writer, task) = Writer::new(store);
+        Ok(Self { writer, reads, task: Some(task), ended: None })
+    }
+
+    /// Sends requests that all wait when the writer wakes, and gives their answers in the same order.
+    pub fn send(&mut self, requests: Vec<Vec<Command>>) -> Vec<Answer> {
+        let writer = self.writer.clone();
+        let mut waiting: Vec<_> = requests
+            .into_iter()
+            .map(|commands| -> Pin<Box<dyn Future<Output = Answer> + '_>> { Box::pin(writer.submit_all(commands)) })
+            .collect();
+        let queued: Vec<Option<Answer>> = waiting.iter_mut().map(|request| poll(request.as_mut())).collect();
+        self.work();
+        let answers = waiting.iter_mut().zip(queued);
+        let never = || Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into());
+        answers.map(|(request, queued)| queued.or_else(|| poll(request.as_mut())).unwrap_or_else(never)).collect()
+    }
+
+    /// Abandons the sessions whose time is up, and gives how many were due.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn sweep(&mut self) -> Result<usize, WriteError> {
+        let writer = self.writer.clone();
+        let mut sweep = pin!(writer.sweep());
+        if let Some(answer) = poll(sweep.as_mut()) {
+            return answer;
+        }
+        self.work();
+        poll(sweep).unwrap_or_else(|| Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into()))
+    }
+
+    /// Uses a moment without commands, at most so many slices of it.
+    pub fn idle(&mut self, slices: usize) {
+        for _ in 0..slices {
+            if !self.turn() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the process as an operator does. Gives whether the store was closed cleanly.
+    pub fn close(mut self) -> bool {
+        let writer = self.writer.clone();
+        let mut close = pin!(writer.close());
+        // Its answer is the drop of the task, which comes with the end of this process.
+        let _ = poll(close.as_mut());
+        self.task.take().is_some_and(|task| matches!(ready(task.run()), Ended::Closed))
+    }
+
+    /// Why nothing is written any more by this process.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    fn work(&mut self) {
+        while self.task.as_ref().is_some_and(WriterTask::has_work) && self.turn() {}
+    }
+
+    /// One turn of the task; false once it is over or would wait.
+    fn turn(&mut self) -> bool {
+        let Some(task) = &mut self.task else { return false };
+        match poll(pin!(task.step())) {
+            None => false,
+            Some(None) => true,
+            Some(Some(ended)) => {
+                self.ended = Some(ended);
+                false
+            }
+        }
+    }
+}
+
+/// Polls once; `None` when it has to wait.
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<F::Output> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn now<F: Future + ?Sized>(future: Pin<&mut F>) -> F::Output {
+    poll(future).expect("in a simulation nothing is left to wait for")
+}
+
+/// The output of a future that never waits, as the reads of a simulated store are.
+pub fn ready<F: Future>(future: F) -> F::Output {
+    now(pin!(future))
+}

@@ -1,0 +1,124 @@
+//! What a seed stands for: how the store is made, and turn by turn what is asked and what goes wrong.
+
+use outlay::store::embedded::Sizes;
+use outlay_model::generate::{self, Action, Jump, Random, Step};
+
+use crate::disk::Options;
+use crate::fault::{Armed, Fault, Stop};
+use crate::service::Make;
+
+/// A case, drawn from a seed.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// How the store is made.
+    pub make: Make,
+    /// What the disk is like.
+    pub disk: Options,
+    /// What happens, in order.
+    pub turns: Vec<Turn>,
+}
+
+/// One step of the clients, and what goes wrong around it.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// What is asked.
+    pub step: Step,
+    /// What goes wrong when the service next works.
+    pub fault: Option<Armed>,
+    /// How the process ends, if this turn ends it.
+    pub end: End,
+    /// Whether a crash at every write of the next batch is looked at.
+    pub probed: bool,
+    /// The source of the other choices of this turn.
+    pub dice: u64,
+}
+
+impl Turn {
+    /// The same without a fault.
+    pub(super) fn well(&self) -> Self {
+        Self { fault: None, ..self.clone() }
+    }
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As its operator asks.
+    Closed,
+    /// By itself: it leaves its connections to their destructors.
+    Exited,
+    /// By a crash.
+    Crashed(Stop),
+}
+
+/// The case of a seed. Every kind of fault is off in some of them, so that what is left meets more often.
+pub fn case(seed: u64) -> Case {
+    let mut random = Random::new(seed ^ 0x5157_0a7b_1e5e_ed00);
+    let honest = random.percent(15);
+    let kinds = [
+        Fault::Crash(Stop::Power),
+        Fault::Crash(Stop::PowerAllLost),
+        Fault::Crash(Stop::Kill),
+        Fault::FailedSync,
+        Fault::FailedWrite,
+        Fault::FailedRead,
+        Fault::FullDisk,
+    ];
+    let kinds: Vec<Fault> = kinds.into_iter().filter(|_| !honest && random.percent(60)).collect();
+    let fault_percent = random.pick(&[5, 15, 40]);
+    let make = Make {
+        seed: random.draw(),
+        hash_bits: random.pick(&[4, 12, 64]),
+        map_keys: usize::try_from(random.pick(&[4, 8, 20, 1_000])).unwrap_or(8),
+        cache_kib: u32::try_from(random.pick(&[64, 256, 4_096])).unwrap_or(256),
+        sizes: Sizes {
+            books_users: usize::try_from(random.pick(&[0, 1, 100])).unwrap_or(0),
+            books_sessions: usize::try_from(random.pick(&[0, 2, 100])).unwrap_or(0),
+            log_pages: random.pick(&[1, 12, 60, 4_000]),
+            wiped_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
+        },
+    };
+    let disk = Options {
+        powersafe_overwrite: random.percent(50),
+        safe_append: random.percent(20),
+        reported_sector_bytes: random.pick(&[512, 4_096]).try_into().unwrap_or(4_096),
+        ..Options::seeded(random.draw())
+    };
+    let probe_percent = random.pick(&[0, 2, 5]);
+    let mut draw = Draw { kinds, fault_percent, probe_percent, random };
+    let steps = generate::case(seed).into_iter().flat_map(|step| {
+        // What an erasure leaves to be wiped is wiped in idle moments, in which much may happen too.
+        let idle = Step { jump: Jump::Seconds(0), action: Action::Shrink, ..step.clone() };
+        let moments = if matches!(step.action, Action::Erase) { 3 } else { 0 };
+        std::iter::once(step).chain(std::iter::repeat_n(idle, moments))
+    });
+    let turns = steps.map(|step| draw.turn(step)).collect();
+    Case { make, disk, turns }
+}
+
+struct Draw {
+    kinds: Vec<Fault>,
+    fault_percent: u64,
+    probe_percent: u64,
+    random: Random,
+}
+
+impl Draw {
+    fn turn(&mut self, step: Step) -> Turn {
+        let random = &mut self.random;
+        // Rare paths get a fault more often.
+        let rare = matches!(step.action, Action::Shrink | Action::Restart);
+        let faulty = !self.kinds.is_empty() && random.percent(if rare { 50 } else { self.fault_percent });
+        let fault = faulty.then(|| {
+            let fault = random.pick(&self.kinds);
+            // Small numbers are met by every batch, large ones by what comes after it.
+            let calls = random.pick(if rare { &[1, 2, 4, 8] } else { &[1, 2, 4, 10, 25, 60] });
+            let bytes = random.pick(&[1, 5_000, 20_000, 60_000]);
+            let after = random.below(if fault == Fault::FullDisk { bytes } else { calls });
+            Armed { fault, after }
+        });
+        let crash = End::Crashed(random.pick(&Stop::ALL));
+        let end = random.pick(&[End::Closed, End::Exited, crash, crash]);
+        Turn { step, fault, end, probed: random.percent(self.probe_percent), dice: random.draw() }
+    }
+}

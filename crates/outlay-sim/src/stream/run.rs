@@ -1,0 +1,570 @@
+//! One run of a case.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use outlay::clock::Clock;
+use outlay::store::StoreError;
+use outlay::writer::WriteError;
+use outlay_core::ledger::{Command, Now, check};
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plans;
+use outlay_model::generate::{Action, Jump, Random};
+use outlay_model::naive::Model;
+use outlay_model::seen::{self, Seen};
+use outlay_model::words::{Words, user_id};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Report;
+use super::draw::{Case, End, Turn};
+use crate::clock::SimClock;
+use crate::disk::{CrashPoint, SimDisk};
+use crate::fault::{Armed, Fault, Path, Sometimes, Stop, Watch};
+use crate::oracle::{Depth, compare, equal};
+use crate::service::{Answer, Make, Service, ready};
+
+/// Starts that may fail by a fault before one must succeed.
+const FAULTY_STARTS_MAX: u32 = 3;
+
+type Check = Result<(), String>;
+
+/// A command that was sent or will be, and what it must be answered.
+#[derive(Debug, Clone)]
+struct Sent {
+    command: Command,
+    expected: Seen,
+}
+
+/// A run in the middle of a case.
+#[derive(Debug)]
+pub(super) struct Run {
+    make: Make,
+    clock: Arc<SimClock>,
+    disk: SimDisk,
+    service: Option<Service>,
+    /// What has happened if all that waits is recorded.
+    model: Model,
+    /// What was acknowledged.
+    acknowledged: Model,
+    /// What waits for the next batch.
+    waiting: Vec<Sent>,
+    history: Vec<Command>,
+    /// The clock of holds, as the store last showed it.
+    holds: Timestamp,
+    /// The turns for which the disk stays full.
+    full_turns: u64,
+    turn: usize,
+    trace: u64,
+    sometimes: Sometimes,
+    log: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn new(seed: u64, case: &Case) -> Self {
+        let start = Timestamp::parse("2025-10-31T12:00:00Z").expect("a time");
+        let plans = Plans::standard();
+        let known = plans.all().iter().map(|plan| (plan.name.as_str().to_owned(), plan.tier, plan.limits)).collect();
+        let model = Model::new(known);
+        Self {
+            make: case.make,
+            clock: SimClock::at(start),
+            disk: SimDisk::new(case.disk),
+            service: None,
+            acknowledged: model.clone(),
+            model,
+            waiting: Vec::new(),
+            history: Vec::new(),
+            holds: start,
+            full_turns: 0,
+            turn: 0,
+            trace: seed,
+            sometimes: Sometimes::default(),
+            log: Vec::new(),
+        }
+    }
+
+    pub(super) fn turn(&self) -> usize {
+        self.turn
+    }
+
+    pub(super) fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    pub(super) fn report(self) -> Report {
+        Report { trace: self.trace, sometimes: self.sometimes }
+    }
+
+    /// Runs the turns, then lets everything be well and checks that all comes to its end.
+    pub(super) fn all(&mut self, turns: &[Turn]) -> Check {
+        let mut random = Random::new(self.trace);
+        let faulty = turns.first().and_then(|turn| turn.fault);
+        self.start(&mut random, faulty)?;
+        for (at, turn) in turns.iter().enumerate() {
+            self.turn = at;
+            self.one(turn)?;
+        }
+        self.end_well(&mut random)
+    }
+
+    fn one(&mut self, turn: &Turn) -> Check {
+        let mut random = Random::new(turn.dice);
+        if self.full_turns > 0 {
+            self.full_turns -= 1;
+            if self.full_turns == 0 {
+                self.note("there is space again");
+                self.disk.set_faults(crate::disk::Faults::none());
+                self.sometimes.saw("space came back");
+            }
+        }
+        self.pass_time(turn, &mut random)?;
+        match &turn.step.action {
+            Action::Commit => self.flush(turn, &mut random),
+            Action::Shrink => {
+                self.flush(&turn.well(), &mut random)?;
+                self.use_a_moment(turn, &mut random)
+            }
+            Action::Restart => {
+                self.flush(&turn.well(), &mut random)?;
+                self.restart(turn, &mut random)
+            }
+            Action::Check { ways, choices } => {
+                self.flush(turn, &mut random)?;
+                let ask = self.words().ask(turn.step.user, None, ways, *choices);
+                let id = user_id(turn.step.user);
+                let reads = &self.service().reads;
+                let view = ready(reads.view(&id, self.holds.month())).map_err(|error| error.to_string())?;
+                let answer = check(&reads.plans(), &view, &id, &ask, self.holds).ok_or("a view lacks its month")?;
+                let mut model = self.acknowledged.clone();
+                model.pass(self.holds);
+                equal("a check", &seen::checked(&answer), &model.check(id.as_str(), &ask, self.holds))
+            }
+            action => {
+                if let Some(command) = self.words().command(turn.step.user, action) {
+                    self.history.push(command.clone());
+                    self.wait_with(command);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words { model: &self.model, history: &self.history, holds: self.holds, wall: self.clock.wall() }
+    }
+
+    fn service(&self) -> &Service {
+        self.service.as_ref().expect("between turns a process runs")
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.hash(what.as_bytes());
+        self.log.push(what);
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
+        self.trace = xxh3_64_with_seed(bytes, self.trace);
+    }
+
+    /// Puts a command among those of the next batch.
+    fn wait_with(&mut self, command: Command) {
+        let now = Now { holds: self.holds, wall: self.clock.wall(), entropy: 0 };
+        let expected = self.model.run(&command, now);
+        self.waiting.push(Sent { command, expected });
+    }
+
+    /// Time passes between batches only, so that all commands of one have the same.
+    fn pass_time(&mut self, turn: &Turn, random: &mut Random) -> Check {
+        let step = &turn.step;
+        let to = match step.jump {
+            Jump::Seconds(seconds) => self.holds.plus_seconds(seconds),
+            Jump::MonthEnd(nanos) => self.holds.month().resets_at().plus_nanos(nanos),
+            Jump::Due(nanos) => {
+                let open = self.model.sessions.iter().map(|session| session.due).filter(|due| *due > self.holds);
+                open.min().map_or(self.holds, |due| due.plus_nanos(nanos))
+            }
+        };
+        if to <= self.holds && self.clock.wall_off() == step.wall_off {
+            return Ok(());
+        }
+        // What waits was asked before time passes.
+        self.flush(turn, random)?;
+        self.clock.set_wall_off(step.wall_off);
+        self.clock.pass_until(self.clock.now().plus_nanos((to.nanos() - self.holds.nanos()).max(0)));
+        self.look_at_the_clock()
+    }
+
+    /// The clock of holds never runs backward, whatever the wall clock does.
+    fn look_at_the_clock(&mut self) -> Check {
+        let now = self.service().reads.now();
+        if now < self.holds {
+            return Err(format!("the clock of holds ran backward, from {} to {now}", self.holds));
+        }
+        self.holds = now;
+        // What still waits is asked at this time.
+        let waiting = mem::take(&mut self.waiting);
+        self.again(waiting);
+        Ok(())
+    }
+}
+
+// What the service does, and what must be true after it.
+impl Run {
+    /// Has all that waits committed as one batch.
+    fn flush(&mut self, turn: &Turn, random: &mut Random) -> Check {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let sent = mem::take(&mut self.waiting);
+        for Sent { command, .. } in &sent {
+            self.log.push(format!("{command:?}"));
+        }
+        let requests = requests(&sent, random);
+        let watch = self.arm(turn.fault);
+        let mut service = self.service.take().expect("between turns a process runs");
+        let answers = if turn.probed && turn.fault.is_none() {
+            self.probed(&mut service, requests)?
+        } else {
+            service.send(requests)
+        };
+        self.service = Some(service);
+        let happened = self.disarm(watch, Path::Batch);
+        let full = self.full_turns > 0;
+        let errors: Vec<&WriteError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        if errors.is_empty() {
+            self.note(format!("batch of {} acknowledged", sent.len()));
+            let replies = answers.into_iter().flatten().flatten();
+            for (reply, Sent { command, expected }) in replies.zip(&sent) {
+                let answer = seen::answer(&reply, self.holds);
+                equal(&format!("the answer to {command:?}"), &answer, expected)?;
+                if matches!(answer, Seen::Recorded { duplicate: true, .. }) {
+                    self.sometimes.saw("a duplicate was answered");
+                }
+            }
+            self.acknowledged = self.model.clone();
+            return if self.disk.is_crashed() { self.recover(random, &[]) } else { self.look(Depth::Rows, random) };
+        }
+        if errors.len() < answers.len() {
+            return Err(format!("a part of a batch was acknowledged: {answers:#?}"));
+        }
+        let error = errors[0].clone();
+        self.note(format!("batch of {} failed: {error}", sent.len()));
+        match error {
+            WriteError::Store(StoreError::DiskFull) if full => {
+                self.sometimes.met(Fault::FullDisk, Path::Batch);
+                self.look(Depth::Rows, random)?;
+                self.again(sent);
+                Ok(())
+            }
+            WriteError::Store(_) if happened || full => {
+                if full && !happened {
+                    self.sometimes.saw("a full disk met a commit");
+                }
+                self.stays_poisoned(&sent)?;
+                self.recover(random, &sent)
+            }
+            error => Err(format!("a batch failed without a fault: {error}")),
+        }
+    }
+
+    /// Looks at a crash at every write of this batch: before it or after it, and nothing else.
+    fn probed(&mut self, service: &mut Service, requests: Vec<Vec<Command>>) -> Result<Vec<Answer>, String> {
+        let states = [self.model.clone(), self.acknowledged.clone()];
+        let (make, clock, dice) = (self.make, Arc::clone(&self.clock), self.trace);
+        let found = Arc::new(Mutex::new((Vec::new(), 0_u64)));
+        let note = Arc::clone(&found);
+        let probe = move |point: &CrashPoint<'_>| {
+            for stop in Stop::ALL {
+                let after = point.crash(stop.crash(), dice ^ point.call());
+                let problem = Service::start(&after, &clock, &make)
+                    .map_err(|error| error.to_string())
+                    .and_then(|service| one_of(&service, &states, Depth::Proof).map(|_| ()));
+                let mut found = note.lock().unwrap_or_else(PoisonError::into_inner);
+                found.1 += 1;
+                if let Err(problem) = problem {
+                    found.0.push(format!("after {stop:?} at call {}: {problem}", point.call()));
+                }
+            }
+        };
+        let answers = self.disk.clone().probe(probe, || service.send(requests));
+        let found = mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        (0..found.1).for_each(|_| self.sometimes.saw("a crash was looked at"));
+        match found.0.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(answers),
+        }
+    }
+
+    /// Asks again what was not acknowledged, with the same ids. Nothing else waits.
+    fn again(&mut self, sent: Vec<Sent>) {
+        self.model = self.acknowledged.clone();
+        for Sent { command, .. } in sent {
+            // The sweeper and the recheck name numbers that a lost batch may have given out.
+            if !matches!(command, Command::Expire { .. } | Command::Recheck { .. }) {
+                self.wait_with(command);
+            }
+        }
+    }
+
+    /// After a failure that is no full disk, this process acknowledges nothing and shows what was acknowledged before.
+    fn stays_poisoned(&mut self, sent: &[Sent]) -> Check {
+        let first = sent.first().map(|sent| sent.command.clone());
+        let service = self.service.as_mut().expect("between turns a process runs");
+        let answers = service.send(vec![first.into_iter().collect()]);
+        if answers.iter().any(Result::is_ok) {
+            return Err("a process acknowledged a command after a failure".to_owned());
+        }
+        if !service.writer.is_poisoned() || service.reads.status().not_ready.is_none() {
+            return Err("a process that may not write says that it is ready".to_owned());
+        }
+        if self.disk.is_crashed() {
+            return Ok(());
+        }
+        // Where only what came after the commit failed, it may be shown; then it is durable.
+        let states = [self.model.clone(), self.acknowledged.clone()];
+        if one_of(self.service(), &states, Depth::Rows)? == 0 {
+            self.sometimes.saw("an unknown batch was shown");
+            self.acknowledged = self.model.clone();
+        }
+        Ok(())
+    }
+
+    /// Idle work and the sweeper.
+    fn use_a_moment(&mut self, turn: &Turn, random: &mut Random) -> Check {
+        let idle = random.percent(50);
+        let watch = self.arm(turn.fault);
+        let service = self.service.as_mut().expect("between turns a process runs");
+        let (path, swept) = if idle {
+            service.idle(usize::try_from(random.below(6)).unwrap_or(0));
+            (Path::Idle, None)
+        } else {
+            (Path::Sweep, Some(service.sweep()))
+        };
+        let ended = service.ended().is_some();
+        let happened = self.disarm(watch, path);
+        let full = self.full_turns > 0;
+        match swept {
+            Some(Ok(due)) if due > 0 => self.sometimes.saw("the sweeper abandoned a session"),
+            Some(Err(WriteError::Store(StoreError::DiskFull))) if full => self.sometimes.met(Fault::FullDisk, path),
+            Some(Err(error)) if !(happened || full) => return Err(format!("a sweep failed without a fault: {error}")),
+            _ => {}
+        }
+        if ended && !(happened || full) {
+            return Err("the process ended without a fault".to_owned());
+        }
+        if ended || self.disk.is_crashed() {
+            return self.recover(random, &[]);
+        }
+        self.look(Depth::Rows, random)
+    }
+
+    /// The process ends in one of the ways, and the next begins.
+    fn restart(&mut self, turn: &Turn, random: &mut Random) -> Check {
+        let service = self.service.take().expect("between turns a process runs");
+        match turn.end {
+            End::Closed => {
+                let watch = self.arm(turn.fault);
+                let closed = service.close();
+                let happened = self.disarm(watch, Path::Close);
+                self.note(format!("closed: {closed}"));
+                if !closed && !happened && self.full_turns == 0 {
+                    return Err("a store was not closed cleanly, without a fault".to_owned());
+                }
+                if self.disk.is_crashed() {
+                    self.crash(random);
+                }
+            }
+            End::Exited => {
+                drop(service);
+                self.note("exited");
+            }
+            End::Crashed(stop) => {
+                self.crash_by(stop, random);
+                drop(service);
+            }
+        }
+        let fault = turn.fault.filter(|_| random.percent(50));
+        self.start(random, fault)?;
+        self.look(Depth::Proof, random)
+    }
+
+    /// What comes after a failure: the process ends, the next begins, and what was not acknowledged is asked again.
+    fn recover(&mut self, random: &mut Random, sent: &[Sent]) -> Check {
+        let service = self.service.take();
+        if self.disk.is_crashed() || random.percent(50) {
+            self.crash(random);
+        } else {
+            self.note("exited");
+        }
+        drop(service);
+        let recorded = self.model.clone();
+        self.start(random, None)?;
+        if sent.is_empty() {
+            return self.look(Depth::Proof, random);
+        }
+        let states = [recorded, self.acknowledged.clone()];
+        let which = one_of(self.service(), &states, Depth::Proof)?;
+        self.note(if which == 0 { "it was recorded" } else { "it was not recorded" });
+        self.sometimes.saw(if which == 0 { "an unknown batch was there" } else { "an unknown batch was not there" });
+        let [recorded, _] = states;
+        if which == 0 {
+            self.acknowledged = recorded;
+        }
+        self.again(sent.to_vec());
+        Ok(())
+    }
+
+    fn crash(&mut self, random: &mut Random) {
+        let stop = random.pick(&Stop::ALL);
+        self.crash_by(stop, random);
+    }
+
+    fn crash_by(&mut self, stop: Stop, random: &mut Random) {
+        self.note(format!("{stop:?}"));
+        self.hash(&self.disk.trace_hash().to_le_bytes());
+        self.disk = self.disk.crash(stop.crash(), random.draw());
+        self.full_turns = 0;
+    }
+
+    /// Starts a process, which may meet faults and crashes itself.
+    fn start(&mut self, random: &mut Random, fault: Option<Armed>) -> Check {
+        // It starts when the machine's clock is right again.
+        self.clock.set_wall_off(0);
+        let mut fault = fault.or_else(|| {
+            let stop = random.pick(&Stop::ALL);
+            random.percent(10).then(|| Armed { fault: Fault::Crash(stop), after: random.below(60) })
+        });
+        for _ in 0..=FAULTY_STARTS_MAX {
+            let watch = self.arm(fault.take());
+            let started = Service::start(&self.disk, &self.clock, &self.make);
+            let happened = self.disarm(watch, Path::Start);
+            let full = self.full_turns > 0;
+            match started {
+                Ok(service) if !self.disk.is_crashed() => {
+                    self.service = Some(service);
+                    return self.begin();
+                }
+                Ok(service) => drop((self.crash(random), service)),
+                Err(error) if happened || full => {
+                    self.note(format!("could not start: {error}"));
+                    if full {
+                        self.sometimes.met(Fault::FullDisk, Path::Start);
+                        self.full_turns = 0;
+                        self.disk.set_faults(crate::disk::Faults::none());
+                    }
+                    if self.disk.is_crashed() || random.percent(30) {
+                        self.crash(random);
+                    }
+                }
+                Err(error) => return Err(format!("the store could not be opened: {error}")),
+            }
+            if random.percent(20) {
+                fault = Some(Armed { fault: Fault::Crash(random.pick(&Stop::ALL)), after: random.below(20) });
+            }
+        }
+        self.disk.set_faults(crate::disk::Faults::none());
+        self.service = Some(
+            Service::start(&self.disk, &self.clock, &self.make)
+                .map_err(|error| format!("the store could not be opened: {error}"))?,
+        );
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Check {
+        self.note("started");
+        // Readers may have been shown a later time than was kept, if nothing was written at it.
+        if self.service().reads.now() < self.holds {
+            self.clock.pass_until(self.holds);
+        }
+        self.look_at_the_clock()
+    }
+
+    /// Compares what readers see, now and then with reads that fail.
+    fn look(&mut self, depth: Depth, random: &mut Random) -> Check {
+        if self.full_turns == 0 && random.percent(3) {
+            let watch = self.arm(Some(Armed { fault: Fault::FailedRead, after: random.below(8) }));
+            // It fails or tells the truth; which, the comparison cannot say.
+            let wrong = compare(&*self.service().reads, &self.acknowledged, depth);
+            if !self.disarm(watch, Path::Read) {
+                return wrong;
+            }
+        }
+        compare(&*self.service().reads, &self.acknowledged, depth)
+    }
+
+    /// No more faults: all is acknowledged, all holds that are over are given back, and the proof holds after a new start.
+    fn end_well(&mut self, random: &mut Random) -> Check {
+        self.disk.set_faults(crate::disk::Faults::none());
+        self.full_turns = 0;
+        self.turn += 1;
+        let well = Turn {
+            step: outlay_model::generate::Step { jump: Jump::Seconds(0), wall_off: 0, user: 0, action: Action::Commit },
+            fault: None,
+            end: End::Closed,
+            probed: false,
+            dice: 0,
+        };
+        self.flush(&well, random)?;
+        if !self.waiting.is_empty() {
+            return Err("commands are left that nobody acknowledges".to_owned());
+        }
+        self.clock.set_wall_off(0);
+        self.clock.pass_until(self.clock.now().plus_seconds(2 * 86_400));
+        self.look_at_the_clock()?;
+        let service = self.service.as_mut().expect("between turns a process runs");
+        service.sweep().map_err(|error| format!("the last sweep failed: {error}"))?;
+        service.idle(10_000);
+        self.look(Depth::Proof, random)?;
+        self.restart(&well, random)?;
+        self.service = None;
+        self.hash(&self.disk.trace_hash().to_le_bytes());
+        Ok(())
+    }
+
+    fn arm(&mut self, fault: Option<Armed>) -> Option<Watch> {
+        let armed = fault.filter(|_| self.full_turns == 0)?;
+        self.note(format!("{armed:?}"));
+        if armed.fault == Fault::FullDisk {
+            self.full_turns = 3;
+        }
+        Some(armed.arm(&self.disk))
+    }
+
+    /// Gives whether the planned fault has happened. A full disk stays full.
+    fn disarm(&mut self, watch: Option<Watch>, path: Path) -> bool {
+        let Some(watch) = watch else { return false };
+        let happened = watch.happened(&self.disk);
+        if happened {
+            self.sometimes.met(watch.fault(), path);
+        }
+        if self.full_turns == 0 {
+            self.disk.set_faults(crate::disk::Faults::none());
+        }
+        happened
+    }
+}
+
+/// Which of these states the store is in.
+fn one_of(service: &Service, states: &[Model], depth: Depth) -> Result<usize, String> {
+    let mut problems = Vec::new();
+    for (at, state) in states.iter().enumerate() {
+        match compare(&*service.reads, state, depth) {
+            Ok(()) => return Ok(at),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Err(format!("the store is in none of the states that it may be in:\n{}", problems.join("\nor:\n")))
+}
+
+/// Several clients, each with one command or a few.
+fn requests(sent: &[Sent], random: &mut Random) -> Vec<Vec<Command>> {
+    let mut requests: Vec<Vec<Command>> = Vec::new();
+    for Sent { command, .. } in sent {
+        match requests.last_mut() {
+            Some(request) if random.percent(20) => request.push(command.clone()),
+            _ => requests.push(vec![command.clone()]),
+        }
+    }
+    requests
+}

@@ -1,0 +1,83 @@
+//! Random streams of commands and faults over the simulated disk: nothing that was acknowledged may be lost or counted
+//! twice. `OUTLAY_CASES` sets how many seeds run, `OUTLAY_SEED` the first.
+
+#![expect(clippy::disallowed_methods, reason = "a test is told by the environment how much to do")]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use outlay_sim::fault::{Fault, Path, Sometimes, Stop};
+use outlay_sim::stream;
+
+/// Faults, each with the paths on which it must be seen.
+const EXPECTED: [(Fault, &[Path]); 7] = [
+    (Fault::Crash(Stop::Power), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::Crash(Stop::PowerAllLost), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::Crash(Stop::Kill), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::FailedSync, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::FailedWrite, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::FailedRead, &[Path::Start, Path::Batch, Path::Read]),
+    (Fault::FullDisk, &[Path::Start, Path::Batch]),
+];
+
+const EVENTS: [&str; 8] = [
+    "a crash was looked at",
+    "a duplicate was answered",
+    "a full disk met a commit",
+    "an unknown batch was not there",
+    "an unknown batch was shown",
+    "an unknown batch was there",
+    "space came back",
+    "the sweeper abandoned a session",
+];
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn what_is_acknowledged_is_there_whatever_fails() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let (cases, first) = (number("OUTLAY_CASES", 240), number("OUTLAY_SEED", 1));
+    let next = AtomicU64::new(first);
+    let all = Mutex::new((Sometimes::default(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + cases || !all.lock().unwrap().1.is_empty() {
+                        return;
+                    }
+                    let result = stream::run_checked(seed, None);
+                    let mut all = all.lock().unwrap();
+                    match result {
+                        Ok(report) => all.0.add(&report.sometimes),
+                        Err(failure) => all.1.push(failure.to_string()),
+                    }
+                }
+            });
+        }
+    });
+    let (sometimes, failures) = all.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    println!("{cases} seeds from {first}:\n{sometimes}");
+    if cases >= 200 {
+        for (fault, paths) in EXPECTED {
+            for path in paths {
+                assert!(sometimes.faults(fault, *path) > 0, "{fault:?} never met {path:?}");
+            }
+        }
+        for event in EVENTS {
+            assert!(sometimes.events(event) > 0, "never seen: {event}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 1_000..1_005 {
+        let trace = || stream::run(seed, None).unwrap_or_else(|failure| panic!("{failure}")).trace;
+        assert_eq!(trace(), trace(), "seed {seed}");
+    }
+}
