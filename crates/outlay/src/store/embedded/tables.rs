@@ -91,8 +91,16 @@ impl File {
     /// A connection that may write. It never waits for another writer: there is none.
     pub(super) fn writer(&self) -> Result<Connection, StoreError> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        connection.execute_batch("pragma page_size = 4096; pragma journal_mode = wal;")?;
+        // Where a write fails under that, SQLite says `wal` and goes on with a rollback journal; such a journal can come
+        // back after a power cut and take the last commit with it. What it does is known once it has read the file.
+        let _: i64 = connection.query_row("select count(*) from sqlite_master", [], |row| row.get(0))?;
+        let mode: String = connection.query_row("pragma journal_mode", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::Unavailable(format!("SQLite keeps a journal of the kind `{mode}`, not a log")));
+        }
         connection.execute_batch(&format!(
-            "pragma page_size = 4096; pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = 0;
+            "pragma synchronous = full; pragma wal_autocheckpoint = 0;
              pragma cache_size = -{}; pragma temp_store = memory; pragma secure_delete = on; pragma foreign_keys = off;",
             self.cache_kib
         ))?;
