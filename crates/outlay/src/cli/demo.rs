@@ -65,7 +65,10 @@ impl Demo {
 
 async fn demo(config: &Config, fresh: bool) -> Result<Exit, Failure> {
     let clock = SystemClock::shared();
-    if !prepare(&config.data, fresh)? {
+    let whole = prepare(&config.data, fresh)?;
+    // Before the work, so that a port that is taken is known at once; who connects meanwhile waits.
+    let listeners = Listeners::bind(config).await?;
+    if !whole {
         let now = clock.wall();
         let first = now.month().minus(people::MONTHS_BACK).start();
         let replay = Arc::new(ReplayClock::new(Arc::clone(&clock), first));
@@ -78,7 +81,6 @@ async fn demo(config: &Config, fresh: bool) -> Result<Exit, Failure> {
         fs::write(&mark, WHOLE).map_err(Failure::io(format!("write {}", mark.display())))?;
     }
     let local = open(config, Arc::clone(&clock)).await?;
-    let listeners = Listeners::bind(config).await?;
     show::say(&welcome(listeners.address, &config.data));
     let going_on = live::go_on(local.app.writer.clone(), clock);
     serve(local, listeners, going_on).await
@@ -129,7 +131,8 @@ fn welcome(address: std::net::SocketAddr, folder: &Path) -> String {
            \"sessionId\": \"{session}\", \"usageType\": \"AIUsage\", \"feature\": \"business_card_scan\",\n  \
            \"provider\": \"gemini\", \"cost\": 0.00010785, \"isBillableRun\": true, \"finishSession\": \"completed\"}}'\n\
          curl -s $API/v1/users/{READER}/budget\n\n\
-         It says 0.00160785 used and AI Operations 1 of 30. Everybody else: curl -s \"$API/v1/overview\"\n",
+         It says 0.00160785 used and AI Operations 1 of 30. The same as a table: outlay budget {READER} --data {folder}\n\
+         Everybody else: curl -s $API/v1/overview\n",
         folder = folder.display(),
     )
 }

@@ -14,12 +14,15 @@ use crate::client::{Client, next_piece, segment, whole};
 /// Write a user's data, or everybody's, as JSON Lines
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  outlay export --user bgtfrdsZ > bgtfrdsZ.jsonl\n  outlay export --out everything.jsonl\n\n\
+    after_help = "Examples:\n  outlay export bgtfrdsZ > bgtfrdsZ.jsonl\n  outlay export --out everything.jsonl\n\n\
     Each line is an object with a `kind`: user, operation, session, denial or alert. `outlay import` reads them back."
 )]
 pub(super) struct Export {
     /// Only this user; everybody if absent
-    #[arg(long)]
+    #[arg(value_name = "USER")]
+    only: Option<String>,
+    /// The same as USER
+    #[arg(long, conflicts_with = "only", hide = true)]
     user: Option<String>,
     /// The file to write; standard output if absent
     #[arg(long, value_name = "FILE")]
@@ -49,7 +52,7 @@ impl Export {
             }
             None => Box::new(io::stdout()),
         };
-        if let Some(user) = &self.user {
+        if let Some(user) = self.only.as_ref().or(self.user.as_ref()) {
             export_user(client, user, &mut out).await?;
         } else {
             export_everybody(client, &mut out).await?;

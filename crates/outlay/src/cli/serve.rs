@@ -80,7 +80,6 @@ pub(super) struct Listeners {
     pub(super) address: std::net::SocketAddr,
     private: TcpListener,
     public: Option<TcpListener>,
-    socket: Option<UnixListener>,
     socket_path: PathBuf,
 }
 
@@ -92,13 +91,13 @@ impl Listeners {
             None => None,
         };
         let address = private.local_addr().map_err(Failure::io("listen"))?;
-        let socket_path = config.data.join(SOCKET_NAME);
-        Ok(Self { address, private, public, socket: bind_socket(&socket_path), socket_path })
+        Ok(Self { address, private, public, socket_path: config.data.join(SOCKET_NAME) })
     }
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(Failure::io(format!("listen on {address}")))
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(Failure::io(format!("listen on {address} (--listen names another address)")))
 }
 
 /// The socket for the owner of the folder. Without it the server is whole; only commands beside it need an address and a key.
@@ -123,6 +122,7 @@ pub(super) async fn serve(
 ) -> Result<Exit, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::io("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::io("wait for signals"))?;
+    let socket = bind_socket(&listeners.socket_path);
     show::line(&format!("listening on http://{}", listeners.address))?;
     let (stop, stopped) = watch::channel(false);
     let private = http::router(Arc::clone(&local.app));
@@ -131,7 +131,7 @@ pub(super) async fn serve(
     if let Some(public) = listeners.public {
         doors.spawn(http::server::serve(public, http::public_router(Arc::clone(&local.app)), stopped.clone()));
     }
-    if let Some(socket) = listeners.socket {
+    if let Some(socket) = socket {
         doors.spawn(http::server::serve_owner(socket, private, stopped));
     }
     let mut helpers = tokio::task::JoinSet::new();
