@@ -70,8 +70,10 @@ fn routes() -> Vec<(&'static str, &'static str, Value, Least)> {
 fn make_key(server: &Server, role: &str) -> (String, String) {
     let made = server.post("/v1/keys", json!({"role": role})).is(201);
     let Json::Object(members) = &made else { panic!("{made}") };
+    // A viewer's key begins with `outlay_view_`, the others with the role's whole name.
+    let prefix = format!("outlay_{}_", role.trim_end_matches("er"));
     let key = members.values().find_map(|value| match value {
-        Json::Text(text) if text.starts_with(&format!("outlay_{role}_")) => Some(text.clone()),
+        Json::Text(text) if text.starts_with(&prefix) && *text != prefix => Some(text.clone()),
         _ => None,
     });
     (made.text("/id").to_owned(), key.unwrap_or_else(|| panic!("no key in {made}")))
