@@ -1,6 +1,7 @@
 //! The command line, through the real program: beside a running server, and on the folder alone.
 
 mod data;
+mod demo;
 
 use std::fs;
 use std::sync::Mutex;

@@ -18,11 +18,11 @@ use crate::writer::{WriteError, Writer};
 /// How long a hold lasts.
 pub(super) const HOLD_SECONDS: i64 = 900;
 /// What begins within so many seconds of the distant past is recorded together: each batch waits for the disk.
-const SLICE_SECONDS: i64 = 2 * 3_600;
-/// The same for the last days, which are looked at closely.
-const RECENT_SLICE_SECONDS: i64 = 300;
-/// What the last days are.
-const RECENT_SECONDS: i64 = 36 * 3_600;
+const SLICE_SECONDS: i64 = 4 * 3_600;
+/// The same for the last day, which is looked at closely.
+const RECENT_SLICE_SECONDS: i64 = 600;
+/// What the last day is.
+const RECENT_SECONDS: i64 = 24 * 3_600;
 
 /// Records everything up to now.
 pub(super) async fn record(writer: &Writer, clock: &ReplayClock, now: Timestamp) -> Result<(), Failure> {
