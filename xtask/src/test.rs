@@ -30,6 +30,10 @@ pub(crate) fn all(long: bool) -> Result<(), Failed> {
             .variable("PROPTEST_CASES", amount.cases)
     };
     tests(&["--workspace"]).run()?;
+    if long {
+        // What is ignored in the short run: a crash at every write of every scenario.
+        tests(&["--release", "--package", "outlay-sim", "--", "--ignored"]).run()?;
+    }
     fuzz::run(None, amount.fuzz_seconds)?;
     println!("\nxtask: all tests passed");
     Ok(())

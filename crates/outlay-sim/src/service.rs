@@ -128,7 +128,8 @@ impl Service {
         self.ended.as_ref()
     }
 
-    fn work(&mut self) {
+    /// Runs the writer's task as long as it has work.
+    pub(crate) fn work(&mut self) {
         while self.task.as_ref().is_some_and(WriterTask::has_work) && self.turn() {}
     }
 
@@ -147,7 +148,7 @@ impl Service {
 }
 
 /// Polls once; `None` when it has to wait.
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<F::Output> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
