@@ -74,21 +74,23 @@ impl MeterBudget {
             return State::Ok;
         };
         let reached = |percent| limit == 0 || reaches(self.taken(), limit, percent);
-        if reached(100) {
-            State::Reached
-        } else if reached(95) {
-            State::Critical
-        } else if reached(80) {
-            State::Warning
-        } else {
+        // Most are far from their limit, and lists ask this of everybody.
+        if !reached(80) {
             State::Ok
+        } else if !reached(95) {
+            State::Warning
+        } else if !reached(100) {
+            State::Critical
+        } else {
+            State::Reached
         }
     }
 }
 
-/// Whether `amount` is at least `percent` percent of `limit`, exactly.
+/// Whether `amount`, at most a sum of a few `i64`, is at least `percent` percent of `limit`, exactly.
 pub(crate) fn reaches(amount: i128, limit: i64, percent: u8) -> bool {
-    amount.saturating_mul(100) >= i128::from(limit).saturating_mul(i128::from(percent))
+    // Neither product comes near the range of `i128`; saturating there is ten times the work.
+    amount.wrapping_mul(100) >= i128::from(limit).wrapping_mul(i128::from(percent))
 }
 
 /// `100 * amount / limit` in hundredths, half to even; 10,000 for a limit of 0.

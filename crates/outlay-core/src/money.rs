@@ -188,14 +188,24 @@ impl fmt::Display for Quantity {
 
 /// `numerator / denominator`, rounded half to even. The denominator is above zero.
 pub fn divide_half_even(numerator: i128, denominator: i128) -> i128 {
-    let quotient = numerator.div_euclid(denominator);
-    let twice_rest = numerator.rem_euclid(denominator).saturating_mul(2);
-    let up = match twice_rest.cmp(&denominator) {
+    // Nearly all fit into half the width, where dividing is far quicker.
+    if let (Ok(numerator), Ok(denominator)) = (i64::try_from(numerator), i64::try_from(denominator)) {
+        let (quotient, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
+        let up = rounds_up(quotient.rem_euclid(2) == 1, &rest, &denominator.saturating_sub(rest));
+        return i128::from(quotient).saturating_add(i128::from(up));
+    }
+    let (quotient, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
+    let up = rounds_up(quotient.rem_euclid(2) == 1, &rest, &denominator.saturating_sub(rest));
+    quotient.saturating_add(i128::from(up))
+}
+
+/// Whether a quotient with this rest, and this much to the next one, goes up to it.
+fn rounds_up<T: Ord>(quotient_is_odd: bool, rest: &T, to_next: &T) -> bool {
+    match rest.cmp(to_next) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
-        std::cmp::Ordering::Equal => quotient.rem_euclid(2) == 1,
-    };
-    if up { quotient.saturating_add(1) } else { quotient }
+        std::cmp::Ordering::Equal => quotient_is_odd,
+    }
 }
 
 /// Reads the grammar of a JSON number into trillionths, rounded half to even; `None` when it is beyond `i128`.
@@ -300,6 +310,19 @@ mod tests {
 
     fn check(text: &str, expect: &str) {
         assert_eq!(Usd::parse(text).map(|usd| usd.to_string()), Ok(expect.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn division_is_half_to_even_at_every_width() {
+        let edges = [0, 1, 2, 3, 5, 10_000, i128::from(i64::MAX), i128::from(i64::MAX) + 1, 1 << 100];
+        for denominator in edges.into_iter().filter(|edge| *edge > 0) {
+            for numerator in edges.into_iter().flat_map(|edge| [edge - 1, edge, -edge, edge * 5 - denominator]) {
+                let quotient = divide_half_even(numerator, denominator);
+                let twice_off = (quotient * denominator - numerator).abs() * 2;
+                assert!(twice_off <= denominator, "{numerator} / {denominator} = {quotient}");
+                assert!(twice_off < denominator || quotient % 2 == 0, "{numerator} / {denominator} = {quotient}");
+            }
+        }
     }
 
     #[test]
