@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use outlay_core::id::{SessionNo, UserNo};
-use outlay_core::ledger::{Books, Command, Key, Now, Rejection, decide};
+use outlay_core::ledger::{Books, Command, Held, Key, Now, Rejection, decide};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::RwLock;
@@ -43,6 +43,7 @@ use days::Days;
 use hold_clock::HoldClock;
 use names::Names;
 use published::Published;
+use roster::KeptRoster;
 use runs::{RunIndex, RunSettings};
 
 /// The file in the store's folder.
@@ -142,6 +143,7 @@ pub struct EmbeddedStore {
 #[derive(Debug)]
 struct Shared {
     published: Published,
+    roster: KeptRoster,
     names: Names,
     operations: RwLock<RunIndex>,
     sessions: RwLock<RunIndex>,
@@ -214,6 +216,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
     let shared = Arc::new(Shared {
         published,
+        roster: KeptRoster::new(batch.cast_unsigned()),
         names,
         operations: RwLock::new(operations),
         sessions: RwLock::new(sessions),
@@ -285,7 +288,7 @@ pub fn lock_folder(folder: &Path) -> Result<std::fs::File, StoreError> {
 }
 
 impl EmbeddedStore {
-    /// Holds stay in the books while they are open, so that no decision reads them.
+    /// Holds stay in the books and the roster while they are open, so that neither a decision nor a budget reads them.
     fn load_open_holds(&mut self) -> Result<(), StoreError> {
         let mut by_user: std::collections::BTreeMap<UserNo, Vec<_>> = std::collections::BTreeMap::new();
         for session in load::open_holds(&self.connection, &self.shared.names)? {
@@ -294,6 +297,11 @@ impl EmbeddedStore {
         for (user_no, sessions) in by_user {
             let Some(user) = load::user(&self.connection, user_no)? else { continue };
             if !user.user_id.as_str().is_empty() {
+                let mut held = Held::default();
+                for session in &sessions {
+                    held.insert(session);
+                }
+                self.shared.roster.begin(user_no, &Arc::new(held));
                 self.books.load_user(user.user_id.clone(), Some(user));
                 self.books.load_holds(user_no, sessions);
             }
@@ -422,6 +430,7 @@ impl EmbeddedStore {
         shared.names.committed();
         self.days.committed();
         self.session_days.committed();
+        shared.roster.publish(self.batch, &written.views, &written.erased);
         shared.published.publish(self.batch, self.books.plans(), self.books.numbers(), written.views);
         self.books.shrink(self.settings.sizes.books_users, self.settings.sizes.books_sessions);
         let checkpointed = self.checkpointer.after_commit(&self.connection);

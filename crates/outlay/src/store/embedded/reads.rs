@@ -49,6 +49,8 @@ pub(super) struct Inner {
 /// One snapshot of the file, none of it newer than what is published.
 pub(super) struct Snapshot<'c> {
     pub(super) transaction: Transaction<'c>,
+    /// The last batch that it shows.
+    pub(super) batch: u64,
     pub(super) shared: &'c Shared,
 }
 
@@ -118,14 +120,29 @@ impl Inner {
         let batch: i64 = transaction
             .prepare_cached("select value from meta where key = 'batch'")?
             .query_row([], |row| row.get(0))?;
-        while self.shared.published.batch() < batch.cast_unsigned() {
+        let batch = batch.cast_unsigned();
+        while self.shared.published.batch() < batch {
             // After a failed write nothing is published any more.
             if let Some(problem) = &*self.shared.published.not_ready.read() {
                 return Err(StoreError::Unavailable(problem.clone()));
             }
             std::thread::yield_now();
         }
-        Ok(Snapshot { transaction, shared: &self.shared })
+        Ok(Snapshot { transaction, batch, shared: &self.shared })
+    }
+
+    /// Runs a read that needs what is kept in memory as of the very batch that its snapshot shows. It gives nothing when
+    /// a newer batch was published in between, and is then run again on a newer snapshot.
+    fn with_memory<T>(
+        &self,
+        connection: &mut Connection,
+        read: impl Fn(&Snapshot<'_>) -> Result<Option<T>, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            if let Some(found) = read(&self.snapshot(connection)?)? {
+                return Ok(found);
+            }
+        }
     }
 }
 
@@ -202,7 +219,7 @@ impl Reads for EmbeddedReads {
         self.read(move |inner, connection| {
             let published = &inner.shared.published;
             let changed_in = published.changed_in(&user_id);
-            let view = Arc::new(person::view(&inner.snapshot(connection)?, &user_id, month)?);
+            let view = Arc::new(inner.with_memory(connection, |snapshot| person::view(snapshot, &user_id, month))?);
             published.offer(&user_id, &view, changed_in);
             Ok(view)
         })
@@ -254,11 +271,13 @@ impl Reads for EmbeddedReads {
     }
 
     fn overview(&self, month: Month) -> Reading<'_, Overview> {
-        self.snapshot(move |snapshot| operator::overview(snapshot, month))
+        self.read(move |inner, connection| {
+            inner.with_memory(connection, |snapshot| operator::overview(snapshot, month))
+        })
     }
 
     fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage> {
-        self.snapshot(move |snapshot| operator::users(snapshot, &query))
+        self.read(move |inner, connection| inner.with_memory(connection, |snapshot| operator::users(snapshot, &query)))
     }
 
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>> {

@@ -20,16 +20,19 @@ use crate::store::{Overview, SessionStats, StoreError, UserItem, UsersPage, User
 /// Users in the overview's list of those who cost most.
 const TOP_USERS: usize = 10;
 
-pub(super) fn overview(snapshot: &Snapshot<'_>, month: Month) -> Result<Overview, StoreError> {
+/// The operator's month; `None` when the snapshot is older than what is in memory.
+pub(super) fn overview(snapshot: &Snapshot<'_>, month: Month) -> Result<Option<Overview>, StoreError> {
+    let before = month.minus(1);
+    let kept = &snapshot.shared.roster;
+    let Some([roster, roster_before]) = kept.of(&snapshot.transaction, snapshot.batch, [month, before])? else {
+        return Ok(None);
+    };
     let as_of = snapshot.shared.clock.now();
     let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
-    let before = month.minus(1);
     let days = days::all_days(connection, Day::new(before, 1)..=Day::new(month, 31))?;
     let days = days.into_iter().map(|(day, combination, sums)| Ok((day, combination.dimensions(names)?, sums)));
-    let roster = Roster::read(connection, names, month)?;
-    let roster_before = Roster::read(connection, names, before)?;
     let top_users = roster.top_by_cost(TOP_USERS).into_iter();
-    Ok(Overview {
+    Ok(Some(Overview {
         as_of,
         days: days.collect::<Result<_, StoreError>>()?,
         held: roster.held_by_all(as_of),
@@ -37,17 +40,20 @@ pub(super) fn overview(snapshot: &Snapshot<'_>, month: Month) -> Result<Overview
         active_users_before: roster_before.active(),
         states: roster.states(&load::plans(connection)?, as_of),
         top_users: top_users.map(|no| item(snapshot, &roster, no, month, as_of)).collect::<Result<_, _>>()?,
-    })
+    }))
 }
 
-pub(super) fn users(snapshot: &Snapshot<'_>, query: &UsersQuery) -> Result<UsersPage, StoreError> {
-    let now = snapshot.shared.clock.now();
+/// A page of users; `None` when the snapshot is older than what is in memory.
+pub(super) fn users(snapshot: &Snapshot<'_>, query: &UsersQuery) -> Result<Option<UsersPage>, StoreError> {
     let connection = &snapshot.transaction;
-    let roster = Roster::read(connection, &snapshot.shared.names, query.month)?;
+    let Some([roster]) = snapshot.shared.roster.of(connection, snapshot.batch, [query.month])? else {
+        return Ok(None);
+    };
+    let now = snapshot.shared.clock.now();
     let (found, more) = roster.list(query, &load::plans(connection)?, now);
     let next = found.last().filter(|_| more).map(|(_, last)| last.clone());
     let items = found.into_iter().map(|(no, _)| item(snapshot, &roster, no, query.month, now));
-    Ok(UsersPage { items: items.collect::<Result<_, _>>()?, next })
+    Ok(Some(UsersPage { items: items.collect::<Result<_, _>>()?, next }))
 }
 
 /// A user with the month, as the file has them.

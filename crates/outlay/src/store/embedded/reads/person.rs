@@ -6,30 +6,23 @@ use std::sync::Arc;
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
 use outlay_core::id::UserId;
-use outlay_core::ledger::{Held, UserView};
+use outlay_core::ledger::UserView;
 use outlay_core::month::{Day, Month};
 use outlay_core::session::Session;
 
 use super::{Snapshot, lists};
-use crate::store::embedded::{codec, days, load};
+use crate::store::embedded::{days, load};
 use crate::store::{ExportAt, Exported, History, Page, PageOf, StoreError};
 
 /// Rows of an export that are read in one snapshot.
 const EXPORT_ROWS: usize = 500;
 
-/// A user with one month, as of the snapshot.
-pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> Result<UserView, StoreError> {
-    let Some(user) = snapshot.user(user_id)? else { return Ok(UserView::unknown()) };
-    let connection = &snapshot.transaction;
-    let months = load::month(connection, user.no, month)?.into_iter().collect();
-    let sql = load::select(codec::SESSION_COLUMNS, "session where due is not null and ask is not null and user = ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([codec::stored(user.no.0)])?;
-    let mut held = Held::default();
-    while let Some(row) = rows.next()? {
-        held.insert(&codec::read_session(row, &snapshot.shared.names)?);
-    }
-    Ok(UserView { user: Some(Arc::new(user)), months, held: Arc::new(held) })
+/// A user with one month, as of the snapshot; `None` when it is older than what is in memory.
+pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> Result<Option<UserView>, StoreError> {
+    let Some(user) = snapshot.user(user_id)? else { return Ok(Some(UserView::unknown())) };
+    let months = load::month(&snapshot.transaction, user.no, month)?.into_iter().collect();
+    let held = snapshot.shared.roster.held(snapshot.batch, user.no);
+    Ok(held.map(|held| UserView { user: Some(Arc::new(user)), months, held }))
 }
 
 /// The user's months in the range, and the sums of their days.

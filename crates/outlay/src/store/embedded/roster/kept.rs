@@ -273,3 +273,27 @@ fn read_month(connection: &Connection, month: Month) -> Result<Lines, StoreError
     }
     Ok(lines)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_a_part_is_read_is_put_over_what_was_read() {
+        let mut read = Chunks::<u64>::default();
+        *read.at(1) = 10;
+        *read.at(2) = 20;
+        let mut part = Part::Reading(7, HashMap::default());
+        part.set(2, 21);
+        part.set(300, 3);
+        part.keep(6, Chunks::default());
+        assert!(part.kept().is_none(), "what was read as of another batch lacks what changed in between");
+        part.keep(7, read);
+        part.set(1, 11);
+        let kept = part.kept().unwrap();
+        assert_eq!([1, 2, 300].map(|place| kept.get(place).copied()), [Some(11), Some(21), Some(3)]);
+        let mut absent = Part::Absent;
+        absent.set(1, 1);
+        assert!(absent.kept().is_none());
+    }
+}

@@ -35,8 +35,8 @@ fn query(sort: UserSort, limit: usize) -> UsersQuery {
     }
 }
 
-fn costly(random: &mut Random, user: &str, id: &str, feature: &str) -> Command {
-    let at = Timestamp::parse(NOW).unwrap();
+fn costly(random: &mut Random, user: &str, id: &str, feature: &str, months_ago: u64) -> Command {
+    let at = Timestamp::parse(NOW).unwrap().plus_seconds(-30 * 86_400 * i64::try_from(months_ago).unwrap());
     let mut command = plain(&UserId::new(user).unwrap(), id, feature, None, at);
     if let Command::Record(operation) = &mut command {
         operation.cost = Usd::from_picos(i64::try_from(random.below(1 << 40)).unwrap());
@@ -54,7 +54,9 @@ fn what_memory_says_is_as_of_the_batch_that_the_file_shows() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut count = 0;
         while !ended.load(Ordering::Relaxed) || count == 0 {
-            let page = runtime.block_on(reads.users(query(UserSort::Cost, 40))).unwrap();
+            // More months than are kept, so that some are forgotten and read again while batches come.
+            let month = query(UserSort::Cost, 1).month.minus(count % 5);
+            let page = runtime.block_on(reads.users(UsersQuery { month, ..query(UserSort::Cost, 40) })).unwrap();
             assert!(page.items.is_sorted_by(|a, b| a.month.used.cost >= b.month.used.cost));
             let last = page.items.last().map(|last| i128::from(last.month.used.cost));
             assert!(page.next.is_none_or(|next| Some(next.key) == last));
@@ -76,12 +78,13 @@ fn what_memory_says_is_as_of_the_batch_that_the_file_shows() {
         for batch in 0..300 {
             let mut commands = Vec::new();
             for _ in 0..random.below(10) {
-                commands.push(costly(&mut random, &format!("user-{users}"), "first", "first"));
+                commands.push(costly(&mut random, &format!("user-{users}"), "first", "first", 0));
                 users += 1;
             }
             for place in 0..if users == 0 { 0 } else { 20 } {
-                let user = random.below(users);
-                commands.push(costly(&mut random, &format!("user-{user}"), &format!("{batch}-{place}"), "again"));
+                let (user, id) = (format!("user-{}", random.below(users)), format!("{batch}-{place}"));
+                let months_ago = random.below(5);
+                commands.push(costly(&mut random, &user, &id, "again", months_ago));
             }
             store.commit_now(&commands).unwrap();
         }
