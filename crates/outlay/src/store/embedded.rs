@@ -164,13 +164,12 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         vfs: settings.vfs.clone(),
         cache_kib: settings.cache_kib,
     };
-    let mut random = match settings.seed {
-        Some(seed) => Pcg64::seed_from_u64(seed),
-        None => {
-            let mut seed = [0; 32];
-            getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            Pcg64::from_seed(seed)
-        }
+    let mut random = if let Some(seed) = settings.seed {
+        Pcg64::seed_from_u64(seed)
+    } else {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Pcg64::from_seed(seed)
     };
     let mut connection = file.writer()?;
     copy_log_of_last_run(&connection)?;
@@ -509,9 +508,9 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    fn put_now(&mut self, record: Record) -> Result<(), StoreError> {
+    fn put_now(&mut self, record: &Record) -> Result<(), StoreError> {
         self.check_writable()?;
-        let written = match &record {
+        let written = match record {
             Record::Key(key) => write::put_key(&self.connection, key),
             Record::RevokeKey { id, at } => write::revoke_key(&self.connection, id, *at),
             Record::Secret(secret) => write::put_secret(&self.connection, secret),
@@ -550,7 +549,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn put(&mut self, record: Record) -> Result<(), StoreError> {
-        self.put_now(record)
+        self.put_now(&record)
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {

@@ -122,7 +122,6 @@ fn passive(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// A thread with a name.
-#[expect(clippy::disallowed_methods, reason = "the store's own threads are made here and nowhere else")]
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.to_owned())

@@ -79,10 +79,9 @@ impl Days {
         if !self.users.contains_key(&key) {
             self.users.insert(key, (user_day(connection, key.0, key.1)?, false));
         }
-        if !self.all.contains_key(&key.0) {
-            let rows = all_days(connection, key.0..=key.0)?;
-            let rows = rows.into_iter().map(|(_, combination, sums)| (combination, (sums, false)));
-            self.all.insert(key.0, rows.collect());
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.all.entry(key.0) {
+            let rows = all_days(connection, key.0..=key.0)?.into_iter();
+            entry.insert(rows.map(|(_, combination, sums)| (combination, (sums, false))).collect());
         }
         self.recount(operation, names);
         Ok(())

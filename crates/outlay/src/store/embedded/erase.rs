@@ -186,13 +186,13 @@ impl EmbeddedStore {
             return Ok(());
         }
         if self.settings.vfs.is_none() {
-            let lines: String = new.iter().map(|(no, tag)| format!("{no} {tag}\n")).collect();
+            let lines: Vec<String> = new.iter().map(|(no, tag)| format!("{no} {tag}\n")).collect();
             let path = self.settings.folder.join(LIST_NAME);
             let appended = std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)
-                .and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()));
+                .and_then(|mut file| file.write_all(lines.concat().as_bytes()).and_then(|()| file.sync_all()));
             appended.map_err(|error| StoreError::Unavailable(format!("write the list of erasures: {error}")))?;
         }
         for (no, _) in new {

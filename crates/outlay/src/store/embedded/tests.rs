@@ -251,29 +251,3 @@ fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
     assert!(erased(backup.path()));
     assert_eq!(findings(backup.path()), []);
 }
-
-/// Prints the rate of the store alone: `cargo test --release -p outlay --lib -- --ignored --nocapture store_alone`.
-#[test]
-#[ignore = "a measurement, run by hand"]
-fn store_alone() {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let (mut store, _) = store(folder.path());
-    let mut number = 0_u64;
-    for size in [1_000, 64, 1, 1_000] {
-        let batches = if size == 1_000 { 500 } else { 5_000 };
-        let mut took = std::time::Duration::ZERO;
-        for _ in 0..batches {
-            let batch: Vec<Command> = (0..size)
-                .map(|_| {
-                    number += 1;
-                    let user = format!("user-{}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 200_000);
-                    operation(&user, &format!("usage_1760380378785_{number}"), "0.00010785", None)
-                })
-                .collect();
-            let start = std::time::Instant::now();
-            store.commit_now(&batch).unwrap();
-            took += start.elapsed();
-        }
-        println!("batches of {size}: {:.0} operations/s", (batches * size) as f64 / took.as_secs_f64());
-    }
-}
