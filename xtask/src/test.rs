@@ -11,12 +11,14 @@ struct Amount {
     cases: &'static str,
     /// Random command streams of the ledger beside the model; each takes about a millisecond.
     streams: &'static str,
+    /// Seeds of the simulation; each takes about a tenth of a second.
+    seeds: &'static str,
     /// Seconds of each fuzz target.
     fuzz_seconds: u32,
 }
 
-const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", fuzz_seconds: 10 };
-const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", fuzz_seconds: 60 };
+const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", seeds: "240", fuzz_seconds: 10 };
+const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", seeds: "10000", fuzz_seconds: 60 };
 
 /// All tests.
 pub(crate) fn all(long: bool) -> Result<(), Failed> {
@@ -27,6 +29,7 @@ pub(crate) fn all(long: bool) -> Result<(), Failed> {
             .arguments(arguments)
             .variable("OUTLAY_KILLS", amount.kills)
             .variable("OUTLAY_CASES", amount.streams)
+            .variable("OUTLAY_SEEDS", amount.seeds)
             .variable("PROPTEST_CASES", amount.cases)
     };
     tests(&["--workspace"]).run()?;

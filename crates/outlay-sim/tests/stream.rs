@@ -1,5 +1,5 @@
 //! Random streams of commands and faults over the simulated disk: nothing that was acknowledged may be lost or counted
-//! twice. `OUTLAY_CASES` sets how many seeds run, `OUTLAY_SEED` the first.
+//! twice. `OUTLAY_SEEDS` sets how many seeds run, `OUTLAY_SEED` the first.
 
 #![expect(clippy::disallowed_methods, reason = "a test is told by the environment how much to do")]
 
@@ -38,7 +38,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn what_is_acknowledged_is_there_whatever_fails() {
     std::panic::set_hook(Box::new(|_| {}));
-    let (cases, first) = (number("OUTLAY_CASES", 240), number("OUTLAY_SEED", 1));
+    let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
     let next = AtomicU64::new(first);
     let all = Mutex::new((Sometimes::default(), Vec::new()));
     std::thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + cases || !all.lock().unwrap().1.is_empty() {
+                    if seed >= first + seeds || !all.lock().unwrap().1.is_empty() {
                         return;
                     }
                     let result = stream::run_checked(seed, None);
@@ -61,8 +61,8 @@ fn what_is_acknowledged_is_there_whatever_fails() {
     });
     let (sometimes, failures) = all.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    println!("{cases} seeds from {first}:\n{sometimes}");
-    if cases >= 200 {
+    println!("{seeds} seeds from {first}:\n{sometimes}");
+    if seeds >= 200 {
         for (fault, paths) in EXPECTED {
             for path in paths {
                 assert!(sometimes.faults(fault, *path) > 0, "{fault:?} never met {path:?}");
