@@ -1,3 +1,5 @@
+//! Sorted runs against a map that forgets nothing, through transactions that end every way they can.
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
