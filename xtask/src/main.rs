@@ -24,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run all tests, and ten seconds of each fuzz target
+    /// Run all tests
     Test {
         /// More kills, more random cases, a longer simulation, a minute of each fuzz target
         #[arg(long)]

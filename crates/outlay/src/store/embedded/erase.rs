@@ -72,22 +72,22 @@ impl EmbeddedStore {
         })?;
         let Some(progress) = progress else { return Ok(false) };
         self.connection.execute_batch("begin immediate")?;
-        let progress = self.wipe(progress).and_then(|progress| {
+        let wiped = self.wipe(progress).and_then(|progress| {
             self.connection.prepare_cached("update erasure set stage = ?, next = ? where user = ?")?.execute((
                 progress.stage,
                 progress.next.map(stored),
                 stored(progress.user_no.0),
             ))?;
-            self.connection.execute_batch("commit")?;
             Ok(progress)
         });
-        let progress = match progress {
+        let progress = match wiped {
             Ok(progress) => progress,
             Err(error) => {
-                self.connection.execute_batch("rollback")?;
+                self.connection.execute_batch("rollback").map_err(|error| self.poison(&error))?;
                 return Err(error);
             }
         };
+        self.connection.execute_batch("commit").map_err(|error| self.poison(&error))?;
         self.session_days.committed();
         // The books may hold a session as it was before it was wiped.
         self.books.shrink(usize::MAX, 0);
