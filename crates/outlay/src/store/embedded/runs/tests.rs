@@ -382,13 +382,15 @@ impl Phase {
     }
 }
 
-/// The same in the smallest steps, so that every state of a merge is broken off, rolled back and opened again.
+/// The same in the smallest steps, and with so few hashes that most steps end beside a collision, so that every state
+/// of a merge is broken off, rolled back and opened again.
 #[test]
 fn merges_go_on_after_any_interruption() {
     let division = Division { chunk_blocks: 1, segment_chunks: 1 };
     let seen = RefCell::new(BTreeSet::new());
     with_seeds(|random| {
-        let mut world = World::new(RunSettings { merge_slice_keys: 2, division, ..small(8) });
+        let mut world =
+            World::new(RunSettings { hash_bits: 6, slice_keys: 1, merge_slice_keys: 2, division, ..small(8) });
         world.thorough = true;
         let mut next = 0_u32;
         for _ in 0..400 {
