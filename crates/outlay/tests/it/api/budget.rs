@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Asks, Json, Server, With, ai_run, api, api_run, of};
+use crate::support::{Asks, Json, Server, With, ai_run, api, api_run, of, until};
 
 #[test]
 fn a_user_is_made_and_replaced_whole() {
@@ -97,6 +97,29 @@ fn a_changed_plan_moves_its_users() {
     server.user("u", "team");
     server.budget("u").shows("/meters/cost/limit", "4").shows("/plan", "team");
     server.put("/v1/plans/pro", json!({"limits": {"cost": -1}})).is(400);
+}
+
+#[test]
+fn a_lowered_plan_raises_what_its_users_have_reached() {
+    let server = Server::open();
+    for user in ["u", "v", "w"] {
+        server.user(user, if user == "w" { "business" } else { "premium" });
+        server.record(api(user, 2.0));
+    }
+    assert!(server.all("/v1/alerts").is_empty());
+    let limits = json!({"cost": 2, "aiRuns": 30, "apiRuns": 100});
+    server.put("/v1/plans/premium", json!({"limits": limits})).is(200);
+    // Each of the two reaches three thresholds at once; whoever is on another plan reaches none.
+    until("every alert is there", || server.all("/v1/alerts").len() == 6);
+    for alert in server.all("/v1/alerts") {
+        alert.shows("/limit", "2").shows("/used", "2").shows("/plan", "premium");
+        assert_ne!(alert.text("/userId"), "w");
+    }
+    // A forgotten meter is not an unlimited one.
+    server.put("/v1/plans/premium", json!({"limits": {"cost": 2}})).refuses("/limits/aiRuns");
+    server.put("/v1/plans/premium", json!({})).refuses("/limits");
+    server.put("/v1/plans/premium", json!({"limits": limits})).is(200);
+    assert_eq!(server.all("/v1/alerts").len(), 6);
 }
 
 #[test]
