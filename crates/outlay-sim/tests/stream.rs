@@ -37,6 +37,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn what_is_acknowledged_is_there_whatever_fails() {
+    // A panic in a run is told with its seed, at the end.
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
     let next = AtomicU64::new(first);
@@ -59,6 +61,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
             });
         }
     });
+    std::panic::set_hook(hook);
     let (sometimes, failures) = all.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     println!("{seeds} seeds from {first}:\n{sometimes}");
