@@ -66,8 +66,8 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        // 4,000 pages are 16 MB.
-        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 4_000, wiped_rows: 200 }
+        // 32,000 pages are 128 MB: the longer the log, the more batches share one copy of a page that all of them change.
+        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 32_000, wiped_rows: 200 }
     }
 }
 
