@@ -14,11 +14,12 @@
 //!
 //! | mistake | caught by |
 //! |---|---|
-//! | commits are not synced (`synchronous = off`) | S1 with seed 1, a power cut at call 75; and the streams |
-//! | a batch is acknowledged although its commit failed | the streams, within their first 1,000 seeds |
+//! | commits are not synced (`synchronous = off`) | S1 with seed 1, a power cut at call 75; stream 1 |
+//! | a batch is acknowledged although its commit failed | stream 2 |
 //! | a batch is shown to readers before its commit | stream 6 |
 //! | the duplicate index is not rolled back with its batch | stream 6 |
 //! | a colliding hash is taken for a duplicate | stream 3; S4 with seed 1 |
+//! | the sum of a row is not written | stream 1 |
 //! | a rollback journal in place of the log, after a write that failed while the store was opened | `tests/start.rs` |
 
 pub mod clock;
