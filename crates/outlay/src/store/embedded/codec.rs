@@ -10,7 +10,7 @@ use outlay_core::budget::Failed;
 use outlay_core::denial::{Denial, DenialSource, Reason};
 use outlay_core::id::{AlertNo, DenialNo, Label, Name, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
 use outlay_core::money::{Quantity, Usd, UsdSum};
-use outlay_core::month::{Month, Timestamp};
+use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::{Fingerprint, Operation, Tokens, Units, UsageType};
 use outlay_core::plan::{Amounts, Limit, Limits, Meter, Overrides};
 use outlay_core::session::{Ask, Choice, Finish, Hold, Session, SessionStatus};
@@ -494,16 +494,24 @@ fn read_override(row: &mut RowReader<'_, '_>) -> Result<Option<Limit>, StoreErro
 
 pub(super) const MONTH_COLUMNS: &str = "month, cost, ai_runs, api_runs, operations, head, raised, updated_at";
 
-pub(super) const UPSERT_MONTH: &str = "insert into user_month values (?,?,?,?,?,?,?,?,?) on conflict (month, user) do update set cost = excluded.cost, \
+pub(super) const UPSERT_MONTH: &str = "insert into user_month values (?,?,?,?,?,?,?,?,?,?,?) on conflict (month, user) do update set cost = excluded.cost, \
      ai_runs = excluded.ai_runs, api_runs = excluded.api_runs, operations = excluded.operations, head = excluded.head, \
-     raised = excluded.raised, updated_at = excluded.updated_at";
+     raised = excluded.raised, updated_at = excluded.updated_at, day = coalesce(excluded.day, day), \
+     day_sums = coalesce(excluded.day_sums, day_sums)";
 
-pub(super) fn write_month(row: &mut RowWriter<'_, '_>, user_no: UserNo, month: &UserMonth) -> Result<(), StoreError> {
+/// Writes a user's month, with its newest day and that day's packed sums as far as they changed.
+pub(super) fn write_month(
+    row: &mut RowWriter<'_, '_>,
+    user_no: UserNo,
+    month: &UserMonth,
+    newest: Option<(Day, &str)>,
+) -> Result<(), StoreError> {
     row.int(i64::from(month.month.index()))?.number(user_no.0)?.amounts(Some(&month.used))?;
     row.number(month.operations)?.int(month.head.map(|no| stored(no.0)))?;
     let raised: Vec<String> =
         month.raised.iter().map(|key| format!("{} {} {}", key.meter, key.threshold, key.limit)).collect();
-    row.text(raised.join(";").as_str())?.time(month.last_updated_at)?.write()?;
+    row.text(raised.join(";").as_str())?.time(month.last_updated_at)?;
+    row.int(newest.map(|(day, _)| i64::from(day.index())))?.text(newest.map(|(_, sums)| sums))?.write()?;
     Ok(())
 }
 

@@ -1,4 +1,8 @@
-//! Day sums: one packed row per user and day, and plain rows per day over all users.
+//! Day sums: packed per user and day, and plain rows per day over all users.
+//!
+//! Nearly every operation is of its user's newest day. The sums of that day lie in the row of the user's month, which
+//! every operation rewrites anyway, so that an operation writes one page at a random place and not two. When a newer
+//! day begins they move to a row of their own, where an operation of an older day finds them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +11,7 @@ use hashbrown::HashMap;
 use outlay_core::breakdown::{COMBINATIONS_MAX, COMBINATIONS_MAX_ALL_USERS, Dimensions, Sums, TokenSums};
 use outlay_core::id::UserNo;
 use outlay_core::money::UsdSum;
-use outlay_core::month::Day;
+use outlay_core::month::{Day, Month};
 use outlay_core::operation::{Operation, UsageType};
 use rusqlite::Connection;
 
@@ -16,8 +20,12 @@ use super::load::one;
 use super::names::{Kind, NONE, Names, OTHER};
 use crate::store::StoreError;
 
-/// Users' days kept in memory between batches; beyond, all are forgotten and read again when needed.
+/// Users' newest days kept in memory between batches; beyond, all are forgotten and read again when needed.
 const CACHED_DAYS_MAX: usize = 200_000;
+
+/// Packed days are filled up with spaces to a multiple of this many bytes. A row that keeps its length is written over in
+/// its place; one that grows moves its neighbours about, and each time SQLite then looks through its whole cache of pages.
+const PACKED_STEP: usize = 128;
 
 /// A combination as numbers: usage type (0 AI, 1 API), feature, provider, model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,11 +66,21 @@ impl Combination {
 
 pub(super) type Combinations = Vec<(Combination, Sums)>;
 
+/// The newest day of a user's month that has operations, with its sums.
+#[derive(Debug)]
+struct Newest {
+    day: Day,
+    sums: Combinations,
+    changed: bool,
+}
+
 /// The day rows that batches changed, and those in memory.
 #[derive(Debug, Default)]
 pub(super) struct Days {
-    users: HashMap<(Day, UserNo), (Combinations, bool), FixedState>,
-    changed: Vec<(Day, UserNo)>,
+    newest: HashMap<(Month, UserNo), Newest, FixedState>,
+    changed: Vec<(Month, UserNo)>,
+    /// Rows of this batch for days that are not the newest of their month, or are no longer.
+    older: BTreeMap<(Day, UserNo), Combinations>,
     all: BTreeMap<Day, HashMap<Combination, (Sums, bool), FixedState>>,
     changed_all: Vec<(Day, Combination)>,
 }
@@ -75,12 +93,19 @@ impl Days {
         operation: &Operation,
         names: &Names,
     ) -> Result<(), StoreError> {
-        let key = (operation.timestamp.day(), operation.user_no);
-        if !self.users.contains_key(&key) {
-            self.users.insert(key, (user_day(connection, key.0, key.1)?, false));
+        let (day, user_no) = (operation.timestamp.day(), operation.user_no);
+        let of_month = (day.month(), user_no);
+        if !self.newest.contains_key(&of_month)
+            && let Some((day, sums)) = newest_day(connection, of_month.0, user_no)?
+        {
+            self.newest.insert(of_month, Newest { day, sums, changed: false });
         }
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.all.entry(key.0) {
-            let rows = all_days(connection, key.0..=key.0)?.into_iter();
+        let is_older = self.newest.get(&of_month).is_some_and(|newest| day < newest.day);
+        if is_older && !self.older.contains_key(&(day, user_no)) {
+            self.older.insert((day, user_no), older_day(connection, day, user_no)?);
+        }
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.all.entry(day) {
+            let rows = all_days(connection, day..=day)?.into_iter();
             entry.insert(rows.map(|(_, combination, sums)| (combination, (sums, false))).collect());
         }
         self.recount(operation, names);
@@ -91,24 +116,29 @@ impl Days {
     pub(super) fn recount(&mut self, operation: &Operation, names: &Names) {
         let combination = Combination::of(operation, names);
         let (day, sums) = (operation.timestamp.day(), Sums::of(operation));
-        self.add_to_user((day, operation.user_no), combination, &sums);
+        add_to(self.rows((day, operation.user_no)), combination, &sums);
         self.add_to_all(day, combination, &sums);
     }
 
-    fn add_to_user(&mut self, key: (Day, UserNo), combination: Combination, sums: &Sums) {
-        let (rows, changed) = self.users.entry(key).or_default();
-        if !std::mem::replace(changed, true) {
-            self.changed.push(key);
+    /// The rows of a user's day, which become the newest's of its month if they are newer.
+    fn rows(&mut self, key: (Day, UserNo)) -> &mut Combinations {
+        let of_month = (key.0.month(), key.1);
+        let newest = self.newest.entry(of_month).or_insert_with(|| Newest {
+            day: key.0,
+            sums: Combinations::new(),
+            changed: false,
+        });
+        if key.0 < newest.day {
+            return self.older.entry(key).or_default();
         }
-        let known = |rows: &Combinations, combination| rows.iter().position(|(of, _)| *of == combination);
-        let place = known(rows, combination)
-            .or_else(|| if rows.len() < COMBINATIONS_MAX { None } else { known(rows, combination.other()) });
-        if let Some((_, row)) = place.and_then(|place| rows.get_mut(place)) {
-            *row = row.and(sums);
-        } else {
-            let full = rows.len() >= COMBINATIONS_MAX;
-            rows.push((if full { combination.other() } else { combination }, *sums));
+        if newest.day < key.0 {
+            self.older.insert((newest.day, key.1), std::mem::take(&mut newest.sums));
+            newest.day = key.0;
         }
+        if !std::mem::replace(&mut newest.changed, true) {
+            self.changed.push(of_month);
+        }
+        &mut newest.sums
     }
 
     fn add_to_all(&mut self, day: Day, combination: Combination, sums: &Sums) {
@@ -122,9 +152,14 @@ impl Days {
         }
     }
 
-    /// Takes a user's day out of what was counted.
-    pub(super) fn take_user(&mut self, day: Day, user_no: UserNo) -> Combinations {
-        self.users.remove(&(day, user_no)).unwrap_or_default().0
+    /// Takes the newest day of a user's month out of what was counted.
+    pub(super) fn take_newest(&mut self, month: Month, user_no: UserNo) -> Option<(Day, Combinations)> {
+        self.newest.remove(&(month, user_no)).map(|newest| (newest.day, newest.sums))
+    }
+
+    /// Takes the other days of the users out of what was counted.
+    pub(super) fn take_older(&mut self) -> BTreeMap<(Day, UserNo), Combinations> {
+        std::mem::take(&mut self.older)
     }
 
     /// Takes the days of all users out of what was counted.
@@ -133,18 +168,24 @@ impl Days {
         all.flat_map(|(day, rows)| rows.into_iter().map(move |(of, (sums, _))| ((day, of), sums))).collect()
     }
 
-    /// Writes the rows that the batch changed, in key order.
+    /// What the row of a user's month is to say of its newest day, if this batch changed that: the day, and its sums as
+    /// text, which is put into `text`.
+    pub(super) fn newest<'t>(&self, month: Month, user_no: UserNo, text: &'t mut String) -> Option<(Day, &'t str)> {
+        let newest = self.newest.get(&(month, user_no)).filter(|newest| newest.changed)?;
+        pack(&newest.sums, text);
+        Some((newest.day, text))
+    }
+
+    /// Writes the rows that the batch changed, in key order, but for those that [`Days::newest`] gives.
     pub(super) fn write(&mut self, connection: &Connection, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.changed.sort_unstable();
         let mut statement = connection.prepare_cached(
             "insert into user_day values (?, ?, ?) on conflict (day, user) do update set sums = excluded.sums",
         )?;
         let mut text = String::new();
-        for key in &self.changed {
-            let Some((rows, _)) = self.users.get(key) else { continue };
+        for ((day, user_no), rows) in &self.older {
             pack(rows, &mut text);
             let mut row = RowWriter::new(&mut statement, bytes);
-            row.int(i64::from(key.0.index()))?.number(key.1.0)?.text(text.as_str())?.write()?;
+            row.int(i64::from(day.index()))?.number(user_no.0)?.text(text.as_str())?.write()?;
         }
         self.changed_all.sort_unstable();
         let mut statement = connection.prepare_cached(
@@ -164,13 +205,14 @@ impl Days {
 
     /// The batch is durable: what is in memory is what is in the file.
     pub(super) fn committed(&mut self) {
-        if self.users.len() > CACHED_DAYS_MAX {
-            self.users.clear();
+        self.older.clear();
+        if self.newest.len() > CACHED_DAYS_MAX {
+            self.newest.clear();
             self.changed.clear();
         }
         for key in self.changed.drain(..) {
-            if let Some((_, changed)) = self.users.get_mut(&key) {
-                *changed = false;
+            if let Some(newest) = self.newest.get_mut(&key) {
+                newest.changed = false;
             }
         }
         for (day, combination) in self.changed_all.drain(..) {
@@ -181,6 +223,19 @@ impl Days {
         while self.all.len() > 64 {
             self.all.pop_first();
         }
+    }
+}
+
+/// Adds to the sums of one combination of a day, or of the one for what is beyond the most that a day keeps apart.
+fn add_to(rows: &mut Combinations, combination: Combination, sums: &Sums) {
+    let known = |rows: &Combinations, combination| rows.iter().position(|(of, _)| *of == combination);
+    let place = known(rows, combination)
+        .or_else(|| if rows.len() < COMBINATIONS_MAX { None } else { known(rows, combination.other()) });
+    if let Some((_, row)) = place.and_then(|place| rows.get_mut(place)) {
+        *row = row.and(sums);
+    } else {
+        let full = rows.len() >= COMBINATIONS_MAX;
+        rows.push((if full { combination.other() } else { combination }, *sums));
     }
 }
 
@@ -216,6 +271,8 @@ fn pack(rows: &Combinations, text: &mut String) {
         }
     }
     text.push_str(if rows.is_empty() { "]" } else { "]]" });
+    let padded = text.len().next_multiple_of(PACKED_STEP);
+    text.extend(std::iter::repeat_n(' ', padded - text.len()));
 }
 
 fn unpack(text: &str) -> Result<Combinations, StoreError> {
@@ -235,12 +292,59 @@ fn unpack(text: &str) -> Result<Combinations, StoreError> {
         .collect())
 }
 
-/// One user's day.
-pub(super) fn user_day(connection: &Connection, day: Day, user_no: UserNo) -> Result<Combinations, StoreError> {
+/// The newest day of a user's month, which lies in the month's row.
+pub(super) fn newest_day(
+    connection: &Connection,
+    month: Month,
+    user_no: UserNo,
+) -> Result<Option<(Day, Combinations)>, StoreError> {
+    let sql = "select day, day_sums from user_month where month = ? and user = ?";
+    let row = one(connection, sql, (month.index(), stored(user_no.0)), |row| read_newest(&mut RowReader::new(row)))?;
+    Ok(row.flatten())
+}
+
+/// Reads the columns `day, day_sums`; a month without operations has neither.
+pub(super) fn read_newest(row: &mut RowReader<'_, '_>) -> Result<Option<(Day, Combinations)>, StoreError> {
+    let (day, sums) = (row.int()?, row.text()?);
+    day.zip(sums).map(|(day, sums)| Ok((read_day(day)?, unpack(sums)?))).transpose()
+}
+
+/// One user's day that is not the newest of its month.
+fn older_day(connection: &Connection, day: Day, user_no: UserNo) -> Result<Combinations, StoreError> {
     let sql = "select sums from user_day where day = ? and user = ?";
     let row =
         one(connection, sql, (day.index(), stored(user_no.0)), |row| unpack(RowReader::new(row).required_text()?))?;
     Ok(row.unwrap_or_default())
+}
+
+/// All days of a user's month that have operations, in order.
+pub(super) fn days_of_month(
+    connection: &Connection,
+    month: Month,
+    user_no: UserNo,
+) -> Result<Vec<(Day, Combinations)>, StoreError> {
+    let Some(newest) = newest_day(connection, month, user_no)? else { return Ok(Vec::new()) };
+    let mut days = Vec::new();
+    for day in (1..=month.days()).map(|day| Day::new(month, day)).take_while(|day| *day < newest.0) {
+        let sums = older_day(connection, day, user_no)?;
+        if !sums.is_empty() {
+            days.push((day, sums));
+        }
+    }
+    days.push(newest);
+    Ok(days)
+}
+
+/// Reads the columns `day, user, sums` of `user_day`.
+pub(super) fn read_older(row: &mut RowReader<'_, '_>) -> Result<((Day, UserNo), Combinations), StoreError> {
+    let (day, user_no) = (read_day(row.required()?)?, UserNo(row.number()?));
+    Ok(((day, user_no), unpack(row.required_text()?)?))
+}
+
+fn read_day(index: i64) -> Result<Day, StoreError> {
+    u32::try_from(index)
+        .map(Day::from_index)
+        .map_err(|_| StoreError::Corrupt("a day has a number that no version of Outlay writes".to_owned()))
 }
 
 /// The days of all users, in order.
@@ -256,7 +360,7 @@ pub(super) fn all_days(
     let mut sums = Vec::new();
     while let Some(row) = rows.next()? {
         let mut row = RowReader::new(row);
-        let day = u32::try_from(row.required()?).map_err(|_| StoreError::Corrupt("a day cannot be read".to_owned()))?;
+        let day = read_day(row.required()?)?;
         let combination = Combination {
             usage_type: row.required()?,
             feature: row.required()?,
@@ -269,7 +373,7 @@ pub(super) fn all_days(
             billable_runs: row.required()?,
             tokens: TokenSums { input: row.number()?, output: row.number()? },
         };
-        sums.push((Day::from_index(day), combination, sum));
+        sums.push((day, combination, sum));
     }
     Ok(sums)
 }

@@ -35,7 +35,8 @@ create table operation (
     reverses integer, reason text, reversed_by integer, previous integer, previous_step integer, sum integer not null);
 create table user_month (
     month integer, user integer, cost integer not null, ai_runs integer not null, api_runs integer not null,
-    operations integer not null, head integer, raised text not null, updated_at, primary key (month, user)) without rowid;
+    operations integer not null, head integer, raised text not null, updated_at, day integer, day_sums text,
+    primary key (month, user)) without rowid;
 create table month_page (user integer, month integer, operation integer, primary key (user, month, operation)) without rowid;
 create table user_day (day integer, user integer, sums text not null, primary key (day, user)) without rowid;
 create table all_day (

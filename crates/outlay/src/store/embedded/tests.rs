@@ -19,6 +19,11 @@ fn store(folder: &std::path::Path) -> (EmbeddedStore, Arc<dyn Reads>) {
 }
 
 fn operation(user: &str, id: &str, cost: &str, session: Option<&str>) -> Command {
+    operation_on(13, user, id, cost, session)
+}
+
+/// An operation of a day of October 2025.
+fn operation_on(day: u8, user: &str, id: &str, cost: &str, session: Option<&str>) -> Command {
     let mut operation = NewOperation {
         operation_id: OperationId::new(id).unwrap(),
         user_id: UserId::new(user).unwrap(),
@@ -35,7 +40,7 @@ fn operation(user: &str, id: &str, cost: &str, session: Option<&str>) -> Command
         step_number: None,
         finish_session: session.map(|_| Finish::Completed),
         duration_ms: None,
-        timestamp: Some(Timestamp::parse("2025-10-13T15:52:56Z").unwrap()),
+        timestamp: Some(Timestamp::parse(&format!("2025-10-{day}T15:52:56Z")).unwrap()),
         metadata: None,
         fingerprint: outlay_core::operation::Fingerprint([0; 16]),
     };
@@ -151,7 +156,9 @@ fn sample(folder: &std::path::Path) {
         .commit_now(&[
             premium,
             operation("erased-user", "erased-operation", "2.5", Some("erased-session")),
+            operation_on(11, "erased-other", "erased-early", "0.1", None),
             operation("erased-other", "erased-operation", "0.1", None),
+            operation_on(12, "erased-other", "erased-late", "0.1", None),
         ])
         .unwrap();
     let deny = Command::Deny {
@@ -191,8 +198,13 @@ fn verify_finds_nothing_in_what_was_recorded_and_every_change_made_behind_its_ba
         ("update user_month set operations = 7 where user = 2", "month 2025-10 of user 2"),
         ("update user_month set raised = ''", "month 2025-10 of user 1"),
         ("delete from user_month where user = 2", "month 2025-10 of user 2"),
-        ("update user_day set sums = replace(sums, '2000', '2001') where user = 1", "day 2025-10-13 of user 1"),
-        ("delete from user_day where user = 2", "day 2025-10-13 of user 2"),
+        (
+            "update user_month set day_sums = replace(day_sums, '2000', '2001') where user = 1",
+            "day 2025-10-13 of user 1",
+        ),
+        ("update user_month set day = day - 2, day_sums = '[]' where user = 2", "day 2025-10-13 of user 2"),
+        ("update user_day set sums = replace(sums, '1000', '1001') where user = 2", "day 2025-10-11 of user 2"),
+        ("delete from user_day where day % 32 = 12", "day 2025-10-12 of user 2"),
         ("update all_day set cost = cost + 1", "day 2025-10-13 of all users"),
         ("delete from all_day", "day 2025-10-13 of all users"),
         ("update session set cost = 0", "session 1"),

@@ -13,7 +13,7 @@ use outlay_core::month::Day;
 use rusqlite::{Connection, Row};
 
 use super::codec::{self, RowReader};
-use super::days::{self, Days};
+use super::days::{self, Combinations, Days};
 use super::load;
 use super::reads::{Inner, Snapshot};
 use super::write::{SessionSums, session_sums};
@@ -144,15 +144,26 @@ impl Counts {
 
     fn compare_days(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
         let connection = &snapshot.transaction;
-        let mut statement = connection.prepare("select day, user from user_day order by day, user")?;
+        let mut statement = connection.prepare("select day, day_sums, month, user from user_month")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut row = RowReader::new(row);
-            let (day, user_no) = (day_of(row.number()?)?, UserNo(row.number()?));
-            let found = days::user_day(connection, day, user_no)?;
-            let sum = found.iter().fold(Sums::default(), |sum, (_, sums)| sum.and(sums));
-            self.recount.compare_day(user_no, day, &sum);
-            let expected = self.days.take_user(day, user_no);
+            let found = days::read_newest(&mut row)?;
+            let (month, user_no) = (row.month()?, UserNo(row.number()?));
+            if let Some((day, sums)) = &found {
+                self.compare_day(user_no, *day, sums);
+            }
+            let expected = self.days.take_newest(month, user_no);
+            let place = format!("the newest day of month {month} of user {}", user_no.0);
+            findings.compare(place, "its combinations", &expected, &found);
+        }
+        let mut expected = self.days.take_older();
+        let mut statement = connection.prepare("select day, user, sums from user_day order by day, user")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let ((day, user_no), found) = days::read_older(&mut RowReader::new(row))?;
+            self.compare_day(user_no, day, &found);
+            let expected = expected.remove(&(day, user_no)).unwrap_or_default();
             findings.compare(format!("day {day} of user {}", user_no.0), "its combinations", &expected, &found);
         }
         let all = Day::from_index(0)..=Day::from_index(u32::MAX);
@@ -165,6 +176,11 @@ impl Counts {
             findings.add(format!("day {day} of all users"), "a row was removed: there are operations of it");
         }
         Ok(())
+    }
+
+    fn compare_day(&mut self, user_no: UserNo, day: Day, found: &Combinations) {
+        let sum = found.iter().fold(Sums::default(), |sum, (_, sums)| sum.and(sums));
+        self.recount.compare_day(user_no, day, &sum);
     }
 
     fn compare_sessions(&mut self, snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {

@@ -77,8 +77,10 @@ impl EmbeddedStore {
         }
 
         let mut statement = connection.prepare_cached(codec::UPSERT_MONTH)?;
+        let mut sums = String::new();
         for (user_no, month) in &written.months {
-            codec::write_month(&mut RowWriter::new(&mut statement, bytes), *user_no, month)?;
+            let newest = self.days.newest(month.month, *user_no, &mut sums);
+            codec::write_month(&mut RowWriter::new(&mut statement, bytes), *user_no, month, newest)?;
         }
         write_month_pages(connection, written)?;
         self.days.write(connection, bytes)?;

@@ -7,7 +7,7 @@ use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
 use outlay_core::id::UserId;
 use outlay_core::ledger::UserView;
-use outlay_core::month::{Day, Month};
+use outlay_core::month::Month;
 use outlay_core::session::Session;
 
 use super::{Snapshot, lists};
@@ -36,8 +36,8 @@ pub(super) fn history(
     let connection = &snapshot.transaction;
     for month in user.months.iter().filter(|month| months.contains(month)) {
         history.months.extend(load::month(connection, user.no, *month)?);
-        for day in (1..=month.days()).map(|day| Day::new(*month, day)) {
-            for (combination, sums) in days::user_day(connection, day, user.no)? {
+        for (day, combinations) in days::days_of_month(connection, *month, user.no)? {
+            for (combination, sums) in combinations {
                 history.days.push((day, combination.dimensions(&snapshot.shared.names)?, sums));
             }
         }
