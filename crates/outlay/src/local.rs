@@ -92,6 +92,7 @@ impl Local {
         // What a process that was killed left there; usually nothing.
         let _ = std::fs::remove_dir_all(&scratch);
         let (writer, task) = Writer::new(store);
+        let task = task.answering_beside().map_err(LocalError::Thread)?;
         let (sender, ended) = watch::channel(WriterEnd::Running);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())

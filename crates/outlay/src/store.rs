@@ -1,7 +1,8 @@
 //! The contract of a store: it commits batches of commands and answers reads. It never compares with a limit.
 //!
 //! A commit takes a batch, decides each command on loaded books ([`outlay_core::ledger`]), writes all that changed in one
-//! transaction, makes it durable, publishes it to readers, and only then gives the answers. Readers see published state.
+//! transaction and makes it durable; then it is published to readers, and only then are the answers given. Readers see
+//! published state. Publishing and answering may go on while the next batch is decided.
 
 pub mod embedded;
 pub mod records;
@@ -46,11 +47,37 @@ pub enum StoreError {
 /// What one command of a batch came to.
 pub type Reply = Result<Outcome, Rejection>;
 
+/// A durable batch, of which readers see nothing yet. Batches must be published in their order.
+#[must_use = "what is not published is seen by no reader"]
+pub struct Committed {
+    replies: Vec<Reply>,
+    publication: Box<dyn FnOnce() + Send>,
+}
+
+impl Committed {
+    /// A batch with its replies, and what shows it to readers.
+    pub fn new(replies: Vec<Reply>, publication: impl FnOnce() + Send + 'static) -> Self {
+        Self { replies, publication: Box::new(publication) }
+    }
+
+    /// Shows the batch to readers, and gives the replies: nobody may have one before what it says can be read.
+    pub fn publish(self) -> Vec<Reply> {
+        (self.publication)();
+        self.replies
+    }
+}
+
+impl std::fmt::Debug for Committed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Committed").field("replies", &self.replies.len()).finish_non_exhaustive()
+    }
+}
+
 /// The writing half of a store. There is one per process; it owns the books.
 pub trait Store: Send + 'static {
-    /// Decides, writes and makes durable a batch; the replies come in its order. An error means that nothing of the
+    /// Decides, writes and makes durable a batch; its replies come in its order when it is published. An error means that nothing of the
     /// batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process must not go on writing.
-    fn commit(&mut self, batch: Vec<Command>) -> impl Future<Output = Result<Vec<Reply>, StoreError>> + Send;
+    fn commit(&mut self, batch: Vec<Command>) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
     /// Writes a record that no rule decides about.
     fn put(&mut self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -1,7 +1,8 @@
 //! The one way to the store's books: a bounded queue, and a task that takes what queued up while the last commit ran.
 //!
 //! Batch while busy: no timer, so an idle server adds no latency and a busy one batches by itself. Nothing is answered
-//! before [`Store::commit`] says that it is durable.
+//! before [`Store::commit`] says that it is durable, and readers see it. Showing and answering a batch is a good part of
+//! the work, so a thread of its own does it while the next batch is decided.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use outlay_core::ledger::{Command, Outcome, Rejection};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{Record, Reply, Store, StoreError};
+use crate::store::{Committed, Record, Reply, Store, StoreError};
 
 /// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
 const BATCH_COMMANDS_MAX: usize = 4_096;
@@ -20,6 +21,9 @@ const QUEUE_INTENTS_MAX: usize = 16_384;
 const QUEUE_FACTS_MAX: usize = 49_152;
 /// Commands waiting, at most, before even finishing and giving back are.
 const QUEUE_FINISHES_MAX: usize = 65_536;
+
+/// Durable batches that wait to be shown and answered, at most; beyond, the next one is not begun.
+const UNANSWERED_MAX: usize = 4;
 
 /// Sessions that one sweep abandons, at most, so that it delays nobody for long.
 const SWEEP_MAX: usize = 1_000;
@@ -82,7 +86,7 @@ impl Writer {
         let shared = Arc::new(Shared::default());
         (
             Self { sender, shared: Arc::clone(&shared) },
-            WriterTask { store, receiver, shared, jobs: Vec::new(), more_idle_work: true },
+            WriterTask { store, receiver, shared, jobs: Vec::new(), more_idle_work: true, answers: Answers::Here },
         )
     }
 
@@ -200,6 +204,51 @@ pub struct WriterTask<S> {
     shared: Arc<Shared>,
     jobs: Vec<Job>,
     more_idle_work: bool,
+    answers: Answers,
+}
+
+/// What became of a batch, on its way to those who asked.
+struct Answer {
+    committed: Result<Committed, StoreError>,
+    give: Box<dyn FnOnce(Result<Vec<Reply>, StoreError>) + Send>,
+}
+
+impl Answer {
+    fn give(self) {
+        (self.give)(self.committed.map(Committed::publish));
+    }
+}
+
+/// Where batches are shown to readers and answered, in their order.
+#[derive(Debug)]
+enum Answers {
+    /// In the writer's own thread, before the next batch.
+    Here,
+    /// In a thread beside it.
+    Beside { answers: std::sync::mpsc::SyncSender<Answer>, thread: std::thread::JoinHandle<()> },
+}
+
+impl Answers {
+    fn give(&self, answer: Answer) {
+        match self {
+            Self::Here => answer.give(),
+            Self::Beside { answers, .. } => {
+                // The thread only ends before this one by a panic.
+                if let Err(std::sync::mpsc::SendError(answer)) = answers.send(answer) {
+                    answer.give();
+                }
+            }
+        }
+    }
+
+    /// Waits until all is answered.
+    fn end(self) {
+        if let Self::Beside { answers, thread } = self {
+            drop(answers);
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Why a writer's task ended.
@@ -212,6 +261,19 @@ pub enum Ended {
 }
 
 impl<S: Store> WriterTask<S> {
+    /// Has batches shown and answered in a thread of their own.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn answering_beside(mut self) -> std::io::Result<Self> {
+        let (answers, given) = std::sync::mpsc::sync_channel::<Answer>(UNANSWERED_MAX);
+        let thread = std::thread::Builder::new().name("answers".to_owned()).spawn(move || {
+            given.into_iter().for_each(Answer::give);
+        })?;
+        self.answers = Answers::Beside { answers, thread };
+        Ok(self)
+    }
+
     /// Runs until it is closed or poisoned.
     pub async fn run(mut self) -> Ended {
         loop {
@@ -271,12 +333,7 @@ impl<S: Store> WriterTask<S> {
                     self.store.backup(to, reply);
                     None
                 }
-                Job::Sweep { reply } => {
-                    let swept = self.sweep().await;
-                    let ended = swept.as_ref().err().and_then(|error| self.failed(error));
-                    let _ = reply.send(swept);
-                    ended
-                }
+                Job::Sweep { reply } => self.sweep(reply).await,
                 Job::Close { reply } => {
                     // The answer goes out by dropping it, after the store is closed.
                     self.jobs.clear();
@@ -287,31 +344,48 @@ impl<S: Store> WriterTask<S> {
             };
         }
         let count = batch.len();
-        let result = self.store.commit(batch).await;
+        let committed = self.store.commit(batch).await;
         self.shared.queued.fetch_sub(count, Ordering::AcqRel);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
         self.shared.commands.fetch_add(count, Ordering::Relaxed);
-        let ended = result.as_ref().err().and_then(|error| self.failed(error));
-        let mut results = result.map(Vec::into_iter);
-        for (job, count) in self.jobs.drain(..taken).zip(replies) {
-            let Job::Commands { reply, .. } = job else { continue };
-            let answer = match &mut results {
-                Ok(results) => Ok(results.by_ref().take(count).collect()),
-                Err(error) => Err(error.clone()),
-            };
-            // A caller who left does not change what was recorded.
-            let _ = reply.send(answer);
-        }
+        let ended = committed.as_ref().err().and_then(|error| self.failed(error));
+        let jobs: Vec<(Job, usize)> = self.jobs.drain(..taken).zip(replies).collect();
+        let give = move |result: Result<Vec<Reply>, StoreError>| {
+            let mut results = result.map(Vec::into_iter);
+            for (job, count) in jobs {
+                let Job::Commands { reply, .. } = job else { continue };
+                let answer = match &mut results {
+                    Ok(results) => Ok(results.by_ref().take(count).collect()),
+                    Err(error) => Err(error.clone()),
+                };
+                // A caller who left does not change what was recorded.
+                let _ = reply.send(answer);
+            }
+        };
+        self.answers.give(Answer { committed, give: Box::new(give) });
         ended
     }
 
-    async fn sweep(&mut self) -> Result<usize, StoreError> {
-        let due = self.store.due(SWEEP_MAX).await?;
+    async fn sweep(&mut self, reply: oneshot::Sender<Result<usize, StoreError>>) -> Option<Ended> {
+        let due = match self.store.due(SWEEP_MAX).await {
+            Ok(due) => due,
+            Err(error) => {
+                let ended = self.failed(&error);
+                let _ = reply.send(Err(error));
+                return ended;
+            }
+        };
         let count = due.len();
-        if count > 0 {
-            self.store.commit(due.into_iter().map(|session_no| Command::Expire { session_no }).collect()).await?;
+        if count == 0 {
+            let _ = reply.send(Ok(0));
+            return None;
         }
-        Ok(count)
+        let commands = due.into_iter().map(|session_no| Command::Expire { session_no }).collect();
+        let committed = self.store.commit(commands).await;
+        let ended = committed.as_ref().err().and_then(|error| self.failed(error));
+        let give = move |result: Result<Vec<Reply>, StoreError>| drop(reply.send(result.map(|_| count)));
+        self.answers.give(Answer { committed, give: Box::new(give) });
+        ended
     }
 
     /// A full disk passes; after any other failed write the process must not acknowledge anything.
@@ -326,6 +400,7 @@ impl<S: Store> WriterTask<S> {
     }
 
     async fn end(self, ended: Ended) -> Ended {
+        self.answers.end();
         match ended {
             Ended::Closed => match self.store.close().await {
                 Ok(()) => Ended::Closed,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use outlay_core::id::{SessionNo, UserNo};
-use outlay_core::ledger::{Books, Command, Held, Key, Now, Rejection, decide};
+use outlay_core::ledger::{Books, Command, Held, Key, Now, Numbers, Rejection, Written, decide};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::RwLock;
@@ -33,7 +33,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Reads, Record, Reply, Store, StoreError};
+use super::{Committed, Reads, Record, Reply, Store, StoreError};
 use crate::clock::SharedClock;
 pub use erase::LIST_NAME as ERASURES_NAME;
 
@@ -108,7 +108,9 @@ impl Settings {
             plans: None,
             hash_bits: 64,
             map_keys: 500_000,
-            cache_kib: 524_288,
+            // When pages of a tree change places, SQLite looks through all that it has in memory: more than this costs more
+            // than it saves, since what is not here is in the system's memory.
+            cache_kib: 65_536,
             free_space_min: 64 << 20,
             sizes: Sizes::default(),
         }
@@ -151,6 +153,23 @@ struct Shared {
     identity: tables::Identity,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
+}
+
+/// A durable batch on its way to readers.
+#[derive(Debug)]
+struct Publication {
+    shared: Arc<Shared>,
+    batch: u64,
+    plans: Arc<Plans>,
+    numbers: Numbers,
+    written: Written,
+}
+
+impl Publication {
+    fn publish(self) {
+        self.shared.roster.publish(self.batch, &self.written.views, &self.written.erased);
+        self.shared.published.publish(self.batch, &self.plans, self.numbers, self.written.views);
+    }
 }
 
 /// Opens the store of a folder, which is made if there is none.
@@ -312,24 +331,30 @@ impl EmbeddedStore {
         Now { holds: self.shared.clock.now(), wall: self.shared.clock.wall(), entropy: self.random.next_u64() }
     }
 
+    /// Commits and publishes a batch.
     fn commit_now(&mut self, batch: &[Command]) -> Result<Vec<Reply>, StoreError> {
+        Ok(self.commit_unpublished(batch)?.publish())
+    }
+
+    fn commit_unpublished(&mut self, batch: &[Command]) -> Result<Committed, StoreError> {
         self.check_writable()?;
         self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
         self.shared.operations.write().begin_batch();
         self.shared.sessions.write().begin_batch();
         match self.decide_and_write(batch) {
             Ok((replies, written)) => {
-                self.make_durable(written)?;
-                Ok(replies)
+                let publication = self.make_durable(written)?;
+                Ok(Committed::new(replies, move || {
+                    if let Some(publication) = publication {
+                        publication.publish();
+                    }
+                }))
             }
             Err(error) => Err(self.roll_back(error)),
         }
     }
 
-    fn decide_and_write(
-        &mut self,
-        batch: &[Command],
-    ) -> Result<(Vec<Reply>, Option<outlay_core::ledger::Written>), StoreError> {
+    fn decide_and_write(&mut self, batch: &[Command]) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
         let now = self.now();
         let mut replies = Vec::with_capacity(batch.len());
         for command in batch {
@@ -404,15 +429,16 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Commits the transaction, and shows it to readers once it is durable.
-    fn make_durable(&mut self, written: Option<outlay_core::ledger::Written>) -> Result<(), StoreError> {
+    /// Commits the transaction, and gives what readers are to see of it.
+    fn make_durable(&mut self, written: Option<Written>) -> Result<Option<Publication>, StoreError> {
         let shared = Arc::clone(&self.shared);
         // Readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
         let (mut operations, mut sessions) = (shared.operations.write(), shared.sessions.write());
         let Some(written) = written else {
             operations.rollback_batch();
             sessions.rollback_batch();
-            return self.connection.execute_batch("rollback").map_err(|error| self.poison(&error));
+            self.connection.execute_batch("rollback").map_err(|error| self.poison(&error))?;
+            return Ok(None);
         };
         let stepped = operations.step(&self.connection).and_then(|()| sessions.step(&self.connection));
         let flushed = stepped.map_err(StoreError::from).and_then(|()| self.flush());
@@ -429,11 +455,11 @@ impl EmbeddedStore {
         shared.names.committed();
         self.days.committed();
         self.session_days.committed();
-        shared.roster.publish(self.batch, &written.views, &written.erased);
-        shared.published.publish(self.batch, self.books.plans(), self.books.numbers(), written.views);
         self.books.shrink(self.settings.sizes.books_users, self.settings.sizes.books_sessions);
         let checkpointed = self.checkpointer.after_commit(&self.connection);
-        checkpointed.map_err(|error| self.poison(&error))
+        checkpointed.map_err(|error| self.poison(&error))?;
+        let plans = Arc::clone(self.books.plans());
+        Ok(Some(Publication { shared, batch: self.batch, plans, numbers: self.books.numbers(), written }))
     }
 
     /// Where space is short, the log gets its pages before COMMIT is called, so that a full disk can still be rolled back.
@@ -544,8 +570,13 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    async fn commit(&mut self, batch: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
-        self.commit_now(&batch)
+    async fn commit(&mut self, batch: Vec<Command>) -> Result<Committed, StoreError> {
+        let Committed { replies, publication } = self.commit_unpublished(&batch)?;
+        // Freeing so many small things takes a while, and the next batch need not wait for it.
+        Ok(Committed::new(replies, move || {
+            publication();
+            drop(batch);
+        }))
     }
 
     async fn put(&mut self, record: Record) -> Result<(), StoreError> {

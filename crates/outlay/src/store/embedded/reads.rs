@@ -7,6 +7,7 @@ mod person;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
@@ -29,6 +30,9 @@ use crate::store::{
 
 /// Connections that read at the same time.
 const READERS_MAX: usize = 4;
+
+/// How often a reader looks whether the batch that it saw is published.
+const PUBLISHED_SOON: Duration = Duration::from_micros(50);
 
 /// The readers of a store.
 #[derive(Debug)]
@@ -126,7 +130,8 @@ impl Inner {
             if let Some(problem) = &*self.shared.published.not_ready.read() {
                 return Err(StoreError::Unavailable(problem.clone()));
             }
-            std::thread::yield_now();
+            // A large batch takes some milliseconds to be shown.
+            std::thread::sleep(PUBLISHED_SOON);
         }
         Ok(Snapshot { transaction, batch, shared: &self.shared })
     }
