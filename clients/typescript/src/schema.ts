@@ -1,0 +1,732 @@
+// Made of the server's /openapi.json by `npm run types`.
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description A crossed threshold */
+        Alert: {
+            alertId: string;
+            deliveries: unknown[];
+            held: components["schemas"]["Usd"];
+            limit: components["schemas"]["Usd"];
+            meter: string;
+            month: string;
+            nextPlan?: string | null;
+            /**
+             * Format: double
+             * @description 100 x used / limit.
+             */
+            percent: number;
+            plan: string;
+            recordedAt: string;
+            resetsAt: string;
+            /** @description The alert of a higher threshold that is sent in its stead. */
+            supersededBy?: string | null;
+            /**
+             * Format: int32
+             * @description 80, 95 or 100.
+             */
+            threshold: number;
+            used: components["schemas"]["Usd"];
+            userId?: string | null;
+        };
+        /** @description Alerts, newest first */
+        Alerts: {
+            items: components["schemas"]["Alert"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description A value per meter; absent is 0 */
+        Amounts: {
+            /**
+             * Format: int64
+             * @description At most 1,000,000.
+             */
+            aiRuns?: number | null;
+            /**
+             * Format: int64
+             * @description At most 1,000,000.
+             */
+            apiRuns?: number | null;
+            cost?: components["schemas"]["Usd"] | null;
+        };
+        /** @description Whether it fits; it promises nothing, a hold does */
+        Answer: {
+            /** @description The meters as they would stand. */
+            after: components["schemas"]["Meters"];
+            allowed: boolean;
+            budget: components["schemas"]["Budget"];
+            /** @description The first that fits. */
+            choice?: string | null;
+            choices: components["schemas"]["Way"][];
+            failed: string[];
+            /** @description In a refusal, for an end user. */
+            message?: string | null;
+            /** @description In a refusal, the first later plan in which it would fit now. */
+            nextPlan?: string | null;
+            /** @description `unlimited`, `within_limits`, `fallback`, `budget_exceeded` or `runs_exceeded`. */
+            reason: string;
+            upgradeRequired: boolean;
+        };
+        /** @description Means over a month */
+        Averages: {
+            costPerOperation?: components["schemas"]["Usd"] | null;
+            costPerRun?: components["schemas"]["Usd"] | null;
+            costPerUser?: components["schemas"]["Usd"] | null;
+        };
+        /** @description The same days of the month before */
+        Before: {
+            /** Format: int64 */
+            activeUsers: number;
+            month: string;
+            throughDay: string;
+            totals: components["schemas"]["Totals"];
+        };
+        /** @description A user's meters for one month */
+        Budget: {
+            meters: components["schemas"]["Meters"];
+            /** @example 2025-10 */
+            month: string;
+            /** @description The next in tier order. */
+            nextPlan?: string | null;
+            plan: string;
+            resetsAt: string;
+            /** @description The worst of the meters. */
+            state: components["schemas"]["State"];
+            unlimited: boolean;
+            upgradeUrl?: string | null;
+            userId: string;
+        };
+        /** @description One of several ways to do the work, the best first */
+        Choice: {
+            estimate: components["schemas"]["Amounts"];
+            name: string;
+        };
+        /** @description A day */
+        Day: {
+            /** Format: int64 */
+            aiRuns: number;
+            /** Format: int64 */
+            apiRuns: number;
+            /** Format: int64 */
+            billableRuns: number;
+            cost: components["schemas"]["Usd"];
+            /** @example 2025-10-13 */
+            day: string;
+            /** Format: int64 */
+            operations: number;
+        };
+        /** @description A refused intent */
+        Denial: {
+            choices?: components["schemas"]["Choice"][] | null;
+            denialId: string;
+            estimate?: components["schemas"]["Amounts"] | null;
+            failed: string[];
+            feature: string;
+            /** @description Those that it met. */
+            limits: components["schemas"]["Limits"];
+            metadata: components["schemas"]["Metadata"];
+            nextPlan?: string | null;
+            reason: string;
+            recordedAt: string;
+            sessionId?: string | null;
+            /** @description `open`, `afford` or `application`. */
+            source: string;
+            /**
+             * Format: int64
+             * @description How often the same session was refused within a minute.
+             */
+            times: number;
+            userId?: string | null;
+        };
+        /** @description Denials, newest first */
+        Denials: {
+            items: components["schemas"]["Denial"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description How a hold goes on */
+        ExtendSession: {
+            estimate?: components["schemas"]["Amounts"] | null;
+            /**
+             * Format: int64
+             * @description From now on, 1 to 86400.
+             */
+            holdSeconds: number;
+        };
+        /** @description Sums over the sessions of one feature */
+        FeatureSessions: {
+            cost: components["schemas"]["Usd"];
+            costPerSession?: components["schemas"]["Usd"] | null;
+            /** @description By status: `inProgress`, `completed`, `failed`, `abandoned`. */
+            count: {
+                [key: string]: number;
+            };
+            feature: string;
+            /**
+             * Format: int64
+             * @description Of those that ended.
+             */
+            meanDurationMs?: number | null;
+            /** Format: int64 */
+            sessions: number;
+            /** Format: int64 */
+            steps: number;
+        };
+        /** @description Something that is wrong in the store */
+        Finding: {
+            /** @example month 2025-10 of user 3 */
+            place: string;
+            problem: string;
+        };
+        /**
+         * @description How a session is finished
+         * @enum {string}
+         */
+        Finish: "completed" | "failed";
+        /** @description How a session ends */
+        FinishSession: {
+            /** @description Why it failed. */
+            error?: string | null;
+            status: components["schemas"]["Finish"];
+        };
+        /** @description A user's months, the oldest first, gaps as zeros */
+        History: {
+            months: components["schemas"]["HistoryMonth"][];
+            userId: string;
+        };
+        /** @description A month of a history */
+        HistoryMonth: {
+            /** Format: int64 */
+            aiRuns: number;
+            /** Format: int64 */
+            apiRuns: number;
+            /** Format: int64 */
+            billableRuns: number;
+            /** @description Shown to user tokens with `reads` of `usage` only. */
+            byFeature?: components["schemas"]["Sums"][] | null;
+            /** @description Not shown to user tokens. */
+            byModel?: components["schemas"]["Sums"][] | null;
+            /** @description Not shown to user tokens. */
+            byProvider?: components["schemas"]["Sums"][] | null;
+            cost: components["schemas"]["Usd"];
+            costPerOperation?: components["schemas"]["Usd"] | null;
+            costPerRun?: components["schemas"]["Usd"] | null;
+            /** @description Up to today, gaps as zeros. */
+            days: components["schemas"]["Day"][];
+            month: string;
+            /** Format: int64 */
+            operations: number;
+        };
+        /** @description A key */
+        Key: {
+            createdAt: string;
+            description: string;
+            expiresAt?: string | null;
+            id: string;
+            /** @description The key itself; only in the answer that made it. */
+            key?: string | null;
+            /** @description What it ends with. */
+            last4: string;
+            /** @description What the key begins with. */
+            prefix: string;
+            revokedAt?: string | null;
+            role: string;
+        };
+        /** @description All keys */
+        Keys: {
+            items: components["schemas"]["Key"][];
+            nextCursor?: string | null;
+        };
+        /** @description A limit per meter: null is unlimited, 0 allows nothing */
+        Limits: {
+            /** Format: int64 */
+            aiRuns?: number | null;
+            /** Format: int64 */
+            apiRuns?: number | null;
+            cost?: components["schemas"]["Usd"] | null;
+        };
+        /** @description Your own JSON object, 8 KiB at most. */
+        Metadata: Record<string, unknown>;
+        /** @description One meter of one month */
+        MeterBudget: {
+            held: components["schemas"]["Usd"];
+            /** @example AI Operations */
+            label: string;
+            limit?: components["schemas"]["Usd"] | null;
+            /** @example Only 3 AI operations left */
+            message?: string | null;
+            /**
+             * Format: double
+             * @description 100 x (used + held) / limit, to two decimals.
+             */
+            percent?: number | null;
+            remaining?: components["schemas"]["Usd"] | null;
+            state: components["schemas"]["State"];
+            /** @description `USD` or `runs`. */
+            unit: string;
+            used: components["schemas"]["Usd"];
+        };
+        /** @description The meters */
+        Meters: {
+            aiRuns: components["schemas"]["MeterBudget"];
+            apiRuns: components["schemas"]["MeterBudget"];
+            cost: components["schemas"]["MeterBudget"];
+        };
+        /** @description A denial that the application made */
+        NewDenial: {
+            estimate: components["schemas"]["Amounts"];
+            feature: string;
+            metadata?: components["schemas"]["Metadata"] | null;
+            reason: string;
+            sessionId?: string | null;
+        };
+        /** @description A key to be made */
+        NewKey: {
+            /** @description What it is for, in your words; at most 256 characters. */
+            description?: string | null;
+            /** @description When it ends by itself. */
+            expiresAt?: string | null;
+            /**
+             * @description `viewer`, `app` or `admin`.
+             * @example app
+             */
+            role: string;
+        };
+        /** @description An operation to be recorded */
+        NewOperation: {
+            /** @description What the call cost. Prices for `tokens` and `units` come with a later version. */
+            cost: components["schemas"]["Usd"];
+            /** Format: int64 */
+            durationMs?: number | null;
+            /** @example business_card_scan */
+            feature: string;
+            finishSession?: components["schemas"]["Finish"] | null;
+            /** @description Whether it counts as one run against the plan. */
+            isBillableRun?: boolean | null;
+            metadata?: components["schemas"]["Metadata"] | null;
+            model?: string | null;
+            /**
+             * @description The idempotency key, unique per user for ever; without one a retry cannot be recognised.
+             * @example usage_1760380378785_zrix
+             */
+            operationId?: string | null;
+            provider?: string | null;
+            sessionId?: string | null;
+            stepLabel?: string | null;
+            /** Format: int64 */
+            stepNumber?: number | null;
+            /** @description When it happened, at most a day ahead; now when absent. It decides the month. */
+            timestamp?: string | null;
+            tokens?: components["schemas"]["Tokens"] | null;
+            /** @description Quantities by unit name. */
+            units?: {
+                [key: string]: number;
+            } | null;
+            usageType?: components["schemas"]["UsageType"] | null;
+            /** @example bgtfrdsZ */
+            userId: string;
+        };
+        /** @description A session to be opened; exactly one of `estimate` and `choices` */
+        NewSession: {
+            choices?: components["schemas"]["Choice"][] | null;
+            estimate?: components["schemas"]["Amounts"] | null;
+            feature: string;
+            /**
+             * Format: int64
+             * @description 1 to 86400; 900 when absent.
+             */
+            holdSeconds?: number | null;
+            metadata?: components["schemas"]["Metadata"] | null;
+            sessionId?: string | null;
+        };
+        /** @description A token to be made */
+        NewToken: {
+            /** @description What it reads besides: `sessions`, `usage`. */
+            reads?: string[] | null;
+            /**
+             * Format: int64
+             * @description For how long, 60 to 86400; 3600 when absent.
+             */
+            ttlSeconds?: number | null;
+        };
+        /** @description An open session */
+        OpenedSession: {
+            budget: components["schemas"]["Budget"];
+            choice?: string | null;
+            held: components["schemas"]["Amounts"];
+            holdExpiresAt?: string | null;
+            /** @description Why it fits; null when it was open already. */
+            reason?: string | null;
+            sessionId: string;
+            /** @description `in-progress`, or where it stands when it was opened before. */
+            status: string;
+        };
+        /** @description A recorded operation in a list */
+        Operation: {
+            /** @description Below zero on a reversal only. */
+            cost: components["schemas"]["Usd"];
+            /** Format: int64 */
+            durationMs?: number | null;
+            feature: string;
+            finishSession?: components["schemas"]["Finish"] | null;
+            isBillableRun: boolean;
+            metadata?: components["schemas"]["Metadata"] | null;
+            model?: string | null;
+            month: string;
+            operationId: string;
+            /** @description Not shown to user tokens, like `model` and `metadata`. */
+            provider?: string | null;
+            /** @description Of a reversal: why. */
+            reason?: string | null;
+            recordedAt: string;
+            recordedIn: string;
+            reversedBy?: string | null;
+            reverses?: string | null;
+            sessionId?: string | null;
+            stepLabel?: string | null;
+            /** Format: int64 */
+            stepNumber?: number | null;
+            timestamp: string;
+            tokens?: components["schemas"]["Tokens"] | null;
+            units?: {
+                [key: string]: number;
+            } | null;
+            usageType: components["schemas"]["UsageType"];
+            userId: string;
+        };
+        /** @description Operations, newest first in order of recording */
+        Operations: {
+            items: components["schemas"]["Operation"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description A month at a glance, of one snapshot */
+        Overview: {
+            /** Format: int64 */
+            activeUsers: number;
+            asOf: string;
+            averages: components["schemas"]["Averages"];
+            before: components["schemas"]["Before"];
+            days: components["schemas"]["Day"][];
+            /** @description Now, over all users. */
+            held: components["schemas"]["Amounts"];
+            month: string;
+            /** @description Users by state. */
+            states: {
+                [key: string]: number;
+            };
+            topFeatures: components["schemas"]["Sums"][];
+            topModels: components["schemas"]["Sums"][];
+            topProviders: components["schemas"]["Sums"][];
+            topUsers: components["schemas"]["UserItem"][];
+            totals: components["schemas"]["Totals"];
+        };
+        /** @description A plan */
+        Plan: {
+            default: boolean;
+            limits: components["schemas"]["Limits"];
+            name: string;
+            /** Format: int32 */
+            tier: number;
+        };
+        /** @description Plans in tier order, all in one page */
+        PlanList: {
+            items: components["schemas"]["Plan"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description A plan to be set; each meter must be named, null is unlimited */
+        PlanSettings: {
+            limits: components["schemas"]["Limits"];
+            /**
+             * Format: int32
+             * @description Its place among the plans; absent = where it is, or last.
+             */
+            tier?: number | null;
+        };
+        Posted: components["schemas"]["NewOperation"] | components["schemas"]["NewOperation"][];
+        /** @description An error, as RFC 9457 has it */
+        Problem: {
+            /** @description What happened this time. */
+            detail: string;
+            /** @description The fields that are wrong, if any are. */
+            errors?: components["schemas"]["WrongField"][] | null;
+            /** @description Finds the request again in the server's log. */
+            requestId: string;
+            /**
+             * Format: int32
+             * @description The status that it was answered with.
+             */
+            status: number;
+            /** @description What it is, the same each time. */
+            title: string;
+            /**
+             * @description Which kind it is: an address under `/problems/` with a page that explains it.
+             * @example /problems/does-not-fit
+             */
+            type: string;
+        };
+        /** @description A question whether something fits; exactly one of `estimate` and `choices` */
+        Question: {
+            /** @description Keeps a denial when it is refused. */
+            audit?: boolean | null;
+            choices?: components["schemas"]["Choice"][] | null;
+            estimate?: components["schemas"]["Amounts"] | null;
+            /** @description Required with `audit`. */
+            feature?: string | null;
+        };
+        /** @description What `/readyz` says. */
+        Ready: {
+            /** @description Whether a forward jump of the server's clock is not believed yet: then holds expire later. */
+            clockJump?: boolean;
+            /** @description What an acknowledgement promises. */
+            promise: string;
+            /** @description `ok`. */
+            status: string;
+        };
+        /** @description A recorded operation */
+        Recorded: {
+            budget?: components["schemas"]["Budget"] | null;
+            cost: components["schemas"]["Usd"];
+            /** @description Whether it had been recorded before; then these are the first one's facts. */
+            duplicate: boolean;
+            month: string;
+            operationId: string;
+            /** @description `SessionUsage+UserDoc`, `AIUsage+UserDoc` or `ApiUsage+UserDoc`. */
+            recordedIn: string;
+            /** @description Of a reversal, what it takes back. */
+            reverses?: string | null;
+            success: boolean;
+        };
+        /** @description An intent that does not fit, with what would help */
+        Refused: {
+            budget: components["schemas"]["Budget"];
+            choices: components["schemas"]["Way"][];
+            /** @description For an end user. */
+            detail: string;
+            failed: string[];
+            nextPlan?: string | null;
+            /** @description `budget_exceeded` or `runs_exceeded`. */
+            reason: string;
+            requestId: string;
+            resetsAt: string;
+            sessionId?: string | null;
+            /** Format: int32 */
+            status: number;
+            title: string;
+            /** @example /problems/does-not-fit */
+            type: string;
+            upgradeRequired: boolean;
+        };
+        /** @description What became of each item of a batch, in its order: the single answer or a problem, with `index` and `status` */
+        Results: {
+            results: unknown[];
+        };
+        /** @description A reversal to be recorded */
+        Reversal: {
+            operationId?: string | null;
+            reason?: string | null;
+        };
+        /** @description A session */
+        Session: {
+            budget?: components["schemas"]["Budget"] | null;
+            /** @description Whether a step took a meter over its limit. */
+            budgetExceeded: boolean;
+            choice?: string | null;
+            choices?: components["schemas"]["Choice"][] | null;
+            completedAt?: string | null;
+            createdAt: string;
+            error?: string | null;
+            estimate?: components["schemas"]["Amounts"] | null;
+            feature: string;
+            held: components["schemas"]["Amounts"];
+            holdExpiresAt?: string | null;
+            lastUpdatedAt: string;
+            metadata?: components["schemas"]["Metadata"] | null;
+            /** @description For `stepsCursor`. */
+            nextStepsCursor?: string | null;
+            overdraft?: components["schemas"]["Amounts"] | null;
+            sessionId: string;
+            /** @description `in-progress`, `completed`, `failed` or `abandoned`. */
+            status: string;
+            /** Format: int64 */
+            stepCount: number;
+            /** @description Of one session, not in lists; 1000 at most, in order of recording. */
+            steps?: components["schemas"]["Step"][] | null;
+            totalCost: components["schemas"]["Usd"];
+            /** Format: int64 */
+            totalRuns: number;
+            userId?: string | null;
+        };
+        /** @description Sessions, newest first */
+        Sessions: {
+            items: components["schemas"]["Session"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description Sessions by feature */
+        SessionStats: {
+            /** Format: int64 */
+            days: number;
+            features: components["schemas"]["FeatureSessions"][];
+            since: string;
+        };
+        /**
+         * @description How near a meter is to its limit: from 80, 95 and 100 percent
+         * @enum {string}
+         */
+        State: "ok" | "warning" | "critical" | "reached";
+        /** @description A step of a session */
+        Step: {
+            cost: components["schemas"]["Usd"];
+            /** Format: int64 */
+            durationMs?: number | null;
+            feature: string;
+            isBillableRun: boolean;
+            metadata?: components["schemas"]["Metadata"] | null;
+            model?: string | null;
+            operationId: string;
+            provider?: string | null;
+            reversedBy?: string | null;
+            stepLabel?: string | null;
+            /** Format: int64 */
+            stepNumber?: number | null;
+            timestamp: string;
+            usageType: components["schemas"]["UsageType"];
+        };
+        /** @description Sums over operations */
+        Sums: {
+            /** Format: int64 */
+            billableRuns: number;
+            cost: components["schemas"]["Usd"];
+            costPerOperation?: components["schemas"]["Usd"] | null;
+            costPerRun?: components["schemas"]["Usd"] | null;
+            /** @description Of a breakdown: of what; null for operations that name none. */
+            name?: string | null;
+            /** Format: int64 */
+            operations: number;
+        };
+        /** @description A token */
+        Token: {
+            expiresAt: string;
+            token: string;
+        };
+        /** @description Tokens as the provider reported them: `input` includes cached and cache-write ones, `output` includes reasoning */
+        Tokens: {
+            /** Format: int64 */
+            cachedInput?: number | null;
+            /** Format: int64 */
+            cacheWrite?: number | null;
+            /** Format: int64 */
+            input?: number | null;
+            /** Format: int64 */
+            output?: number | null;
+            /** Format: int64 */
+            reasoning?: number | null;
+        };
+        /** @description Sums by usage type */
+        Totals: {
+            ai: components["schemas"]["Sums"];
+            all: components["schemas"]["Sums"];
+            api: components["schemas"]["Sums"];
+        };
+        /**
+         * @description Which runs meter a billable run counts on
+         * @enum {string}
+         */
+        UsageType: "AIUsage" | "ApiUsage";
+        /** @description USD, an exact decimal text like `0.00010785` */
+        Usd: string;
+        /** @description A user with one month */
+        User: {
+            email?: string | null;
+            /** @description False for a user nobody has seen. */
+            known: boolean;
+            /** @description Those that hold. */
+            limits: components["schemas"]["Limits"];
+            /** Format: int64 */
+            monthlyBillableRuns: number;
+            /** Format: int64 */
+            monthlyBillableRunsAI: number;
+            /** Format: int64 */
+            monthlyBillableRunsAPI: number;
+            monthlyTotalCost: components["schemas"]["Usd"];
+            monthlyUsageLastUpdated?: string | null;
+            monthlyUsageMonth: string;
+            /** @description Those of their own. */
+            overrides: components["schemas"]["Limits"];
+            plan: string;
+            userId: string;
+        };
+        /** @description A user in a list, with one month */
+        UserItem: {
+            /** Format: int64 */
+            aiRuns: number;
+            /** Format: int64 */
+            apiRuns: number;
+            cost: components["schemas"]["Usd"];
+            createdAt: string;
+            email?: string | null;
+            lastSeenAt?: string | null;
+            /** @description Without labels and messages. */
+            meters: {
+                [key: string]: unknown;
+            };
+            month: string;
+            /** Format: int64 */
+            operations: number;
+            /**
+             * Format: double
+             * @description The highest of the meters.
+             */
+            percent?: number | null;
+            plan: string;
+            state: components["schemas"]["State"];
+            userId: string;
+        };
+        /** @description Users, sorted as asked */
+        Users: {
+            items: components["schemas"]["UserItem"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description What is set of a user, all of it */
+        UserSettings: {
+            email?: string | null;
+            limits?: components["schemas"]["Limits"] | null;
+            /** @description The default plan when absent. */
+            plan?: string | null;
+        };
+        /** @description The proof of every counter from the operations */
+        Verified: {
+            findings: components["schemas"]["Finding"][];
+            ok: boolean;
+        };
+        /** @description Whether a choice fits */
+        Way: {
+            allowed: boolean;
+            /** @description The meters that it does not fit into. */
+            failed: string[];
+            name: string;
+        };
+        /** @description A field that is wrong */
+        WrongField: {
+            /** @description What it must be. */
+            detail: string;
+            /**
+             * @description Where, as RFC 6901 has it.
+             * @example /estimate/cost
+             */
+            pointer: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

@@ -1,0 +1,91 @@
+import type { components } from "./schema.js";
+
+type Schemas = components["schemas"];
+
+/** USD as an exact decimal text, like `0.00010785`. `Number(text)` makes a float of it. */
+export type Decimal = string;
+/** USD to send: exact text, or a number (noise beyond 12 decimals is rounded away). */
+export type Money = Decimal | number;
+export type Meter = "cost" | "aiRuns" | "apiRuns";
+export type State = Schemas["State"];
+
+/** A meter of a month; `T` is `Decimal` for cost and a number for runs. */
+export interface MeterBudget<T> {
+  label: string;
+  unit: string;
+  used: T;
+  held: T;
+  /** null is unlimited, 0 allows nothing. */
+  limit: T | null;
+  remaining: T | null;
+  /** Of used and held, to two decimals; may pass 100. */
+  percent: number | null;
+  state: State;
+  message: string | null;
+}
+export interface Meters {
+  cost: MeterBudget<Decimal>;
+  aiRuns: MeterBudget<number>;
+  apiRuns: MeterBudget<number>;
+}
+
+/** The server's types as this client reads them: meters with their own units, and what is always there, there. */
+type Read<T> = T extends Schemas["Meters"] ? Meters
+  : T extends readonly (infer Item)[] ? Read<Item>[]
+  : T extends object ? { [Key in keyof T]: Read<T[Key]> }
+  : T;
+
+export type Budget = Read<Schemas["Budget"]>;
+export type Way = Read<Schemas["Way"]>;
+export type Answer = Read<Schemas["Answer"]>;
+export type Recorded = Read<Schemas["Recorded"]>;
+export type Operation = Read<Schemas["Operation"]>;
+export type OpenedSession = Read<Schemas["OpenedSession"]>;
+export type Session = Read<Schemas["Session"]>;
+export type User = Read<Schemas["User"]>;
+export type History = Read<Schemas["History"]>;
+export type Denial = Read<Schemas["Denial"]>;
+export type Plan = Read<Schemas["Plan"]>;
+export type Token = Read<Schemas["Token"]>;
+
+/** A value per meter; absent is 0. */
+export interface Amounts {
+  cost?: Money;
+  aiRuns?: number;
+  apiRuns?: number;
+}
+/** A limit per meter: absent follows the plan, null is unlimited, 0 allows nothing. */
+export interface Limits {
+  cost?: Money | null;
+  aiRuns?: number | null;
+  apiRuns?: number | null;
+}
+/** One of several ways to do the work, the best first. */
+export interface Choice {
+  name: string;
+  estimate: Amounts;
+}
+/** What is asked for: one estimate, or choices of which the first that fits wins. */
+export type Wanted = { estimate: Amounts; choices?: undefined } | { choices: Choice[]; estimate?: undefined };
+
+/** A call that was made and cost something. */
+export type NewOperation = Omit<Schemas["NewOperation"], "cost"> & { cost?: Money };
+/** An operation as it is sent: with its id and time, so that it is counted once however often it is sent. */
+export type SentOperation = NewOperation & { operationId: string; timestamp: string };
+export type NewSession = Wanted & { sessionId?: string; feature: string; holdSeconds?: number; metadata?: Record<string, unknown> };
+export type Question = Wanted & { feature?: string; audit?: boolean };
+export interface NewUser {
+  plan?: string | null;
+  email?: string | null;
+  limits?: Limits;
+}
+
+/** What became of one item of a batch: its answer, or its problem. */
+export type Result = ({ index: number; status: number } & Recorded) | { index: number; status: number; type: string; title: string; detail: string };
+
+/** How a call is made. */
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** How long one try may take; 5,000 if absent. */
+  timeoutMs?: number;
+}
