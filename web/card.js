@@ -397,11 +397,11 @@ export class BudgetCard extends Base {
       this.#doubt();
       try {
         if (old()) this.#keep(this.#getToken ? await this.#getToken() : (await checked(await fetch(url ?? "")).json()).token);
-        const answer = await this.#ask("/events", attempt.signal);
-        if (answer.status === 404) {
-          // A server without events is asked now and then.
+        const answer = await this.#ask("/events", attempt.signal).catch(() => null);
+        if (!answer || answer.status === 404) {
+          // Without events, or behind what lets no stream through, the budget is asked for now and then.
           this.#show(await checked(await this.#ask("/budget", attempt.signal)).json(), "idle");
-          wait = 30_000;
+          if (answer) wait = 30_000;
         } else {
           const { body } = checked(answer);
           refused = false;

@@ -72,6 +72,16 @@ test("a server without events is asked for the budget instead, and again later",
   await page.value(/^8 \/ 30$/);
 });
 
+test("where streams do not get through, the budget is asked for, and the stream tried again", async () => {
+  server.fault = { cut: "/events" };
+  server.budget = budget({ aiRuns: [7, 0, 30] });
+  const page = await open();
+  await page.value(/^7 \/ 30$/);
+  assert.deepEqual((await texts(page)).alert, []);
+  server.fault = null;
+  await until("it is live", () => page.clock.runFor(1000).then(async () => (await texts(page)).live[0] === "Live"));
+});
+
 test("a killed server is told after five seconds, and true figures come when it is back", async () => {
   let own = await eventServer();
   own.budget = budget({ aiRuns: [3, 0, 30] });

@@ -58,7 +58,8 @@ export async function eventServer({ port = 0, heartbeatMs = 500, retryMs = 200 }
     const problem = (status, headers = {}) => response.writeHead(status, { ...allow, "Content-Type": "application/problem+json", ...headers }).end("{}");
     const token = /^Bearer (.*)/.exec(request.headers.authorization ?? "")?.[1];
     if (server.fault?.hang) return;
-    if (server.fault && !(server.fault.only && !pathname.endsWith(server.fault.only)))
+    if (server.fault?.cut && pathname.endsWith(server.fault.cut)) return request.socket.destroy();
+    if (server.fault?.status && !(server.fault.only && !pathname.endsWith(server.fault.only)))
       return problem(server.fault.status, server.fault.after ? { "Retry-After": String(server.fault.after) } : {});
     if (server.tokens && !server.tokens.has(token)) return problem(401);
     if (pathname.endsWith("/budget")) return response.writeHead(200, { ...allow, "Content-Type": "application/json" }).end(JSON.stringify(server.budget));
