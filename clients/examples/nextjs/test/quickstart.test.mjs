@@ -41,10 +41,11 @@ test("scans until nothing fits: enhanced, enhanced, basic, then a 402 that says 
   const page = await browser.newPage();
   await page.goto(url);
   await page.locator(".value", { hasText: /^0 \/ 2$/ }).waitFor();
-  for (const said of ["Scanned (enhanced)", "Scanned (enhanced)", "Scanned (basic)"]) {
-    await page.locator("output").evaluate((output) => (output.textContent = ""));
+  for (const choice of ["enhanced", "enhanced", "basic"]) {
+    const answer = page.waitForResponse(`${url}/api/scan`);
     await page.getByRole("button", { name: "Scan", exact: true }).click();
-    await page.getByText(said).waitFor();
+    assert.deepEqual(await (await answer).json(), { scanned: true, choice });
+    await page.getByText(`Scanned (${choice})`).waitFor();
   }
   const refused = await fetch(`${url}/api/scan`, { method: "POST" });
   assert.equal(refused.status, 402);
