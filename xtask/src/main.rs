@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "they read the environment and the time of the machine they run on")]
 
 mod fuzz;
+mod node;
 mod run;
 mod test;
 
@@ -24,11 +25,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run all tests
+    /// Run all tests: those of Rust, and those of the packages in Node and in a browser
     Test {
         /// More kills, more random cases, a longer simulation, a minute of each fuzz target
         #[arg(long)]
         long: bool,
+        /// Only those of Rust
+        #[arg(long)]
+        rust: bool,
     },
     /// Check formatting, lints, documentation, and licences if cargo-deny is installed
     Lint,
@@ -51,7 +55,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Test { long } => test::all(long),
+        Command::Test { long, rust } => test::all(long, rust),
         Command::Lint => lint(),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::Bench { arguments } => bench(&arguments),

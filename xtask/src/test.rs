@@ -1,6 +1,7 @@
 //! What `cargo xtask test` runs, in which order, and how much of it.
 
 use crate::fuzz;
+use crate::node;
 use crate::run::{Failed, Step};
 
 /// How much of each random test is run.
@@ -22,7 +23,7 @@ const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", se
 const FUZZ_SECONDS: u32 = 60;
 
 /// All tests.
-pub(crate) fn all(long: bool) -> Result<(), Failed> {
+pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
     let amount = if long { LONG } else { SHORT };
     // The built program reads the time from a file in these runs: only so a test can turn the month.
     let tests = |arguments: &[&str]| {
@@ -34,6 +35,9 @@ pub(crate) fn all(long: bool) -> Result<(), Failed> {
             .variable("PROPTEST_CASES", amount.cases)
     };
     tests(&["--workspace"]).run()?;
+    if !only_rust {
+        node::test()?;
+    }
     if long {
         // What is ignored in the short run: a crash at every write of every scenario.
         tests(&["--release", "--package", "outlay-sim", "--", "--ignored"]).run()?;

@@ -1,0 +1,47 @@
+//! The tests of what runs in Node and in a browser: the packages in `clients/`, and the pages in a real Chromium.
+
+use std::process::Command;
+
+use crate::run::{self, Failed, Step};
+
+/// The oldest major version of Node that the packages' tools run on.
+const NODE_MIN: u32 = 20;
+
+/// Builds the packages and runs their tests against the program that the Rust tests were run with.
+pub(crate) fn test() -> Result<(), Failed> {
+    install_what_is_missing()?;
+    let program = run::root().join("target/debug/outlay");
+    let npm = |arguments: &[&str]| {
+        Step::program("npm".as_ref())
+            .arguments(&["--prefix", "clients"])
+            .arguments(arguments)
+            .variable("OUTLAY_BIN", &program.display().to_string())
+            .variable("NEXT_TELEMETRY_DISABLED", "1")
+    };
+    npm(&["ci"]).run()?;
+    npm(&["test"]).run()?;
+    npm(&["run", "test:next"]).run()
+}
+
+/// Node has to be there; a browser is taken from Debian where it is missing, by whoever may install it.
+fn install_what_is_missing() -> Result<(), Failed> {
+    let version = run::output_of(Command::new("node").arg("--version")).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < NODE_MIN) || !run::succeeds(Command::new("npm").arg("--version")) {
+        return Err(Failed(format!(
+            "Node {NODE_MIN} or later with npm is needed for the packages' tests, and is {}: see https://nodejs.org, or run \
+             `cargo xtask test --rust` for the others",
+            if version.is_empty() { "not there".to_owned() } else { version }
+        )));
+    }
+    if run::succeeds(Command::new("/usr/bin/chromium").arg("--version")) {
+        return Ok(());
+    }
+    println!("\nxtask: Chromium is missing, which the card's and the pages' tests look through; installing Debian's");
+    let apt = |arguments: &[&str]| Step::program("apt-get".as_ref()).arguments(arguments);
+    apt(&["update"]).run()?;
+    apt(&["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"])
+        .variable("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+        .map_err(|Failed(what)| Failed(format!("{what}: install Chromium as /usr/bin/chromium and try again")))
+}
