@@ -18,6 +18,7 @@ use super::{Presentation, SharedApp, schemas};
 ///
 /// It promises nothing: to be sure, open a session with a hold.
 #[utoipa::path(post, path = "/v1/users/{userId}/afford", tag = "Budgets",
+    operation_id = "afford",
     params(schemas::UserPath),
     request_body(content = schemas::Question),
     responses((status = 200, description = "Whether it fits, and why", body = schemas::Answer),

@@ -16,6 +16,7 @@ use crate::store::NoticesQuery;
 ///
 /// Newest first. An alert is made once per user, month, meter, threshold and limit.
 #[utoipa::path(get, path = "/v1/alerts", tag = "Operator",
+    operation_id = "listAllAlerts",
     params(schemas::UserQuery, schemas::MonthQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Alerts),
         schemas::ReadProblems))]

@@ -24,6 +24,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 ///
 /// As of one moment, while it goes on.
 #[utoipa::path(get, path = "/v1/backup", tag = "Operator",
+    operation_id = "backup",
     responses((status = 200, description = "The file", content_type = "application/vnd.sqlite3", body = Vec<u8>),
         schemas::ReadProblems))]
 pub(super) async fn backup(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {

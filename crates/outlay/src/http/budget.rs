@@ -16,6 +16,7 @@ use super::{SharedApp, schemas};
 ///
 /// Used, held and limit of each meter; a past month beside the limits of today.
 #[utoipa::path(get, path = "/v1/users/{userId}/budget", tag = "Budgets",
+    operation_id = "getBudget",
     params(schemas::UserPath, schemas::MonthQuery),
     responses((status = 200, description = "The budget", body = schemas::Budget),
         schemas::ReadProblems))]

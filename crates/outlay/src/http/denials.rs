@@ -20,6 +20,7 @@ use crate::store::NoticesQuery;
 ///
 /// One that the application made by itself.
 #[utoipa::path(post, path = "/v1/users/{userId}/denials", tag = "Recording",
+    operation_id = "recordDenial",
     params(schemas::UserPath),
     request_body(content = schemas::NewDenial),
     responses((status = 201, description = "It is kept", body = schemas::Denial),
@@ -58,6 +59,7 @@ pub(super) async fn deny(
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/v1/users/{userId}/denials", tag = "Reading",
+    operation_id = "listDenials",
     params(schemas::UserPath, schemas::MonthQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Denials),
         schemas::ReadProblems))]
@@ -73,6 +75,7 @@ pub(super) async fn list(
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/v1/denials", tag = "Operator",
+    operation_id = "listAllDenials",
     params(schemas::UserQuery, schemas::MonthQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Denials),
         schemas::ReadProblems))]

@@ -93,7 +93,8 @@ fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 /// What a kind of problem means
 ///
 /// Every `type` of an error is such an address: what it means, and what to do. Markdown, or HTML for browsers.
-#[utoipa::path(get, path = "/problems/{slug}", tag = "Server", security(()),
+#[utoipa::path(get, path = "/problems/{slug}", tag = "Server",
+    operation_id = "getProblemPage", security(()),
     params(("slug" = String, Path, description = "The last part of a problem's `type`, like `outcome-unknown`")),
     responses((status = 200, description = "The page", content_type = "text/markdown", body = String),
         (status = 404, description = "There is no such kind", content_type = "application/problem+json", body = super::openapi::Problem)))]

@@ -23,6 +23,7 @@ use crate::store::{ExportAt, Exported};
 ///
 /// Everything of the user as JSON Lines, each with a `kind`: user, operation, session, denial, alert.
 #[utoipa::path(get, path = "/v1/users/{userId}/export", tag = "Users",
+    operation_id = "exportUser",
     params(schemas::UserPath),
     responses((status = 200, description = "JSON Lines; empty for a user nobody has seen", content_type = "application/jsonl", body = String),
         schemas::ReadProblems))]

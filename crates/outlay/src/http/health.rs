@@ -12,7 +12,8 @@ use super::problem::{Kind, Problem};
 /// Whether the server is alive
 ///
 /// It answers as long as the process does, whatever the store says.
-#[utoipa::path(get, path = "/healthz", tag = "Server", security(()),
+#[utoipa::path(get, path = "/healthz", tag = "Server",
+    operation_id = "isAlive", security(()),
     responses((status = 200, description = "Alive", content_type = "text/plain", body = String)))]
 pub(super) async fn alive() -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], "ok").into_response()
@@ -34,7 +35,8 @@ pub(super) struct Ready {
 /// Whether the store takes writes
 ///
 /// Says what an acknowledgement promises. Answers 503 when nothing can be recorded; why stands in the server's log.
-#[utoipa::path(get, path = "/readyz", tag = "Server", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "Server",
+    operation_id = "isReady", security(()),
     responses((status = 200, description = "The store takes writes", body = Ready),
         (status = 503, description = "It does not", content_type = "application/problem+json", body = super::openapi::Problem)))]
 pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Problem> {
@@ -53,6 +55,7 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
 
 /// All figures, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "Server",
+    operation_id = "getMetrics",
     responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String)))]
 pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
     let text = app.metrics.text().map_err(|error| Problem::new(Kind::Internal).because(error))?;

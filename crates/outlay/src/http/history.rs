@@ -25,6 +25,7 @@ struct Sees {
 ///
 /// The oldest first, gaps as zeros.
 #[utoipa::path(get, path = "/v1/users/{userId}/history", tag = "Reading",
+    operation_id = "getHistory",
     params(schemas::UserPath, ("months" = Option<u8>, Query, description = "1 to 36; 6 when absent")),
     responses((status = 200, description = "The months", body = schemas::History),
         schemas::ReadProblems))]

@@ -34,6 +34,7 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 256;
 ///
 /// The oldest first, revoked ones too. Of a key itself only the beginning and the last four characters are kept to be shown.
 #[utoipa::path(get, path = "/v1/keys", tag = "Operator",
+    operation_id = "listKeys",
     responses((status = 200, description = "The keys, all in one page", body = super::openapi::Keys)))]
 pub(super) async fn list(State(app): State<SharedApp>) -> Response {
     let keys = app.reads.keys();
@@ -47,7 +48,8 @@ pub(super) async fn list(State(app): State<SharedApp>) -> Response {
 /// Make a key
 ///
 /// The key is in the answer, and never shown again.
-#[utoipa::path(post, path = "/v1/keys", tag = "Operator", request_body = super::openapi::NewKey,
+#[utoipa::path(post, path = "/v1/keys", tag = "Operator",
+    operation_id = "createKey", request_body = super::openapi::NewKey,
     responses((status = 201, description = "The key, shown this once", body = super::openapi::Key),
         (status = 400, description = "Fields are wrong", content_type = "application/problem+json", body = super::openapi::Problem)))]
 pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
@@ -82,6 +84,7 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
 ///
 /// It opens nothing from this answer on. Revoking it again changes nothing.
 #[utoipa::path(delete, path = "/v1/keys/{keyId}", tag = "Operator",
+    operation_id = "revokeKey",
     params(("keyId" = String, Path, description = "The key's id, like `key_7Qm2ZkXv1rT9bLcE`")),
     responses((status = 204, description = "It is revoked"),
         (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem)))]

@@ -26,6 +26,7 @@ const TOP_MAX: usize = 10;
 ///
 /// One snapshot over all users, beside the same days of the month before.
 #[utoipa::path(get, path = "/v1/overview", tag = "Operator",
+    operation_id = "getOverview",
     params(schemas::MonthQuery),
     responses((status = 200, description = "The month", body = schemas::Overview),
         schemas::ReadProblems))]
@@ -104,6 +105,7 @@ fn write_averages(object: &mut Object<'_>, all: &Sums, users: u64) {
 ///
 /// Sorted as asked; the cursor goes on after the last key and user.
 #[utoipa::path(get, path = "/v1/users", tag = "Operator",
+    operation_id = "listUsers",
     params(schemas::UsersQuery, schemas::MonthQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Users),
         schemas::ReadProblems))]

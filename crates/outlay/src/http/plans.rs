@@ -29,6 +29,7 @@ const RECHECK_WAIT: Duration = Duration::from_secs(2);
 
 /// List plans
 #[utoipa::path(get, path = "/v1/plans", tag = "Users",
+    operation_id = "listPlans",
     responses((status = 200, description = "All plans in tier order", body = schemas::PlanList),
         schemas::ReadProblems))]
 pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
@@ -47,6 +48,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
 ///
 /// Lower limits raise the alerts that they make due.
 #[utoipa::path(put, path = "/v1/plans/{name}", tag = "Users",
+    operation_id = "putPlan",
     params(("name" = String, Path, description = "The plan's name")),
     request_body(content = schemas::PlanSettings),
     responses((status = 200, description = "The plan was known", body = schemas::Plan),

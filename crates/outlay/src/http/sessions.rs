@@ -27,6 +27,7 @@ const STEPS_MAX: usize = 1_000;
 ///
 /// Sets the estimate, or the first choice that fits, aside until it is used, finished or expired. The same id again is the same session, with one hold.
 #[utoipa::path(post, path = "/v1/users/{userId}/sessions", tag = "Sessions",
+    operation_id = "openSession",
     params(schemas::UserPath),
     request_body(content = schemas::NewSession),
     responses((status = 200, description = "It was opened before", body = schemas::OpenedSession),
@@ -89,6 +90,7 @@ fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget
 ///
 /// Gives back what is left of its hold.
 #[utoipa::path(post, path = "/v1/users/{userId}/sessions/{sessionId}/finish", tag = "Sessions",
+    operation_id = "finishSession",
     params(schemas::SessionPath),
     request_body(content = schemas::FinishSession),
     responses((status = 200, description = "It is finished, or was the same way", body = schemas::Session),
@@ -112,6 +114,7 @@ pub(super) async fn finish(
 ///
 /// Moves its end to now and so many seconds more, and its total where one is given.
 #[utoipa::path(post, path = "/v1/users/{userId}/sessions/{sessionId}/extend", tag = "Sessions",
+    operation_id = "extendSession",
     params(schemas::SessionPath),
     request_body(content = schemas::ExtendSession),
     responses((status = 200, description = "It goes on", body = schemas::Session),
@@ -153,6 +156,7 @@ async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Respon
 ///
 /// With its steps in order of recording, 1000 at most.
 #[utoipa::path(get, path = "/v1/users/{userId}/sessions/{sessionId}", tag = "Sessions",
+    operation_id = "getSession",
     params(schemas::SessionPath, ("steps" = Option<bool>, Query, description = "`false` leaves the steps out"), ("stepsCursor" = Option<String>, Query, description = "The `nextStepsCursor` of the answer before")),
     responses((status = 200, description = "The session", body = schemas::Session),
         (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
@@ -197,6 +201,7 @@ pub(super) async fn get(
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/v1/users/{userId}/sessions", tag = "Sessions",
+    operation_id = "listSessions",
     params(schemas::UserPath, schemas::SessionsQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Sessions),
         schemas::ReadProblems))]
@@ -215,6 +220,7 @@ pub(super) async fn list(
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/v1/sessions", tag = "Operator",
+    operation_id = "listAllSessions",
     params(schemas::UserQuery, schemas::SessionsQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Sessions),
         schemas::ReadProblems))]
@@ -247,6 +253,7 @@ async fn answer_list(app: &SharedApp, query: SessionsQuery, whole: bool) -> Resu
 ///
 /// Those opened in the last days, today included.
 #[utoipa::path(get, path = "/v1/sessions/stats", tag = "Operator",
+    operation_id = "getSessionStats",
     params(("days" = Option<u16>, Query, description = "1 to 366; 30 when absent")),
     responses((status = 200, description = "Sums by feature, the most expensive first", body = schemas::SessionStats),
         schemas::ReadProblems))]

@@ -60,6 +60,7 @@ const TTL_SECONDS_DEFAULT: i64 = 3_600;
 /// For the user's own browser: it reads their budget, history, forecast and events, and nothing of anybody else. It cannot
 /// be taken back, so let it be short and make new ones.
 #[utoipa::path(post, path = "/v1/users/{userId}/tokens", tag = "Users",
+    operation_id = "createUserToken",
     params(("userId" = String, Path, description = "The user, percent-encoded once")),
     request_body = super::openapi::NewToken,
     responses((status = 201, description = "The token", body = super::openapi::Token),

@@ -28,6 +28,7 @@ const BATCH_MAX: usize = 1_000;
 ///
 /// One operation, an array of 1 to 1000, or CloudEvents. Each item of a batch succeeds or fails alone.
 #[utoipa::path(post, path = "/v1/usage", tag = "Recording",
+    operation_id = "recordUsage",
     request_body(content((schemas::Posted = "application/json"), (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "application/cloudevents-batch+json"))),
     responses((status = 200, description = "It is recorded, or was before; of a batch `Results`", body = schemas::Recorded),
         (status = 207, description = "Some of the batch failed", body = schemas::Results),
@@ -159,6 +160,7 @@ fn wants_minimal(headers: &HeaderMap) -> bool {
 ///
 /// Records negative amounts in the month of the original, once.
 #[utoipa::path(post, path = "/v1/users/{userId}/usage/{operationId}/reverse", tag = "Recording",
+    operation_id = "reverseOperation",
     params(schemas::UserPath, ("operationId" = String, Path, description = "What to take back")),
     request_body(content = Option<schemas::Reversal>),
     responses((status = 200, description = "It is taken back, or was before", body = schemas::Recorded),
@@ -187,6 +189,7 @@ pub(super) async fn reverse(
 ///
 /// Newest first in order of recording.
 #[utoipa::path(get, path = "/v1/users/{userId}/usage", tag = "Reading",
+    operation_id = "listUsage",
     params(schemas::UserPath, schemas::MonthQuery, schemas::UsageQuery, schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Operations),
         schemas::ReadProblems))]

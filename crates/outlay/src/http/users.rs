@@ -27,6 +27,7 @@ const EMAIL_BYTES_MAX: usize = 254;
 ///
 /// With one month, the current one when none is named. A user nobody has seen is on the default plan at zero.
 #[utoipa::path(get, path = "/v1/users/{userId}", tag = "Users",
+    operation_id = "getUser",
     params(schemas::UserPath, schemas::MonthQuery),
     responses((status = 200, description = "The user", body = schemas::User),
         schemas::ReadProblems))]
@@ -46,6 +47,7 @@ pub(super) async fn get(
 ///
 /// Replaces all that is set of the user. What was used stays used.
 #[utoipa::path(put, path = "/v1/users/{userId}", tag = "Users",
+    operation_id = "putUser",
     params(schemas::UserPath),
     request_body(content = schemas::UserSettings),
     responses((status = 200, description = "The user was known", body = schemas::User),
@@ -82,6 +84,7 @@ pub(super) async fn put(
 ///
 /// All that names the person goes; the anonymous sums stay.
 #[utoipa::path(delete, path = "/v1/users/{userId}", tag = "Users",
+    operation_id = "eraseUser",
     params(schemas::UserPath),
     responses((status = 204, description = "Erased, or never seen"),
         schemas::WriteProblems))]

@@ -13,6 +13,7 @@ use super::{SharedApp, schemas};
 ///
 /// Adds all operations up again and compares. Nothing is repaired.
 #[utoipa::path(post, path = "/v1/verify", tag = "Operator",
+    operation_id = "verify",
     responses((status = 200, description = "What was found", body = schemas::Verified),
         schemas::ReadProblems))]
 pub(super) async fn verify(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
