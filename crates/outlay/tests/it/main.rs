@@ -13,6 +13,8 @@ mod api;
 mod bad_input;
 mod cli;
 mod crash;
+#[cfg(feature = "test-clock")]
+mod replies;
 mod rules;
 mod scenario;
 mod support;
