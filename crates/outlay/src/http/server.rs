@@ -4,10 +4,11 @@
 //! of a request, the pause between two, the peer that does not read. A body and a whole request have theirs in the guard.
 //! The ready-made server of the web framework sets no timer, so none of these limits would hold in it.
 
-use std::collections::BTreeMap;
+mod addresses;
+mod crowd;
+
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,22 +21,22 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(super) use self::addresses::is_near;
+use self::addresses::{Counted, PerAddress};
+use self::crowd::{Crowd, Member, Room, Running};
 use super::Peer;
 
-/// Connections at one door, at most; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4_096;
-/// Connections from one address, at most; from this machine and private networks as many as there are, since a proxy in
-/// front is one address.
-const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
-/// Connections at the owner's socket, at most.
-const OWNER_CONNECTIONS_MAX: usize = 64;
+/// Connections at one door. Those that are silent go to make room for others; while as many requests run as there is room
+/// for speakers, what comes waits in the kernel's queue.
+const ROOM: Room = Room { newcomers: 2_048, speakers: 4_096 };
+/// Connections at the owner's socket.
+const OWNER_ROOM: Room = Room { newcomers: 64, speakers: 64 };
 /// From the connection to its first byte.
 const FIRST_BYTE_WAIT: Duration = Duration::from_secs(5);
 /// From the first byte to the end of the first head.
@@ -60,22 +61,22 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     raise_file_limit();
     let per_address = PerAddress::default();
-    let mut door = Door::new(CONNECTIONS_MAX, router, stop.clone());
+    let mut door = Door::new(ROOM, router, stop.clone());
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = door.accept(listener.accept()) => accepted,
         };
         match accepted {
-            Ok(((stream, address), permit)) => {
+            Ok((stream, address)) => {
                 let Some(counted) = per_address.count(address.ip()) else {
                     tracing::debug!("too many connections from one address: one is hung up on");
                     continue;
                 };
                 prepare(&stream);
-                door.connection(stream, Peer::Address(address), (permit, counted));
+                door.connection(stream, Peer::Address(address), Some(counted));
             }
-            Err(error) => pause(&error).await,
+            Err(error) => door.pause(&error).await,
         }
     }
     drop(listener);
@@ -84,15 +85,15 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
 
 /// The same for the socket in the data folder: whoever may open it is the owner.
 pub async fn serve_owner(listener: UnixListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let mut door = Door::new(OWNER_CONNECTIONS_MAX, router, stop.clone());
+    let mut door = Door::new(OWNER_ROOM, router, stop.clone());
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = door.accept(listener.accept()) => accepted,
         };
         match accepted {
-            Ok(((stream, _), permit)) => door.connection(stream, Peer::Owner, permit),
-            Err(error) => pause(&error).await,
+            Ok((stream, _)) => door.connection(stream, Peer::Owner, None),
+            Err(error) => door.pause(&error).await,
         }
     }
     drop(listener);
@@ -101,7 +102,7 @@ pub async fn serve_owner(listener: UnixListener, router: Router, mut stop: watch
 
 /// One accept loop's connections.
 struct Door {
-    room: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     builder: Arc<Builder<TokioExecutor>>,
     router: Router,
     stop: watch::Receiver<bool>,
@@ -109,32 +110,38 @@ struct Door {
 }
 
 impl Door {
-    fn new(connections_max: usize, router: Router, stop: watch::Receiver<bool>) -> Self {
-        let room = Arc::new(Semaphore::new(connections_max));
-        Self { room, builder: Arc::new(builder()), router, stop, connections: JoinSet::new() }
+    fn new(room: Room, router: Router, stop: watch::Receiver<bool>) -> Self {
+        Self { crowd: Crowd::new(room), builder: Arc::new(builder()), router, stop, connections: JoinSet::new() }
     }
 
     /// Waits for room, then for a connection.
-    async fn accept<T>(
-        &mut self,
-        accept: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<(T, tokio::sync::OwnedSemaphorePermit)> {
+    async fn accept<T>(&mut self, accept: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         while self.connections.try_join_next().is_some() {}
-        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(io::Error::other)?;
-        Ok((accept.await?, permit))
+        self.crowd.has_room().await;
+        accept.await
     }
 
-    /// Runs a connection on a task of its own; `held` is dropped at its end.
-    fn connection<S, H>(&mut self, stream: S, peer: Peer, held: H)
+    /// Runs a connection on a task of its own.
+    fn connection<S>(&mut self, stream: S, peer: Peer, counted: Option<Counted>)
     where
         S: AsyncRead + AsyncWrite + FirstByte + Unpin + Send + 'static,
-        H: Send + 'static,
     {
         let (builder, router, stop) = (Arc::clone(&self.builder), self.router.clone(), self.stop.clone());
+        let inside = self.crowd.enter();
         self.connections.spawn(async move {
-            run(&builder, stream, router, peer, stop).await;
-            drop(held);
+            tokio::select! {
+                () = inside.member().must_go() => tracing::debug!("a silent connection goes, to make room"),
+                () = run(&builder, stream, router, peer, inside.member(), stop) => {}
+            }
+            drop((inside, counted));
         });
+    }
+
+    /// Out of files, mostly: somebody silent goes, and waiting is all that helps beside it.
+    async fn pause(&self, error: &io::Error) {
+        tracing::warn!("failed to accept a connection: {error}");
+        self.crowd.one_goes();
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     /// Waits for what runs, and cuts what takes too long.
@@ -171,6 +178,7 @@ async fn run<S>(
     stream: S,
     router: Router,
     peer: Peer,
+    member: &Arc<Member>,
     mut stop: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + FirstByte + Unpin + 'static,
@@ -183,8 +191,7 @@ async fn run<S>(
     if !came {
         return;
     }
-    let activity = Arc::new(Activity::default());
-    let service = Connection { router, peer, activity: Arc::clone(&activity) };
+    let service = Connection { router, peer, member: Arc::clone(member) };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stopping = false;
     let mut look_at = Instant::now() + FIRST_HEAD_WAIT;
@@ -202,7 +209,7 @@ async fn run<S>(
                 connection.as_mut().graceful_shutdown();
             }
             () = look.as_mut() => {
-                look_at = match activity.idle_until(look_at) {
+                look_at = match member.idle_until(look_at, IDLE_WAIT) {
                     Some(until) => until,
                     None => return,
                 };
@@ -212,52 +219,11 @@ async fn run<S>(
     }
 }
 
-/// What a connection does, for the one timer that looks after it.
-#[derive(Debug, Default)]
-struct Activity(Mutex<Doing>);
-
-#[derive(Debug, Default)]
-struct Doing {
-    /// Requests whose answer has not wholly gone out.
-    running: usize,
-    /// When the last one ended; none before the first began.
-    ended: Option<Instant>,
-}
-
-impl Activity {
-    /// When to look again at a connection; `None` when its time is over.
-    fn idle_until(&self, now: Instant) -> Option<Instant> {
-        let doing = self.0.lock();
-        if doing.running > 0 {
-            return Some(now + IDLE_WAIT);
-        }
-        doing.ended.map(|ended| ended + IDLE_WAIT).filter(|until| *until > now)
-    }
-}
-
-/// A request that runs, until its answer has gone out or was given up.
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.0.lock().running += 1;
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut doing = self.0.0.lock();
-        doing.running = doing.running.saturating_sub(1);
-        doing.ended = Some(Instant::now());
-    }
-}
-
 /// The router as one connection sees it.
 struct Connection {
     router: Router,
     peer: Peer,
-    activity: Arc<Activity>,
+    member: Arc<Member>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Connection {
@@ -266,7 +232,7 @@ impl hyper::service::Service<Request<Incoming>> for Connection {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let running = Running::new(&self.activity);
+        let running = Running::new(&self.member);
         request.extensions_mut().insert(self.peer);
         // A router is always ready.
         let answer = tower::Service::call(&mut self.router.clone(), request);
@@ -318,54 +284,6 @@ impl FirstByte for tokio::net::UnixStream {
     }
 }
 
-/// Connections by the address that they come from, where that is counted.
-#[derive(Debug, Clone, Default)]
-struct PerAddress(Arc<Mutex<BTreeMap<IpAddr, u32>>>);
-
-/// One connection of an address.
-#[derive(Debug)]
-struct Counted {
-    all: PerAddress,
-    address: Option<IpAddr>,
-}
-
-impl PerAddress {
-    /// Counts one more; `None` when that is too many.
-    fn count(&self, address: IpAddr) -> Option<Counted> {
-        if is_near(address) {
-            return Some(Counted { all: self.clone(), address: None });
-        }
-        let mut counts = self.0.lock();
-        let count = counts.entry(address).or_default();
-        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Counted { all: self.clone(), address: Some(address) })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let mut counts = self.all.0.lock();
-        if let Some(count) = counts.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&address);
-            }
-        }
-    }
-}
-
-/// Whether an address is of this machine or a private network, where a proxy may speak for many.
-pub(super) fn is_near(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
-}
-
 /// Small answers go out at once, and a peer that reads nothing is given up.
 fn prepare(stream: &TcpStream) {
     // A connection that is gone already says so at its first read.
@@ -392,12 +310,6 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Out of files, mostly: waiting is all that helps.
-async fn pause(error: &io::Error) {
-    tracing::warn!("failed to accept a connection: {error}");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -409,7 +321,7 @@ mod tests {
     use super::*;
 
     /// A server of one path that waits to be told, and how to stop it.
-    struct Running {
+    struct Served {
         address: std::net::SocketAddr,
         stop: watch::Sender<bool>,
         begun: Arc<Notify>,
@@ -417,7 +329,7 @@ mod tests {
         serving: JoinSet<()>,
     }
 
-    async fn server() -> Running {
+    async fn server() -> Served {
         let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let waits = (Arc::clone(&begun), Arc::clone(&go_on));
         let slow = move || async move {
@@ -431,10 +343,10 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, router, stopped));
-        Running { address, stop, begun, go_on, serving }
+        Served { address, stop, begun, go_on, serving }
     }
 
-    impl Running {
+    impl Served {
         async fn send(&self, request: &str) -> TcpStream {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
@@ -478,35 +390,5 @@ mod tests {
         assert!(rest(slow).await.ends_with("slow"));
         server.serving.join_next().await.unwrap().unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
-    }
-
-    #[test]
-    fn an_address_from_afar_has_so_many_connections_and_no_more() {
-        let all = PerAddress::default();
-        let far: IpAddr = "203.0.113.7".parse().unwrap();
-        let mut held: Vec<Counted> = (0..CONNECTIONS_PER_ADDRESS_MAX).map(|_| all.count(far).unwrap()).collect();
-        assert!(all.count(far).is_none());
-        assert!(all.count("203.0.113.8".parse().unwrap()).is_some());
-        held.pop();
-        assert!(all.count(far).is_some());
-        drop(held);
-        assert!(all.0.lock().is_empty());
-        for near in ["127.0.0.1", "10.1.2.3", "192.168.1.1", "::1", "fd00::1", "::ffff:127.0.0.1"] {
-            assert!(all.count(near.parse().unwrap()).is_some_and(|counted| counted.address.is_none()), "{near}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_does_nothing_ends_in_time() {
-        let activity = Arc::new(Activity::default());
-        let now = Instant::now();
-        // No request came at all.
-        assert_eq!(activity.idle_until(now), None);
-        let running = super::Running::new(&activity);
-        assert_eq!(activity.idle_until(now), Some(now + IDLE_WAIT));
-        drop(running);
-        let until = activity.idle_until(Instant::now()).unwrap();
-        assert!(until > now);
-        assert_eq!(activity.idle_until(until), None);
     }
 }

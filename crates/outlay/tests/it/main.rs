@@ -17,5 +17,6 @@ mod crash;
 mod replies;
 mod rules;
 mod scenario;
+mod silence;
 mod support;
 mod tidy;
