@@ -37,6 +37,7 @@ mod shm;
 mod state;
 mod trace;
 mod vfs;
+mod volume;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -235,6 +236,11 @@ impl SimDisk {
             resume_unwind(panic);
         }
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// The bytes that may still be written; more than anybody needs where nothing limits them.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.lock().free_bytes()
     }
 
     /// The names of all files, sorted.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use outlay::clock::SharedClock;
-use outlay::store::embedded::{self, EmbeddedStore, Settings, Sizes};
+use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, Volume};
 use outlay::store::{Reads, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
 use outlay_core::ledger::Command;
@@ -31,13 +31,15 @@ pub struct Make {
     pub cache_kib: u32,
     /// How much is kept or done at once.
     pub sizes: Sizes,
+    /// At how much free space less is taken; `None` where the store cannot ask how much there is.
+    pub marks: Option<Marks>,
 }
 
 impl Make {
     /// Everything tiny, so that a short run meets every border.
     pub fn tiny(seed: u64) -> Self {
         let sizes = Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3 };
-        Self { seed, hash_bits: 12, map_keys: 8, cache_kib: 256, sizes }
+        Self { seed, hash_bits: 12, map_keys: 8, cache_kib: 256, sizes, marks: None }
     }
 }
 
@@ -63,7 +65,10 @@ impl Service {
     /// When the store cannot be opened: a fault of the disk, or a file that is no store.
     pub fn start(disk: &SimDisk, clock: &Arc<SimClock>, make: &Make) -> Result<Self, StoreError> {
         let clock: SharedClock = Arc::<SimClock>::clone(clock);
+        let volume = make.marks.map(|_| -> Arc<dyn Volume> { Arc::new(disk.clone()) });
         let settings = Settings {
+            volume,
+            marks: make.marks.unwrap_or_default(),
             vfs: Some(disk.vfs_name()),
             seed: Some(make.seed),
             hash_bits: make.hash_bits,

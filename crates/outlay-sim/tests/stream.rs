@@ -20,15 +20,19 @@ const EXPECTED: [(Fault, &[Path]); 7] = [
     (Fault::FullDisk, &[Path::Start, Path::Batch]),
 ];
 
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 12] = [
     "a crash was looked at",
     "a duplicate was answered",
+    "a fact was refused for want of space",
+    "a fact was taken while intents were refused",
     "a full disk met a commit",
     "an unknown batch was not there",
     "an unknown batch was shown",
+    "an intent was refused for want of space",
     "an unknown batch was there",
     "space came back",
     "the sweeper abandoned a session",
+    "what gives back was taken while others were refused",
 ];
 
 fn number(name: &str, default: u64) -> u64 {

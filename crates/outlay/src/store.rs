@@ -28,8 +28,11 @@ use thiserror::Error;
 pub use records::{KeyRecord, Role, SecretRecord};
 
 /// We failed. What was asked may be tried again with the same ids.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
+    /// Space runs out, and is kept for facts: nothing was begun. Facts are still recorded.
+    #[error("begin anything new: space runs out")]
+    SpaceShort,
     /// No space left: nothing of the batch was recorded. Reads go on, and so does recording once there is space.
     #[error("write to the store: the disk is full")]
     DiskFull,
@@ -44,8 +47,48 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// Why one command of a batch has no outcome, though others may have one. Nothing of it was done, but where the store
+/// says [`StoreError::OutcomeUnknown`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// The ledger rejected it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The store could not take this one.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// What one command of a batch came to.
-pub type Reply = Result<Outcome, Rejection>;
+pub type Reply = Result<Outcome, CommandError>;
+
+/// How long a command is still taken when a store, or the queue before it, cannot take all: the least urgent give way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// It would begin something that has cost nothing yet.
+    Intent,
+    /// It tells of something that has happened, or that was decided elsewhere.
+    Fact,
+    /// It ends something, or takes it back, which makes room.
+    GivesBack,
+}
+
+impl Urgency {
+    /// That of a command.
+    pub fn of(command: &Command) -> Self {
+        match command {
+            Command::Open { .. } | Command::Extend { .. } | Command::AuditedCheck { .. } => Self::Intent,
+            Command::Finish { .. } | Command::Expire { .. } | Command::Reverse { .. } => Self::GivesBack,
+            Command::Record(operation) if operation.finish_session.is_some() => Self::GivesBack,
+            Command::Record(_)
+            | Command::Deny { .. }
+            | Command::PutUser { .. }
+            | Command::Erase { .. }
+            | Command::PutPlan { .. }
+            | Command::Recheck { .. } => Self::Fact,
+        }
+    }
+}
 
 /// A durable batch, of which readers see nothing yet. Batches must be published in their order.
 #[must_use = "what is not published is seen by no reader"]
@@ -75,8 +118,9 @@ impl std::fmt::Debug for Committed {
 
 /// The writing half of a store. There is one per process; it owns the books.
 pub trait Store: Send + 'static {
-    /// Decides, writes and makes durable a batch; its replies come in its order when it is published. An error means that nothing of the
-    /// batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process must not go on writing.
+    /// Decides, writes and makes durable a batch; its replies come in its order when it is published, and each command has
+    /// its own. An error means that nothing of the batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process
+    /// must not go on writing.
     fn commit(&mut self, batch: Vec<Command>) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
     /// Writes a record that no rule decides about.
@@ -354,6 +398,8 @@ pub struct StoreStatus {
     pub sessions: u64,
     /// Whether a forward jump of the wall clock is not believed yet.
     pub clock_jump: bool,
+    /// Whether something is refused since space runs out.
+    pub space_short: bool,
     /// Figures for `/metrics`: name without the prefix `outlay_`, help, value.
     pub gauges: Vec<(&'static str, &'static str, f64)>,
 }

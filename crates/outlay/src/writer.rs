@@ -11,7 +11,7 @@ use outlay_core::ledger::{Command, Outcome, Rejection};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{Committed, Record, Reply, Store, StoreError};
+use crate::store::{CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
 
 /// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
 const BATCH_COMMANDS_MAX: usize = 4_096;
@@ -40,6 +40,15 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<CommandError> for WriteError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Rejected(rejection) => Self::Rejected(rejection),
+            CommandError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// A handle to the queue; cheap to clone.
@@ -181,18 +190,12 @@ impl Writer {
     }
 }
 
-/// How much may wait before this command is turned away: intents first, then facts, then what gives back.
+/// How much may wait before this command is turned away.
 fn room(command: &Command) -> usize {
-    match command {
-        Command::Open { .. } | Command::Extend { .. } | Command::AuditedCheck { .. } => QUEUE_INTENTS_MAX,
-        Command::Finish { .. } | Command::Expire { .. } | Command::Reverse { .. } => QUEUE_FINISHES_MAX,
-        Command::Record(operation) if operation.finish_session.is_some() => QUEUE_FINISHES_MAX,
-        Command::Record(_)
-        | Command::Deny { .. }
-        | Command::PutUser { .. }
-        | Command::Erase { .. }
-        | Command::PutPlan { .. }
-        | Command::Recheck { .. } => QUEUE_FACTS_MAX,
+    match Urgency::of(command) {
+        Urgency::Intent => QUEUE_INTENTS_MAX,
+        Urgency::Fact => QUEUE_FACTS_MAX,
+        Urgency::GivesBack => QUEUE_FINISHES_MAX,
     }
 }
 
@@ -391,7 +394,7 @@ impl<S: Store> WriterTask<S> {
     /// A full disk passes; after any other failed write the process must not acknowledge anything.
     fn failed(&self, error: &StoreError) -> Option<Ended> {
         match error {
-            StoreError::DiskFull | StoreError::Unavailable(_) => None,
+            StoreError::SpaceShort | StoreError::DiskFull | StoreError::Unavailable(_) => None,
             StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => {
                 self.shared.poisoned.store(true, Ordering::Release);
                 Some(Ended::Poisoned(error.clone()))

@@ -416,14 +416,18 @@ impl State {
         }
     }
 
+    pub(super) fn free_bytes(&self) -> u64 {
+        let Some(limit) = self.faults.space_bytes else { return u64::MAX };
+        let is_open = |id| self.handles.values().any(|handle| handle.file == id);
+        limit.saturating_sub(self.files.used_bytes(is_open))
+    }
+
     /// The beginning of a write for which there is space.
     fn fitting<'a>(&self, file: FileId, at: usize, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(limit) = self.faults.space_bytes else {
+        if self.faults.space_bytes.is_none() {
             return bytes;
-        };
-        let is_open = |id| self.handles.values().any(|handle| handle.file == id);
-        let free = limit.saturating_sub(self.files.used_bytes(is_open));
-        let end = self.files.get(file).seen.len() as u64 + free;
+        }
+        let end = self.files.get(file).seen.len() as u64 + self.free_bytes();
         let count = usize::try_from(end.saturating_sub(at as u64)).unwrap_or(usize::MAX);
         bytes.get(..count).unwrap_or(bytes)
     }

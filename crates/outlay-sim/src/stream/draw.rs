@@ -1,11 +1,14 @@
 //! What a seed stands for: how the store is made, and turn by turn what is asked and what goes wrong.
 
-use outlay::store::embedded::Sizes;
+use outlay::store::embedded::{Marks, Sizes};
 use outlay_model::generate::{self, Action, Jump, Random, Step};
 
 use crate::disk::Options;
 use crate::fault::{Armed, Fault, Stop};
 use crate::service::Make;
+
+/// Where a store that knows its space takes less: a batch writes a few dozen KiB.
+const MARKS: Marks = Marks { reserve: 160_000, intents: 200_000, facts: 120_000, all: 60_000 };
 
 /// A case, drawn from a seed.
 #[derive(Clone, Debug)]
@@ -77,6 +80,7 @@ pub fn case(seed: u64) -> Case {
             log_pages: random.pick(&[1, 12, 60, 4_000]),
             wiped_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
         },
+        marks: seed.is_multiple_of(2).then_some(MARKS),
     };
     let disk = Options {
         powersafe_overwrite: random.percent(50),
@@ -85,7 +89,8 @@ pub fn case(seed: u64) -> Case {
         ..Options::seeded(random.draw())
     };
     let probe_percent = random.pick(&[0, 2, 5]);
-    let mut draw = Draw { kinds, fault_percent, probe_percent, random };
+    let knows_space = make.marks.is_some();
+    let mut draw = Draw { kinds, fault_percent, probe_percent, knows_space, random };
     let steps = generate::case(seed).into_iter().flat_map(|step| {
         // What an erasure leaves to be wiped is wiped in idle moments, in which much may happen too.
         let idle = Step { jump: Jump::Seconds(0), action: Action::Shrink, ..step.clone() };
@@ -100,6 +105,7 @@ struct Draw {
     kinds: Vec<Fault>,
     fault_percent: u64,
     probe_percent: u64,
+    knows_space: bool,
     random: Random,
 }
 
@@ -113,7 +119,11 @@ impl Draw {
             let fault = random.pick(&self.kinds);
             // Small numbers are met by every batch, large ones by what comes after it.
             let calls = random.pick(if rare { &[1, 2, 4, 8] } else { &[1, 2, 4, 10, 25, 60] });
-            let bytes = random.pick(&[1, 5_000, 20_000, 60_000]);
+            let bytes = random.pick(if self.knows_space {
+                &[1, 60_000, 120_000, 240_000]
+            } else {
+                &[1, 5_000, 20_000, 60_000]
+            });
             let after = random.below(if fault == Fault::FullDisk { bytes } else { calls });
             Armed { fault, after }
         });

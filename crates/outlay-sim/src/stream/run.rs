@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outlay::clock::Clock;
-use outlay::store::StoreError;
+use outlay::store::{CommandError, Reply, StoreError, Urgency};
 use outlay::writer::WriteError;
 use outlay_core::ledger::{Command, Now, check};
 use outlay_core::month::Timestamp;
@@ -234,15 +234,10 @@ impl Run {
         let errors: Vec<&WriteError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
         if errors.is_empty() {
             self.note(format!("batch of {} acknowledged", sent.len()));
-            let replies = answers.into_iter().flatten().flatten();
-            for (reply, Sent { command, expected }) in replies.zip(&sent) {
-                let answer = seen::answer(&reply, self.holds);
-                equal(&format!("the answer to {command:?}"), &answer, expected)?;
-                if matches!(answer, Seen::Recorded { duplicate: true, .. }) {
-                    self.sometimes.saw("a duplicate was answered");
-                }
-            }
+            let replies: Vec<Reply> = answers.into_iter().flatten().flatten().collect();
+            let left = self.answered(replies, sent)?;
             self.acknowledged = self.model.clone();
+            self.again(left);
             return if self.disk.is_crashed() { self.recover(random, &[]) } else { self.look(Depth::Rows, random) };
         }
         if errors.len() < answers.len() {
@@ -266,6 +261,55 @@ impl Run {
             }
             error => Err(format!("a batch failed without a fault: {error}")),
         }
+    }
+
+    /// Compares the answers to a batch. What the store refused for want of space was not done, and is given back to be
+    /// asked again.
+    fn answered(&mut self, replies: Vec<Reply>, sent: Vec<Sent>) -> Result<Vec<Sent>, String> {
+        let partly = replies.iter().any(|reply| matches!(reply, Err(CommandError::Store(_))));
+        if partly {
+            self.model = self.acknowledged.clone();
+        }
+        let now = Now { holds: self.holds, wall: self.clock.wall(), entropy: 0 };
+        let mut left = Vec::new();
+        for (reply, sent) in replies.into_iter().zip(sent) {
+            let reply = match reply {
+                Ok(outcome) => Ok(outcome),
+                Err(CommandError::Rejected(rejection)) => Err(rejection),
+                Err(CommandError::Store(error)) => {
+                    self.refused(&sent.command, &error)?;
+                    left.push(sent);
+                    continue;
+                }
+            };
+            let Sent { command, expected } = sent;
+            let expected = if partly { self.model.run(&command, now) } else { expected };
+            let answer = seen::answer(&reply, self.holds);
+            equal(&format!("the answer to {command:?}"), &answer, &expected)?;
+            if partly {
+                self.sometimes.saw(match Urgency::of(&command) {
+                    Urgency::Intent => return Err(format!("{command:?} was taken while others were refused")),
+                    Urgency::Fact => "a fact was taken while intents were refused",
+                    Urgency::GivesBack => "what gives back was taken while others were refused",
+                });
+            }
+            if matches!(answer, Seen::Recorded { duplicate: true, .. }) {
+                self.sometimes.saw("a duplicate was answered");
+            }
+        }
+        Ok(left)
+    }
+
+    /// One command of a batch may be refused while space is short: intents first, and never what gives back.
+    fn refused(&mut self, command: &Command, error: &StoreError) -> Check {
+        let seen = match (Urgency::of(command), error) {
+            _ if self.full_turns == 0 => return Err(format!("{command:?} was refused though there is space: {error}")),
+            (Urgency::Intent, StoreError::SpaceShort) => "an intent was refused for want of space",
+            (Urgency::Fact, StoreError::DiskFull) => "a fact was refused for want of space",
+            (urgency, error) => return Err(format!("{urgency:?} was refused by itself: {error}")),
+        };
+        self.sometimes.saw(seen);
+        Ok(())
     }
 
     /// Looks at a crash at every write of this batch: before it or after it, and nothing else.

@@ -30,6 +30,9 @@ pub(super) struct Ready {
     /// Whether a forward jump of the server's clock is not believed yet: then holds expire later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_jump: bool,
+    /// Whether space runs out: then intents are refused, and later facts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    space_short: bool,
 }
 
 /// Whether the store takes writes
@@ -49,7 +52,8 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
     if let Some(why) = not_ready {
         return Err(Problem::new(Kind::StoreUnavailable).with("promise", &status.promise).because(why));
     }
-    let ready = Ready { status: "ok", promise: status.promise, clock_jump: status.clock_jump };
+    let ready =
+        Ready { status: "ok", promise: status.promise, clock_jump: status.clock_jump, space_short: status.space_short };
     Ok(axum::Json(ready).into_response())
 }
 

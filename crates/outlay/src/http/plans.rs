@@ -18,6 +18,7 @@ use super::problem::{Kind, Problem};
 use super::reading::{OfName, unexpected};
 use super::users::limit;
 use super::{App, SharedApp, schemas};
+use crate::store::CommandError;
 use crate::writer::WriteError;
 
 /// Users whose alerts are looked at in one go.
@@ -113,8 +114,15 @@ async fn recheck_users(app: &App, users: &[UserNo]) -> Result<(), WriteError> {
     let mut tries = 0;
     loop {
         let commands = users.iter().map(|user_no| Command::Recheck { user_no: *user_no }).collect();
-        match app.writer.submit_all(commands).await {
-            Ok(_) => return Ok(()),
+        let taken = app.writer.submit_all(commands).await.and_then(|replies| {
+            let failed = replies.into_iter().find_map(|reply| match reply {
+                Err(CommandError::Store(error)) => Some(error),
+                _ => None,
+            });
+            failed.map_or(Ok(()), |error| Err(error.into()))
+        });
+        match taken {
+            Ok(()) => return Ok(()),
             Err(error) if tries == RECHECK_TRIES || app.writer.is_poisoned() => return Err(error),
             Err(_) => {
                 tries += 1;

@@ -13,7 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Presentation;
 use crate::ids::RequestId;
-use crate::store::StoreError;
+use crate::store::{CommandError, StoreError};
 use crate::writer::WriteError;
 
 macro_rules! kinds {
@@ -110,6 +110,8 @@ kinds! {
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE "The store does not answer";
     /// It may be done or not; the same ids settle it.
     OutcomeUnknown "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether it was done";
+    /// Space runs out and is kept for facts; nothing was done.
+    SpaceShort "space-short" SERVICE_UNAVAILABLE "Space runs out";
     /// No space left; nothing was done.
     DiskFull "disk-full" INSUFFICIENT_STORAGE "The disk is full";
 }
@@ -125,7 +127,7 @@ impl Kind {
         match self {
             Self::TooManyRequests => Some(60),
             Self::QueueFull | Self::StoreUnavailable | Self::OutcomeUnknown => Some(1),
-            Self::DiskFull => Some(30),
+            Self::SpaceShort | Self::DiskFull => Some(30),
             _ => None,
         }
     }
@@ -356,6 +358,10 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let (kind, detail) = match &error {
+            StoreError::SpaceShort => (
+                Kind::SpaceShort,
+                "Nothing was begun: the space that is left is kept for what is recorded and finished.",
+            ),
             StoreError::DiskFull => (Kind::DiskFull, "Nothing was recorded. Try again when there is space."),
             StoreError::Unavailable(_) => (Kind::StoreUnavailable, "Nothing was recorded. Try again."),
             StoreError::OutcomeUnknown(_) => {
@@ -366,6 +372,15 @@ impl From<StoreError> for Problem {
             }
         };
         Self::new(kind).detail(detail).because(error)
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Rejected(rejection) => rejection.into(),
+            CommandError::Store(error) => error.into(),
+        }
     }
 }
 

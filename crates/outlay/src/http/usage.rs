@@ -125,7 +125,7 @@ async fn record_all(
                     reply.and_then(|reply| match reply {
                         Ok(Outcome::Recorded(recorded)) => Ok(recorded),
                         Ok(other) => Err(unexpected(&other)),
-                        Err(rejection) => Err(naming(rejection.into(), made_id.as_ref())),
+                        Err(refusal) => Err(naming(refusal.into(), made_id.as_ref())),
                     })
                 });
                 match recorded {

@@ -16,6 +16,7 @@ mod published;
 mod reads;
 mod roster;
 pub mod runs;
+mod space;
 mod tables;
 mod verify;
 mod write;
@@ -33,9 +34,10 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Committed, Reads, Record, Reply, Store, StoreError};
+use super::{CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
 use crate::clock::SharedClock;
 pub use erase::LIST_NAME as ERASURES_NAME;
+pub use space::{Marks, Volume};
 
 use checkpoint::Checkpointer;
 use codec::stored;
@@ -45,6 +47,7 @@ use names::Names;
 use published::Published;
 use roster::KeptRoster;
 use runs::{RunIndex, RunSettings};
+use space::{Level, Space};
 
 /// The file in the store's folder.
 const FILE_NAME: &str = "outlay.db";
@@ -91,8 +94,10 @@ pub struct Settings {
     pub map_keys: usize,
     /// Memory for pages of the file, in KiB.
     pub cache_kib: u32,
-    /// Free space, in bytes, below which nothing is recorded any more, so that SQLite itself never meets a full disk.
-    pub free_space_min: u64,
+    /// What tells how much space there is, and keeps some; `None` where only a failed write can tell.
+    pub volume: Option<Arc<dyn Volume>>,
+    /// At how much free space less is taken.
+    pub marks: Marks,
     /// How much is kept or done at once.
     pub sizes: Sizes,
 }
@@ -101,6 +106,8 @@ impl Settings {
     /// The usual settings.
     pub fn new(folder: PathBuf, clock: SharedClock) -> Self {
         Self {
+            volume: Some(Arc::new(space::Folder(folder.clone()))),
+            marks: Marks::default(),
             folder,
             clock,
             vfs: None,
@@ -111,7 +118,6 @@ impl Settings {
             // When pages of a tree change places, SQLite looks through all that it has in memory: more than this costs more
             // than it saves, since what is not here is in the system's memory.
             cache_kib: 65_536,
-            free_space_min: 64 << 20,
             sizes: Sizes::default(),
         }
     }
@@ -133,9 +139,7 @@ pub struct EmbeddedStore {
     checkpointer: Checkpointer,
     /// Column bytes of the row that is being written.
     bytes: Vec<u8>,
-    /// Batches until the free space is looked at again.
-    space_unchecked: u32,
-    space_low: bool,
+    space: Space,
     /// Whether something of an erased person may be left to wipe.
     wiping: bool,
     _lock: Option<std::fs::File>,
@@ -153,6 +157,7 @@ struct Shared {
     identity: tables::Identity,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
+    space: Arc<space::Seen>,
 }
 
 /// A durable batch on its way to readers.
@@ -190,11 +195,14 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Pcg64::from_seed(seed)
     };
-    let mut connection = file.writer()?;
-    copy_log_of_last_run(&connection)?;
     let mut bytes = [0; 32];
     random.fill_bytes(&mut bytes);
-    let identity = tables::prepare(&mut connection, bytes)?;
+    let mut space = Space::new(settings.volume.clone(), settings.marks);
+    let (mut connection, identity) = match open_file(&file, bytes) {
+        // A store on a full disk is still read, and still ends and gives back.
+        Err(StoreError::DiskFull) if space.drop_reserve() => open_file(&file, bytes),
+        opened => opened,
+    }?;
     if let Some(plans) = &settings.plans {
         let transaction = connection.transaction()?;
         load::insert_plans(&transaction, plans)?;
@@ -232,6 +240,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     *published.keys.write() = write::load_keys(&connection)?;
     *published.secrets.write() = write::load_secrets(&connection)?;
     let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
+    space.look(0)?;
     let shared = Arc::new(Shared {
         published,
         roster: KeptRoster::new(batch.cast_unsigned()),
@@ -241,6 +250,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         clock: HoldClock::new(Arc::clone(&settings.clock), high_water.unwrap_or(Timestamp::EPOCH)),
         identity,
         log_pages: checkpointer.pages(),
+        space: space.seen(),
     });
     let mut store = EmbeddedStore {
         connection,
@@ -253,8 +263,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         batch: batch.cast_unsigned(),
         checkpointer,
         bytes: Vec::new(),
-        space_unchecked: 0,
-        space_low: false,
+        space,
         wiping: true,
         settings,
         _lock: lock,
@@ -262,6 +271,14 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     store.load_open_holds()?;
     let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
     Ok((store, Arc::new(reads)))
+}
+
+/// Opens the store's file and makes its tables, or checks those that are there.
+fn open_file(file: &tables::File, random: [u8; 32]) -> Result<(Connection, tables::Identity), StoreError> {
+    let mut connection = file.writer()?;
+    copy_log_of_last_run(&connection)?;
+    let identity = tables::prepare(&mut connection, random)?;
+    Ok((connection, identity))
 }
 
 /// Copies what the last run left in the log into the file, durably, before anything is acknowledged. Where that run ended
@@ -337,11 +354,15 @@ impl EmbeddedStore {
     }
 
     fn commit_unpublished(&mut self, batch: &[Command]) -> Result<Committed, StoreError> {
-        self.check_writable()?;
+        self.check_alive()?;
+        let level = self.look_at_space()?;
+        if level == Level::Full {
+            return Err(StoreError::DiskFull);
+        }
         self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
         self.shared.operations.write().begin_batch();
         self.shared.sessions.write().begin_batch();
-        match self.decide_and_write(batch) {
+        match self.decide_and_write(batch, level) {
             Ok((replies, written)) => {
                 let publication = self.make_durable(written)?;
                 Ok(Committed::new(replies, move || {
@@ -354,10 +375,18 @@ impl EmbeddedStore {
         }
     }
 
-    fn decide_and_write(&mut self, batch: &[Command]) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
+    fn decide_and_write(
+        &mut self,
+        batch: &[Command],
+        level: Level,
+    ) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
         let now = self.now();
         let mut replies = Vec::with_capacity(batch.len());
         for command in batch {
+            if let Some(error) = level.refuses(Urgency::of(command)) {
+                replies.push(Err(CommandError::Store(error)));
+                continue;
+            }
             loop {
                 let missing = self.books.missing(command, now);
                 if missing.is_empty() {
@@ -370,10 +399,11 @@ impl EmbeddedStore {
             let books = &self.books;
             // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
             let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, command, now)));
-            replies.push(decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+            let reply = decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
                 self.books.apply(decision.changes);
                 decision.outcome
-            }));
+            });
+            replies.push(reply.map_err(CommandError::from));
         }
         let written = self.books.take_written();
         if write::is_empty(&written) {
@@ -456,7 +486,7 @@ impl EmbeddedStore {
         self.days.committed();
         self.session_days.committed();
         self.books.shrink(self.settings.sizes.books_users, self.settings.sizes.books_sessions);
-        let checkpointed = self.checkpointer.after_commit(&self.connection);
+        let checkpointed = self.checkpointer.after_commit(&self.connection, self.space.may_run_out());
         checkpointed.map_err(|error| self.poison(&error))?;
         let plans = Arc::clone(self.books.plans());
         Ok(Some(Publication { shared, batch: self.batch, plans, numbers: self.books.numbers(), written }))
@@ -464,7 +494,7 @@ impl EmbeddedStore {
 
     /// Where space is short, the log gets its pages before COMMIT is called, so that a full disk can still be rolled back.
     fn flush(&self) -> Result<(), StoreError> {
-        if self.settings.vfs.is_some() || self.space_low {
+        if self.settings.vfs.is_some() || self.space.may_run_out() {
             self.connection.cache_flush()?;
         }
         Ok(())
@@ -483,6 +513,7 @@ impl EmbeddedStore {
         if !matches!(error, StoreError::DiskFull) {
             return self.poison(&error);
         }
+        self.space.ran_out();
         match self.forget_books() {
             Ok(()) => error,
             Err(error) => self.poison(&error),
@@ -509,33 +540,38 @@ impl EmbeddedStore {
         StoreError::OutcomeUnknown(problem)
     }
 
-    /// Refuses what must not be begun: after a failed write, or when space runs out.
-    fn check_writable(&mut self) -> Result<(), StoreError> {
+    /// Refuses everything after a failed write.
+    fn check_alive(&self) -> Result<(), StoreError> {
         if let Some(problem) = self.checkpointer.problem() {
             return Err(self.poison(&problem));
         }
-        if let Some(problem) = &*self.shared.published.not_ready.read() {
-            return Err(StoreError::OutcomeUnknown(problem.clone()));
+        match &*self.shared.published.not_ready.read() {
+            Some(problem) => Err(StoreError::OutcomeUnknown(problem.clone())),
+            None => Ok(()),
         }
-        if self.settings.vfs.is_some() {
-            return Ok(());
+    }
+
+    /// Refuses what must not be begun: after a failed write, or when there is no space for it.
+    fn check_writable(&mut self, urgency: Urgency) -> Result<(), StoreError> {
+        self.check_alive()?;
+        self.look_at_space()?.refuses(urgency).map_or(Ok(()), Err)
+    }
+
+    /// What may be written, by the space that there is.
+    fn look_at_space(&mut self) -> Result<Level, StoreError> {
+        if !self.space.look_is_due() {
+            return Ok(self.space.level());
         }
-        if self.space_unchecked == 0 || self.space_low {
-            let free = rustix::fs::statvfs(&self.settings.folder)
-                .map_err(|error| StoreError::Unavailable(error.to_string()))
-                .map(|space| space.f_bavail.saturating_mul(space.f_frsize))?;
-            self.space_low = free < self.settings.free_space_min.saturating_mul(16);
-            self.space_unchecked = 64;
-            if free < self.settings.free_space_min {
-                return Err(StoreError::DiskFull);
-            }
+        if self.space.wants_log_copied(self.checkpointer.uncopied_bytes())? {
+            let copied = self.checkpointer.copy_now(&self.connection);
+            copied.map_err(|error| self.poison(&error))?;
         }
-        self.space_unchecked -= 1;
-        Ok(())
+        self.space.look(self.checkpointer.uncopied_bytes())
     }
 
     fn put_now(&mut self, record: &Record) -> Result<(), StoreError> {
-        self.check_writable()?;
+        let urgency = if matches!(record, Record::RevokeKey { .. }) { Urgency::GivesBack } else { Urgency::Fact };
+        self.check_writable(urgency)?;
         let written = match record {
             Record::Key(key) => write::put_key(&self.connection, key),
             Record::RevokeKey { id, at } => write::revoke_key(&self.connection, id, *at),
@@ -547,7 +583,10 @@ impl EmbeddedStore {
                 *self.shared.published.secrets.write() = write::load_secrets(&self.connection)?;
                 Ok(())
             }
-            Err(StoreError::DiskFull) => Err(StoreError::DiskFull),
+            Err(StoreError::DiskFull) => {
+                self.space.ran_out();
+                Err(StoreError::DiskFull)
+            }
             Err(error) => Err(self.poison(&error)),
         }
     }
@@ -562,8 +601,22 @@ impl EmbeddedStore {
 
     fn close_now(mut self) -> Result<(), StoreError> {
         self.checkpointer.stop();
-        let busy: Option<i64> =
-            self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0)).optional()?;
+        let copy = || {
+            let row = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
+            row.optional().map_err(StoreError::from)
+        };
+        let copied = match copy() {
+            Err(StoreError::DiskFull) if self.space.drop_reserve() => copy(),
+            copied => copied,
+        };
+        let busy = match copied {
+            // Nothing is lost: the next start copies the log.
+            Err(StoreError::DiskFull) => {
+                tracing::warn!("there is no space to copy the log into the file; it stays beside it");
+                return Ok(());
+            }
+            copied => copied?,
+        };
         tracing::debug!(?busy, "the store is closed");
         Ok(())
     }

@@ -17,7 +17,7 @@ use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::Mutex;
 
-use super::{PageOf, Reads, Reply, Store, UsageQuery, embedded};
+use super::{CommandError, PageOf, Reads, Reply, Store, UsageQuery, embedded};
 use crate::clock::{Clock, SharedClock};
 use commands::Random;
 use rows::Ledger;
@@ -67,7 +67,7 @@ pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(Shar
         let replies = runtime.block_on(store.commit(commands.clone())).unwrap().publish();
         for (command, reply) in commands.iter().zip(replies) {
             let expected = ledger.submit(command, now);
-            assert_eq!(without_tag(reply), without_tag(expected), "{command:?}");
+            assert_eq!(without_tag(reply), without_tag(expected.map_err(CommandError::from)), "{command:?}");
         }
         ledger.commit();
         if random.percent(30) {
@@ -108,7 +108,8 @@ pub(crate) fn long_lists<S: Store>(mut open: impl FnMut(SharedClock) -> (S, Arc<
             .collect();
         let replies = runtime.block_on(store.commit(commands.clone())).unwrap().publish();
         for (command, reply) in commands.iter().zip(replies) {
-            assert_eq!(reply, ledger.submit(command, Now { holds: wall, wall, entropy: 0 }));
+            let expected = ledger.submit(command, Now { holds: wall, wall, entropy: 0 });
+            assert_eq!(reply, expected.map_err(CommandError::from));
         }
         ledger.commit();
     }

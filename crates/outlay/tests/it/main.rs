@@ -18,5 +18,6 @@ mod replies;
 mod rules;
 mod scenario;
 mod silence;
+mod space;
 mod support;
 mod tidy;

@@ -13,6 +13,11 @@ use rusqlite::Connection;
 use super::tables::File;
 use crate::store::StoreError;
 
+/// Bytes of a page of the log.
+const PAGE_BYTES: u64 = 4_096;
+/// Pages in the log that are worth a copy where space may run out: what is not copied needs its space once more.
+const WORTH_WHEN_SHORT: i64 = 1_000;
+
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     wake: Option<SyncSender<()>>,
@@ -55,27 +60,43 @@ impl Checkpointer {
         Ok(checkpointer)
     }
 
-    /// Looks at the log after a commit, and has it copied when it is long.
-    pub(super) fn after_commit(&mut self, writer: &Connection) -> rusqlite::Result<()> {
+    /// Looks at the log after a commit, and has it copied when it is long; where space may run out, a shorter one is.
+    pub(super) fn after_commit(&mut self, writer: &Connection, short: bool) -> rusqlite::Result<()> {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.copied {
             self.copied = 0;
         }
+        let worth = if short { self.worth.min(WORTH_WHEN_SHORT) } else { self.worth };
         let Some(wake) = &self.wake else {
-            if pages - self.copied >= self.worth {
-                self.copied = passive(writer)?;
+            if pages - self.copied >= worth {
+                self.copy_now(writer)?;
             }
             return Ok(());
         };
         let mut outcome = self.outcome.lock();
         if std::mem::take(&mut outcome.copied) {
             drop(outcome);
-            self.copied = passive(writer)?;
-        } else if !outcome.running && pages - self.copied >= self.worth {
+            self.copy_now(writer)?;
+        } else if !outcome.running && pages - self.copied >= worth {
             // A full channel means that the thread is awake already.
             outcome.running = wake.try_send(()).is_ok();
         }
         Ok(())
+    }
+
+    /// Copies the log on the writer's connection.
+    pub(super) fn copy_now(&mut self, writer: &Connection) -> rusqlite::Result<()> {
+        if let Some(copied) = passive(writer)? {
+            self.copied = copied;
+        }
+        Ok(())
+    }
+
+    /// Bytes that the file may still grow by when the log is copied.
+    pub(super) fn uncopied_bytes(&self) -> u64 {
+        let pages = self.pages.load(Ordering::Relaxed);
+        let copied = if pages < self.copied { 0 } else { self.copied };
+        u64::try_from(pages - copied).unwrap_or(0).saturating_mul(PAGE_BYTES)
     }
 
     /// The count of pages in the log, as it goes on.
@@ -110,15 +131,21 @@ fn run(connection: &Connection, woken: &Receiver<()>, outcome: &Mutex<Outcome>) 
         let mut outcome = outcome.lock();
         outcome.running = false;
         match result {
-            Ok(_) => outcome.copied = true,
+            Ok(copied) => outcome.copied = copied.is_some(),
             Err(error) => outcome.problem = Some(format!("the log could not be copied into the file: {error}")),
         }
     }
 }
 
-/// Copies what no reader needs to stay in the log; gives the pages that are copied.
-fn passive(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("pragma wal_checkpoint(passive)", [], |row| row.get(2))
+/// Copies what no reader needs to stay in the log; gives the pages that are copied, and nothing where another copies or the
+/// disk is full. A log that could not be copied for want of space is as good as before: no sync has failed.
+fn passive(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let copied = connection.query_row("pragma wal_checkpoint(passive)", [], |row| row.get::<_, i64>(2));
+    match copied {
+        Ok(copied) => Ok((copied >= 0).then_some(copied)),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A thread with a name.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::EmbeddedStore;
 use super::runs::{RunError, RunIndex};
-use crate::store::StoreError;
+use super::space::Level;
+use crate::store::{StoreError, Urgency};
 
 /// Keys that a merge copies in one slice: some 2 ms.
 const MERGE_KEYS: u64 = 2_000;
@@ -13,6 +14,9 @@ const MERGE_KEYS: u64 = 2_000;
 impl EmbeddedStore {
     /// Does one slice; gives whether there is more.
     pub(super) fn idle_now(&mut self) -> Result<bool, StoreError> {
+        if self.space.level() >= Level::Reserve {
+            return Ok(false);
+        }
         let done = if self.wiping {
             self.wipe_slice().map(|more| self.wiping = more)
         } else if self.has_merges() {
@@ -36,7 +40,7 @@ impl EmbeddedStore {
 
     /// Goes on with the merges of both indexes, in a transaction that changes nothing else.
     fn merge_slice(&mut self) -> Result<(), StoreError> {
-        self.check_writable()?;
+        self.check_writable(Urgency::Fact)?;
         self.connection.execute_batch("begin immediate")?;
         let shared = Arc::clone(&self.shared);
         // As in a batch: readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
@@ -63,7 +67,7 @@ impl EmbeddedStore {
         operations.commit_batch();
         sessions.commit_batch();
         drop((operations, sessions));
-        let checkpointed = self.checkpointer.after_commit(&self.connection);
+        let checkpointed = self.checkpointer.after_commit(&self.connection, self.space.may_run_out());
         checkpointed.map_err(|error| self.poison(&error))
     }
 }

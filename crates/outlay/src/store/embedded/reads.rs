@@ -322,6 +322,7 @@ impl Reads for EmbeddedReads {
     fn status(&self) -> StoreStatus {
         let shared = &self.inner.shared;
         let numbers = *shared.published.numbers.lock();
+        let (free_bytes, space_short) = shared.space.now();
         StoreStatus {
             not_ready: shared.published.not_ready.read().clone(),
             promise: "acknowledged means on this machine's disk",
@@ -329,6 +330,7 @@ impl Reads for EmbeddedReads {
             users: numbers.user.0 - 1,
             sessions: numbers.session.0 - 1,
             clock_jump: shared.clock.doubts(),
+            space_short,
             gauges: vec![
                 (
                     "store_log_pages",
@@ -339,6 +341,12 @@ impl Reads for EmbeddedReads {
                     "store_users_in_memory",
                     "Users whose budgets are answered from memory",
                     shared.published.users() as f64,
+                ),
+                ("store_free_bytes", "Free space on the store's disk, when it was last looked at", free_bytes as f64),
+                (
+                    "store_space_short",
+                    "1 while something is refused since space runs out",
+                    f64::from(u8::from(space_short)),
                 ),
                 ("store_starts_total", "How often this store was started", shared.identity.epoch as f64),
             ],

@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     environment: Vec<(String, String)>,
     pub(super) keyed: bool,
     file_limit_is_an_error: bool,
+    disk_mebibytes: Option<u32>,
 }
 
 impl Setup {
@@ -52,11 +53,19 @@ impl Setup {
         self
     }
 
+    /// The data folder is a file system of its own, of this size. Only root may make one: a test that asks for it fails
+    /// where it is not run as root.
+    pub(crate) fn disk_of(mut self, mebibytes: u32) -> Setup {
+        self.disk_mebibytes = Some(mebibytes);
+        self
+    }
+
     #[track_caller]
     pub(crate) fn start(self) -> Server {
         let home = tempfile::Builder::new().prefix("outlay-it-").tempdir().unwrap();
+        let disk = self.disk_mebibytes.map(|mebibytes| Disk::mount(&home.path().join("data"), mebibytes));
         let running = Running::start(home.path(), &self);
-        Server { home, setup: self, running: Some(running) }
+        Server { running: Some(running), setup: self, _disk: disk, home }
     }
 
     fn command(&self, home: &Path) -> Command {
@@ -86,6 +95,33 @@ fn clean(command: &mut Command, home: &Path) {
     let clock = home.join("clock");
     if clock.exists() {
         command.env("OUTLAY_TEST_CLOCK", clock);
+    }
+}
+
+/// A small file system in memory, as real as any other: it has its size, and a full one answers `ENOSPC`.
+#[derive(Debug)]
+struct Disk(PathBuf);
+
+impl Disk {
+    #[track_caller]
+    fn mount(at: &Path, mebibytes: u32) -> Disk {
+        std::fs::create_dir(at).unwrap();
+        let size = format!("size={mebibytes}m");
+        let ran = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "outlay-it"]).arg(at).output();
+        let ran = ran.unwrap_or_else(|error| panic!("this test needs the program `mount`: {error}"));
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(
+            ran.status.success(),
+            "this test fills a small file system of its own, and so must be run as root, with the right to mount: {said}"
+        );
+        Disk(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a process that was killed just now may have files open for another moment.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
@@ -153,6 +189,7 @@ pub(crate) struct Server {
     // Dropped first: the folder is removed when nobody writes to it any more.
     running: Option<Running>,
     pub(super) setup: Setup,
+    _disk: Option<Disk>,
     home: tempfile::TempDir,
 }
 
@@ -184,7 +221,7 @@ impl Server {
         let home = tempfile::Builder::new().prefix("outlay-it-").tempdir().unwrap();
         std::fs::write(home.path().join("clock"), now).unwrap();
         let running = Running::start(home.path(), &setup);
-        Server { home, setup, running: Some(running) }
+        Server { home, setup, running: Some(running), _disk: None }
     }
 
     /// Sets the clock; the file is replaced at once, so that nobody reads half a time.
