@@ -12,7 +12,7 @@ use outlay_core::month::Month;
 use outlay_core::operation::Operation;
 use outlay_core::session::{Session, SessionStatus};
 use outlay_core::user::User;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::{Candidates, Inner, Snapshot};
 use crate::store::embedded::codec::{self, RowReader, stored};
@@ -149,16 +149,13 @@ impl Rows {
     /// Of a session, below a number: its steps, and the reversals of its steps.
     fn of_session(snapshot: &Snapshot<'_>, session: &Session, before: Option<u64>) -> Result<Self, StoreError> {
         let mut rows = Self { next: BinaryHeap::new(), chained: false };
-        let mut statement =
-            snapshot.transaction.prepare_cached("select previous_step, reversed_by from operation where no = ?")?;
-        let mut next = session.last_step.map(|no| no.0);
-        while let Some(no) = next {
-            let (previous, reversed_by): (Option<i64>, Option<i64>) =
-                statement.query_row([stored(no)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql = "select previous_step, reversed_by from operation where no = ?";
+        walk(&snapshot.transaction, sql, session.last_step.map(|no| no.0), |no, row| {
+            let reversed_by: Option<i64> = row.get(1)?;
             let both = [Some(no), reversed_by.map(i64::cast_unsigned)].into_iter().flatten();
             rows.next.extend(both.filter(|no| before.is_none_or(|before| *no < before)).map(OperationNo));
-            next = previous.map(i64::cast_unsigned);
-        }
+            Ok(true)
+        })?;
         Ok(rows)
     }
 
@@ -181,10 +178,25 @@ fn below(
     before: Option<u64>,
 ) -> Result<Option<u64>, StoreError> {
     let Some(before) = before else { return Ok(head) };
-    let mut statement = connection.prepare_cached(&format!("select previous from {table} where no = ?"))?;
+    walk(connection, &format!("select previous from {table} where no = ?"), head, |no, _| Ok(no >= before))
+}
+
+/// Walks a chain from its head by the first column that the statement reads of a row. Gives where it stopped: at the first
+/// row that is not to be passed, or nowhere at the end.
+fn walk(
+    connection: &Connection,
+    sql: &str,
+    head: Option<u64>,
+    mut pass: impl FnMut(u64, &Row<'_>) -> rusqlite::Result<bool>,
+) -> Result<Option<u64>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
     let mut next = head;
-    while let Some(no) = next.filter(|no| *no >= before) {
-        let previous: Option<i64> = statement.query_row([stored(no)], |row| row.get(0))?;
+    while let Some(no) = next {
+        let row = |row: &Row<'_>| Ok((pass(no, row)?, row.get::<_, Option<i64>>(0)?));
+        let (passed, previous) = statement.query_row([stored(no)], row)?;
+        if !passed {
+            break;
+        }
         next = previous.map(i64::cast_unsigned);
     }
     Ok(next)
@@ -260,78 +272,45 @@ pub(super) trait Listed: Sized {
     fn previous(&self) -> Option<u64>;
 }
 
-impl Listed for Session {
-    const TABLE: &'static str = "session";
+/// What the three kinds have in common but for their names.
+macro_rules! listed {
+    ($row:ty, $table:literal, $newest:ident, $load:expr) => {
+        impl Listed for $row {
+            const TABLE: &'static str = $table;
 
-    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
-        load::session(&snapshot.transaction, SessionNo(no), &snapshot.shared.names)
-    }
+            fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
+                $load(snapshot, no)
+            }
 
-    fn newest(user: &User) -> Option<u64> {
-        user.last_session.map(|no| no.0)
-    }
+            fn newest(user: &User) -> Option<u64> {
+                user.$newest.map(|no| no.0)
+            }
 
-    fn no(&self) -> u64 {
-        self.no.0
-    }
+            fn no(&self) -> u64 {
+                self.no.0
+            }
 
-    fn user_no(&self) -> UserNo {
-        self.user_no
-    }
+            fn user_no(&self) -> UserNo {
+                self.user_no
+            }
 
-    fn previous(&self) -> Option<u64> {
-        self.previous.map(|no| no.0)
-    }
+            fn previous(&self) -> Option<u64> {
+                self.previous.map(|no| no.0)
+            }
+        }
+    };
 }
 
-impl Listed for Denial {
-    const TABLE: &'static str = "denial";
-
-    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
-        load::denial(&snapshot.transaction, DenialNo(no), &snapshot.shared.names)
-    }
-
-    fn newest(user: &User) -> Option<u64> {
-        user.last_denial.map(|no| no.0)
-    }
-
-    fn no(&self) -> u64 {
-        self.no.0
-    }
-
-    fn user_no(&self) -> UserNo {
-        self.user_no
-    }
-
-    fn previous(&self) -> Option<u64> {
-        self.previous.map(|no| no.0)
-    }
-}
-
-impl Listed for Alert {
-    const TABLE: &'static str = "alert";
-
-    fn load(snapshot: &Snapshot<'_>, no: u64) -> Result<Option<Self>, StoreError> {
-        let sql = load::select(codec::ALERT_COLUMNS, "alert where no = ?");
-        load::one(&snapshot.transaction, &sql, [stored(no)], codec::read_alert)
-    }
-
-    fn newest(user: &User) -> Option<u64> {
-        user.last_alert.map(|no| no.0)
-    }
-
-    fn no(&self) -> u64 {
-        self.no.0
-    }
-
-    fn user_no(&self) -> UserNo {
-        self.user_no
-    }
-
-    fn previous(&self) -> Option<u64> {
-        self.previous.map(|no| no.0)
-    }
-}
+listed!(Session, "session", last_session, |snapshot: &Snapshot<'_>, no| {
+    load::session(&snapshot.transaction, SessionNo(no), &snapshot.shared.names)
+});
+listed!(Denial, "denial", last_denial, |snapshot: &Snapshot<'_>, no| {
+    load::denial(&snapshot.transaction, DenialNo(no), &snapshot.shared.names)
+});
+listed!(Alert, "alert", last_alert, |snapshot: &Snapshot<'_>, no| {
+    let sql = load::select(codec::ALERT_COLUMNS, "alert where no = ?");
+    load::one(&snapshot.transaction, &sql, [stored(no)], codec::read_alert)
+});
 
 /// One user's rows, by their chain.
 pub(super) fn of_user<T: Listed>(
