@@ -283,6 +283,9 @@ pub struct Refused {
     pub next_plan: Option<Name>,
     /// The user's budget of the current month.
     pub budget: Budget,
+    /// The first month that the first choice did not fit into, with the meters of that month; `None` where it would have
+    /// fitted, as in a denial that the application made.
+    pub misfit: Option<(Budget, Failed)>,
     /// The denial that was kept; `None` where none is.
     pub denial: Option<Denial>,
 }

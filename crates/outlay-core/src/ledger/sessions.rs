@@ -248,6 +248,7 @@ pub(super) fn extend(
         let refused = Refused {
             reason: reason(failed),
             failed,
+            misfit: misfit(grown()),
             choices: Vec::new(),
             next_plan: plan_above(books.plans(), &user.overrides, &months, |limits| {
                 grown().all(|(budget, amounts)| fits_with(budget, amounts, limits))
@@ -375,14 +376,22 @@ pub(super) fn deny(
 
 fn refused(books: &Books, user: &User, months: &[Budget], ask: &Ask, ways: Vec<(Option<Name>, Failed)>) -> Refused {
     let failed = ways.first().map_or_else(Failed::default, |(_, failed)| *failed);
+    let first = ask.ways().next().map_or(&Amounts::ZERO, |(_, estimate)| estimate);
     Refused {
         reason: reason(failed),
         failed,
+        misfit: misfit(months.iter().map(|budget| (budget, first))),
         next_plan: next_plan(books.plans(), &user.overrides, months, ask),
         choices: ways.into_iter().filter_map(|(name, failed)| Some((name?, failed))).collect(),
         budget: months.first().cloned().unwrap_or_else(|| current_budget_of(books, user)),
         denial: None,
     }
+}
+
+/// The first month that has no room for what is asked of it.
+fn misfit<'a>(asked: impl IntoIterator<Item = (&'a Budget, &'a Amounts)>) -> Option<(Budget, Failed)> {
+    let mut failing = asked.into_iter().map(|(budget, amounts)| (budget, budget.failed(amounts)));
+    failing.find(|(_, failed)| !failed.is_empty()).map(|(budget, failed)| (budget.clone(), failed))
 }
 
 /// A budget at zero, for the case that cannot be: a refusal over no months.

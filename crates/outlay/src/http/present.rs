@@ -9,6 +9,7 @@ use outlay_core::budget::{Budget, Failed, MeterBudget};
 use outlay_core::denial::Reason;
 use outlay_core::id::Name;
 use outlay_core::money::Usd;
+use outlay_core::month::Month;
 use outlay_core::plan::{Amounts, Limits, Meter, Overrides, PerMeter};
 use outlay_core::user::{User, UserMonth};
 
@@ -146,14 +147,34 @@ fn runs_left(remaining: i64, label: &str) -> String {
 
 /// Why something does not fit, for an end user: of the first meter that fails.
 pub(super) fn refusal(failed: Failed, budget: &Budget, presentation: &Presentation) -> String {
-    let Some(meter) = failed.iter().next() else { return "It does not fit".to_owned() };
-    let meter_budget = budget.meters.get(meter);
-    match meter_budget.remaining() {
-        _ if meter_budget.limit == Some(0) => NOT_IN_PLAN.to_owned(),
-        Some(remaining) if meter == Meter::Cost => format!("Only {} USD left this month", Usd::from_picos(remaining)),
-        Some(remaining) => runs_left(remaining, presentation.labels.get(meter)),
-        // The month that failed is a later one that the hold reaches into.
-        None => "It does not fit".to_owned(),
+    match what_is_left(failed, budget, presentation) {
+        Left::Cost(text) => format!("{text} this month"),
+        Left::Runs(text) | Left::Other(text) => text,
+    }
+}
+
+/// The same of a later month, which a hold reaches into.
+pub(super) fn refusal_in(month: Month, failed: Failed, budget: &Budget, presentation: &Presentation) -> String {
+    match what_is_left(failed, budget, presentation) {
+        Left::Cost(text) | Left::Runs(text) => format!("{text} in {month}, which the hold reaches into"),
+        Left::Other(text) => text,
+    }
+}
+
+/// What is left of a meter, in words to which the month may be added.
+enum Left {
+    Cost(String),
+    Runs(String),
+    Other(String),
+}
+
+fn what_is_left(failed: Failed, budget: &Budget, presentation: &Presentation) -> Left {
+    let meter_budget = failed.iter().next().map(|meter| (meter, budget.meters.get(meter)));
+    match meter_budget.map(|(meter, budget)| (meter, budget.limit, budget.remaining())) {
+        Some((_, Some(0), _)) => Left::Other(NOT_IN_PLAN.to_owned()),
+        Some((Meter::Cost, _, Some(left))) => Left::Cost(format!("Only {} USD left", Usd::from_picos(left))),
+        Some((meter, _, Some(left))) => Left::Runs(runs_left(left, presentation.labels.get(meter))),
+        Some((_, _, None)) | None => Left::Other("It does not fit".to_owned()),
     }
 }
 

@@ -196,6 +196,15 @@ impl Problem {
         self
     }
 
+    /// Names a field as the caller does, where they call it by another name than the ledger.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        for error in self.0.errors.iter_mut().filter(|error| error.pointer == from) {
+            to.clone_into(&mut error.pointer);
+        }
+        self
+    }
+
     /// Adds a member to the body, such as `budget`; a value that cannot be written as JSON is left out.
     #[must_use]
     pub fn with<T: Serialize>(self, name: &'static str, value: &T) -> Self {

@@ -10,7 +10,7 @@ use outlay_core::month::Month;
 use outlay_core::operation::UsageType;
 
 use super::auth::Caller;
-use super::body::operation::{self as body_operation, Posted};
+use super::body::operation::{self as body_operation, Posted, Told};
 use super::body::{self, JsonBody, MediaType, text};
 use super::json::{Json, Raw};
 use super::page::Parameters;
@@ -68,23 +68,15 @@ pub(super) async fn record(
 }
 
 async fn record_one(app: &App, posted: Posted) -> Result<Recorded, Problem> {
-    let Posted { operation, made_id } = posted;
+    let Posted { operation, told } = posted;
     let recorded = submit_recording(app, Command::Record(operation)).await;
-    recorded.map_err(|problem| naming(problem, made_id.as_ref()))
+    recorded.map_err(|problem| told.tell(problem))
 }
 
 async fn submit_recording(app: &App, command: Command) -> Result<Recorded, Problem> {
     match app.writer.submit(command).await? {
         Outcome::Recorded(recorded) => Ok(recorded),
         other => Err(unexpected(&other)),
-    }
-}
-
-/// Names an id that the server made, so that the same can be sent again.
-fn naming(problem: Problem, made_id: Option<&OperationId>) -> Problem {
-    match made_id {
-        Some(made_id) => problem.with("operationId", &made_id.as_str()),
-        None => problem,
     }
 }
 
@@ -97,9 +89,9 @@ async fn record_all(
     let mut commands = Vec::with_capacity(posted.len());
     let mut items = Vec::with_capacity(posted.len());
     for posted in posted {
-        items.push(posted.map(|Posted { operation, made_id }| {
+        items.push(posted.map(|Posted { operation, told }| {
             commands.push(Command::Record(operation));
-            made_id
+            told
         }));
     }
     let replies = if commands.is_empty() {
@@ -107,7 +99,7 @@ async fn record_all(
     } else {
         app.writer.submit_all(commands).await.map_err(|error| {
             let made: Vec<Option<&str>> =
-                items.iter().map(|item| item.as_ref().ok()?.as_ref().map(OperationId::as_str)).collect();
+                items.iter().map(|item| item.as_ref().ok()?.made_id.as_ref().map(OperationId::as_str)).collect();
             let problem = Problem::from(error);
             if made.iter().any(Option::is_some) { problem.with("operationIds", &made) } else { problem }
         })?
@@ -119,13 +111,13 @@ async fn record_all(
     let json = Json::with_room(room, |json| {
         json.object(|object| {
             object.array("results", items.into_iter().enumerate(), |json, (index, item)| {
-                let recorded = item.and_then(|made_id| {
+                let recorded = item.and_then(|told| {
                     let reply =
                         replies.next().ok_or_else(|| Problem::new(Kind::Internal).because("a reply is missing"));
                     reply.and_then(|reply| match reply {
                         Ok(Outcome::Recorded(recorded)) => Ok(recorded),
                         Ok(other) => Err(unexpected(&other)),
-                        Err(refusal) => Err(naming(refusal.into(), made_id.as_ref())),
+                        Err(error) => Err(told.tell(error.into())),
                     })
                 });
                 match recorded {
@@ -180,7 +172,7 @@ pub(super) async fn reverse(
     let operation_id =
         given.or_else(|| made_id.clone()).ok_or_else(|| Problem::new(Kind::Internal).because("no id was made"))?;
     let command = Command::Reverse { user_id, original, operation_id, reason };
-    let recorded = submit_recording(&app, command).await.map_err(|problem| naming(problem, made_id.as_ref()))?;
+    let recorded = submit_recording(&app, command).await.map_err(|problem| Told::plain(made_id).tell(problem))?;
     let json = Json::of_object(|object| present::recorded(object, &recorded, Some(&app.presentation)));
     Ok(json.answer(StatusCode::OK))
 }

@@ -21,15 +21,44 @@ const COST_IS_MISSING: &str =
 pub(in crate::http) struct Posted {
     /// What was asked.
     pub(in crate::http) operation: Box<NewOperation>,
+    /// What an answer must say of it.
+    pub(in crate::http) told: Told,
+}
+
+/// What the answer to a posted operation must say beside what came of it.
+#[derive(Debug)]
+pub(in crate::http) struct Told {
     /// The operation's id, where the server made it.
     pub(in crate::http) made_id: Option<OperationId>,
+    /// Where the operation's time was given.
+    time_pointer: &'static str,
 }
+
+impl Told {
+    /// Of an operation in the plain form.
+    pub(in crate::http) fn plain(made_id: Option<OperationId>) -> Self {
+        Self { made_id, time_pointer: TIME_POINTER }
+    }
+
+    /// A problem in the words of what was posted: with the id that the server made, so that the same can be sent again.
+    pub(in crate::http) fn tell(&self, problem: Problem) -> Problem {
+        let problem = problem.renamed(TIME_POINTER, self.time_pointer);
+        match &self.made_id {
+            Some(made_id) => problem.with("operationId", &made_id.as_str()),
+            None => problem,
+        }
+    }
+}
+
+/// Where the time of an operation in the plain form is.
+const TIME_POINTER: &str = "/timestamp";
 
 /// What stands in the envelope of an event.
 struct Head {
     operation_id: Option<OperationId>,
     user_id: Option<UserId>,
     timestamp: Option<Timestamp>,
+    time_pointer: &'static str,
 }
 
 /// Reads an operation in the plain form.
@@ -42,6 +71,7 @@ pub(in crate::http) fn plain(raw: &str, ids: &Ids) -> Result<Posted, Problem> {
         operation_id: fields.optional("operationId", text(OperationId::new)),
         user_id: fields.required("userId", text(UserId::new)),
         timestamp: fields.optional("timestamp", time),
+        time_pointer: TIME_POINTER,
     };
     let posted = rest(&mut fields, head, ids);
     fields.finish(posted)
@@ -66,6 +96,7 @@ pub(in crate::http) fn cloud_event(raw: &str, ids: &Ids) -> Result<Posted, Probl
         operation_id: event.required("id", text(OperationId::new)),
         user_id: event.required("subject", text(UserId::new)),
         timestamp: event.optional("time", time),
+        time_pointer: "/time",
     };
     let posted = if let Some(data) = event.take("data") {
         event.within("/data".to_owned(), data, |fields| rest(fields, head, ids))
@@ -125,7 +156,8 @@ fn rest(fields: &mut Object<'_>, head: Head, ids: &Ids) -> Option<Posted> {
     let canonical = metadata.as_ref().map(|metadata| metadata.canonical.as_str());
     operation.fingerprint = FingerprintBuilder::of(&operation, given_id, true, canonical);
     let made_id = (!given_id).then(|| operation.operation_id.clone());
-    Some(Posted { operation: Box::new(operation), made_id })
+    let told = Told { made_id, time_pointer: head.time_pointer };
+    Some(Posted { operation: Box::new(operation), told })
 }
 
 /// Reads counts of tokens; one that is absent is 0.

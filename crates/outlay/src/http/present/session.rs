@@ -52,7 +52,12 @@ pub(in crate::http) fn ask(object: &mut Object<'_>, ask: &Ask) {
 
 /// A refused intent as a 402.
 pub(in crate::http) fn refused(refused: &Refused, presentation: &Presentation) -> Problem {
-    let words = super::refusal(refused.failed, &refused.budget, presentation);
+    let words = match &refused.misfit {
+        Some((later, failed)) if later.month != refused.budget.month => {
+            super::refusal_in(later.month, *failed, later, presentation)
+        }
+        _ => super::refusal(refused.failed, &refused.budget, presentation),
+    };
     let ways = refused.choices.iter().map(|(name, failed)| (name, failed));
     let members = [
         ("reason", value(&refused.reason)),

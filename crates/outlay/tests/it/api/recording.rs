@@ -158,6 +158,12 @@ fn cloud_events_are_operations() {
     reply.shows("/results/0/operationId", "e2").shows("/results/1/duplicate", "true").shows("/results/2/status", "400");
     server.budget_of("u", "2025-10").meter("cost", "0.5", "0").meter("apiRuns", "2", "0");
     server.post("/v1/usage", ("application/cloudevents+json", event("e4").with("data", Value::Null))).is(400);
+    // A field is named as it was sent.
+    let ahead = event("e5").with("time", "2100-01-01T00:00:00Z");
+    server.post("/v1/usage", ("application/cloudevents+json", ahead.clone())).refuses("/time");
+    let reply = server.post("/v1/usage", ("application/cloudevents-batch+json", json!([ahead]))).is(207);
+    reply.shows("/results/0/errors/0/pointer", "/time");
+    server.post("/v1/usage", api_run("u", 0.25).with("timestamp", "2100-01-01T00:00:00Z")).refuses("/timestamp");
 }
 
 #[test]

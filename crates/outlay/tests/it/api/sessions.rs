@@ -333,3 +333,27 @@ fn a_long_session_answers_its_steps_in_pages() {
     assert!(!bare.has_text("o0"), "{bare}");
     bare.shows("/totalCost", "2.001");
 }
+
+#[test]
+#[cfg(feature = "test-clock")]
+fn a_hold_that_does_not_fit_into_a_later_month_names_that_month() {
+    let server = Server::at("2025-11-30T23:59:50Z");
+    server.user("u", "premium");
+    let in_december = |operation: Value| operation.with("timestamp", "2025-12-01T00:00:00Z");
+    server.record(in_december(ai("u", 2.75)));
+    let ask = |estimate: Value, seconds: u32| {
+        server.post(&of("u", "/sessions"), json!({"feature": "test", "estimate": estimate, "holdSeconds": seconds}))
+    };
+    let refused = ask(json!({"cost": 0.5}), 900).is(402);
+    refused.shows("/detail", "Only 0.25 USD left in 2025-12, which the hold reaches into");
+    refused.shows("/budget/month", "2025-11").instant("/resetsAt", "2025-12-01T00:00:00Z");
+    // Where the running month has no room either, it is the one to tell of.
+    ask(json!({"cost": 3.5}), 900).is(402).shows("/detail", "Only 3 USD left this month");
+    server.record(Value::Array((0..30).map(|_| in_december(ai_run("u", 0.0))).collect()));
+    let refused = ask(json!({"cost": 0.5, "aiRuns": 1}), 900).is(402);
+    assert!(refused.text("/detail").ends_with("left in 2025-12, which the hold reaches into"), "{refused}");
+
+    let session = ask(json!({"aiRuns": 1}), 5).is(201).text("/sessionId").to_owned();
+    let extended = server.post(&of("u", &format!("/sessions/{session}/extend")), json!({"holdSeconds": 60})).is(402);
+    extended.shows("/detail", "No AI operations left in 2025-12, which the hold reaches into");
+}
