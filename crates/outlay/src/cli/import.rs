@@ -16,7 +16,8 @@ use serde_json::json;
 
 use super::{Exit, Failure, ServerFlags, show};
 use crate::client::Client;
-use rows::{Row, Step};
+use crate::clock::SystemClock;
+use rows::{Row, Skipped, Step};
 use send::Sender;
 
 /// Record the rows of a file, each once
@@ -26,9 +27,12 @@ use send::Sender;
     A CSV file names the fields of an operation in its first line (operationId, userId, usageType, feature, provider, \
     cost, isBillableRun, timestamp, ...). A JSON Lines file has an operation a line, or the lines of `outlay export`.\n\n\
     It is safe to run again: what is recorded already changes nothing. A row without operationId gets one from the \
-    file's content and its line, so an edited file counts as another one. Rows that are refused go to \
-    FILE.rejected.jsonl with their line and the reason; then the exit code is 1. Denials and alerts of an export are not \
-    read back: they say what was refused and noticed there. An import sends no messages.")]
+    file's content and its line, so an edited file counts as another one. A row without timestamp counts as of the import. \
+    Rows that are refused go to FILE.rejected.jsonl with their line and the reason; then the exit code is 1.\n\n\
+    Of an export, facts come back: users, operations, reversals, how sessions ended, and the holds of sessions that still \
+    run. Not what only that server can say: when rows were recorded, what ended sessions had held, denials. Alerts are made \
+    anew by the operations that cross a threshold; no messages are sent. To move a whole server use `outlay backup` and \
+    `outlay restore`, which keep everything.")]
 pub(super) struct Import {
     /// The file
     file: PathBuf,
@@ -58,11 +62,17 @@ struct Summary {
     duplicates: u64,
     users: u64,
     sessions: u64,
-    /// Rows of an export that are not read back.
-    skipped: u64,
+    /// Sessions of an export that come back by their steps alone.
+    sessions_by_steps: u64,
+    /// Denials of an export, which are not read back.
+    denials: u64,
+    /// Alerts of an export, which are made anew.
+    alerts: u64,
     rejected: u64,
     /// Operations that got their id from the file's content.
     ids_made: u64,
+    /// Operations that did not say when they were.
+    untimed: u64,
 }
 
 impl Import {
@@ -70,7 +80,10 @@ impl Import {
         let mut importing = Importing::new(&self.file, client)?;
         match self.format.map_or_else(|| guess(&self.file), Ok)? {
             Format::Csv => rows::csv(&self.file, &mut importing).await?,
-            Format::Jsonl => rows::json_lines(&self.file, &mut importing).await?,
+            Format::Jsonl => {
+                let now = SystemClock::shared().wall();
+                rows::json_lines(&self.file, now, &mut importing).await?;
+            }
         }
         let summary = importing.finish().await?;
         self.print(&summary)?;
@@ -78,18 +91,28 @@ impl Import {
     }
 
     fn print(&self, summary: &Summary) -> Result<(), Failure> {
-        let Summary { recorded, duplicates, users, sessions, skipped, rejected, ids_made } = summary;
+        let Summary { recorded, duplicates, users, sessions, rejected, ids_made, untimed, .. } = summary;
+        let Summary { sessions_by_steps, denials, alerts, .. } = summary;
+        let skipped = sessions_by_steps + denials + alerts;
         let rejected_file = (*rejected > 0).then(|| rejected_path(&self.file).display().to_string());
         if self.json {
             let summary = json!({
                 "recorded": recorded, "duplicates": duplicates, "users": users, "sessions": sessions,
-                "skipped": skipped, "rejected": rejected, "idsMade": ids_made, "rejectedFile": rejected_file,
+                "skipped": skipped, "sessionsByTheirSteps": sessions_by_steps, "denialsLeftOut": denials,
+                "alertsMadeAnew": alerts, "rejected": rejected, "idsMade": ids_made, "withoutTimestamp": untimed,
+                "rejectedFile": rejected_file,
             });
             return show::line(&summary.to_string());
         }
         show::line(&format!("recorded {recorded}, recorded before {duplicates}, rejected {rejected}"))?;
-        if *users + *sessions + *skipped > 0 {
-            show::line(&format!("users set {users}, sessions ended {sessions}, rows not read back {skipped}"))?;
+        if *users + *sessions + skipped > 0 {
+            show::line(&format!(
+                "users set {users}, sessions ended or held {sessions}, by their steps {sessions_by_steps}; alerts made anew, \
+                 {alerts} before; denials left out {denials}"
+            ))?;
+        }
+        if *untimed > 0 {
+            show::say(&format!("{untimed} rows have no timestamp: they count as of the import, in the current month"));
         }
         if *ids_made > 0 {
             show::say(&format!(
@@ -147,13 +170,18 @@ impl<'a> Importing<'a> {
     /// Does what a row asks for, sooner or later, but in order.
     async fn take(&mut self, row: Row) -> Result<(), Failure> {
         let done = match row.step {
-            Ok(Step::Skip) => {
-                self.summary.skipped += 1;
+            Ok(Step::Skip(skipped)) => {
+                *match skipped {
+                    Skipped::Session => &mut self.summary.sessions_by_steps,
+                    Skipped::Denial => &mut self.summary.denials,
+                    Skipped::Alert => &mut self.summary.alerts,
+                } += 1;
                 return Ok(());
             }
             Err(reason) => return self.reject(row.line, &row.original, &reason),
-            Ok(Step::Operation { body, id_made }) => {
+            Ok(Step::Operation { body, id_made, timed }) => {
                 self.summary.ids_made += u64::from(id_made);
+                self.summary.untimed += u64::from(!timed);
                 self.sender.operation(row.line, row.original, body).await?
             }
             Ok(step) => self.sender.single(row.line, row.original, step).await?,
@@ -168,7 +196,7 @@ impl<'a> Importing<'a> {
                 Ok(send::What::Duplicate) => self.summary.duplicates += 1,
                 Ok(send::What::User) => self.summary.users += 1,
                 Ok(send::What::Session) => self.summary.sessions += 1,
-                Ok(send::What::Nothing) => self.summary.skipped += 1,
+                Ok(send::What::Nothing) => self.summary.sessions_by_steps += 1,
                 Err(reason) => self.reject(done.line, &done.original, &reason)?,
             }
         }

@@ -1,5 +1,6 @@
 //! Reads the rows of a file and says what each asks for.
 //!
+//! Of an export, facts come back: users, operations, reversals, how sessions ended, and the holds of those that still run.
 //! An export lists operations newest first. They are recorded oldest first, so that steps, reversals and pages come in
 //! their old order; that is why a run of them is read backward from the file instead of being kept in memory.
 
@@ -9,6 +10,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use outlay_core::month::Timestamp;
+use outlay_core::session::HOLD_SECONDS_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::Xxh3;
@@ -40,15 +43,30 @@ pub(super) enum Step {
         body: Vec<u8>,
         /// Whether its id comes from the file's content.
         id_made: bool,
+        /// Whether it says when it was.
+        timed: bool,
     },
     /// Take an operation back.
     Reverse { user: String, original: String, body: String },
     /// Set a user.
     User { user: String, body: String },
+    /// Open a session that still runs in the export, with what its hold has left to run.
+    Open { user: String, body: String },
     /// Finish a session.
     Finish { user: String, session: String, body: String },
-    /// Nothing: what it says is not read back.
-    Skip,
+    /// Nothing: it comes back by what else is in the export, or not at all.
+    Skip(Skipped),
+}
+
+/// Why a row asks for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skipped {
+    /// A session without a hold that still counts: its steps make it again.
+    Session,
+    /// It says what was refused elsewhere.
+    Denial,
+    /// It is made again by the operations that cross the threshold.
+    Alert,
 }
 
 type Fields = BTreeMap<String, Box<RawValue>>;
@@ -84,12 +102,13 @@ fn hash_of(path: &Path) -> std::io::Result<u128> {
 }
 
 /// Reads a JSON Lines file.
-pub(super) async fn json_lines(path: &Path, importing: &mut Importing<'_>) -> Result<(), Failure> {
+pub(super) async fn json_lines(path: &Path, now: Timestamp, importing: &mut Importing<'_>) -> Result<(), Failure> {
     let reading = || format!("read {}", path.display());
     let mut reader = BufReader::new(File::open(path).map_err(Failure::io(reading()))?);
-    let mut lines = Lines { file: File::open(path).map_err(Failure::io(reading()))?, run: Vec::new(), user: None };
+    let file = File::open(path).map_err(Failure::io(reading()))?;
+    let mut lines = Lines { file, now, run: Vec::new(), user: None };
     let mut content = Content { path, hash: None };
-    let mut finishes = Vec::new();
+    let (mut opens, mut finishes) = (Vec::new(), Vec::new());
     let (mut offset, mut number) = (0_u64, 0_u64);
     loop {
         let mut line = Vec::new();
@@ -114,6 +133,11 @@ pub(super) async fn json_lines(path: &Path, importing: &mut Importing<'_>) -> Re
         let kind = serde_json::from_slice::<KindOf<'_>>(&line).ok();
         let user = kind.as_ref().and_then(|kind| kind.user_id.as_deref()).map(str::to_owned);
         let kind = kind.and_then(|kind| kind.kind).map(std::borrow::Cow::into_owned);
+        if kind.as_deref() != Some("session") {
+            // The newest session comes first in the file.
+            opens.reverse();
+            take_all(&mut opens, importing).await?;
+        }
         if kind.as_deref() == Some("operation") {
             if lines.user != user {
                 lines.replay(&mut content, importing).await?;
@@ -126,15 +150,17 @@ pub(super) async fn json_lines(path: &Path, importing: &mut Importing<'_>) -> Re
         if kind.as_deref() == Some("user") {
             take_all(&mut finishes, importing).await?;
         }
-        let row = row_of(number, line.trim_ascii(), &mut content).map_err(Failure::io(reading()))?;
-        if matches!(row.step, Ok(Step::Finish { .. })) {
-            // The session's steps come after it in the file.
-            finishes.push(row);
-        } else {
-            importing.take(row).await?;
+        let row = row_of(number, line.trim_ascii(), now, &mut content).map_err(Failure::io(reading()))?;
+        match row.step {
+            // The session's steps come after it in the file: they draw a hold down, and are recorded before it ends.
+            Ok(Step::Open { .. }) => opens.push(row),
+            Ok(Step::Finish { .. }) => finishes.push(row),
+            _ => importing.take(row).await?,
         }
         importing.reached(offset);
     }
+    opens.reverse();
+    take_all(&mut opens, importing).await?;
     lines.replay(&mut content, importing).await?;
     take_all(&mut finishes, importing).await
 }
@@ -157,6 +183,7 @@ struct Place {
 /// Lines of one user's operations that wait to be read backward.
 struct Lines {
     file: File,
+    now: Timestamp,
     run: Vec<Place>,
     user: Option<String>,
 }
@@ -168,7 +195,7 @@ impl Lines {
             let row = self
                 .file
                 .read_exact_at(&mut line, place.offset)
-                .and_then(|()| row_of(place.line, line.trim_ascii(), content));
+                .and_then(|()| row_of(place.line, line.trim_ascii(), self.now, content));
             importing.take(row.map_err(Failure::io("read the file again"))?).await?;
             importing.reached(place.offset);
         }
@@ -184,11 +211,11 @@ struct KindOf<'a> {
     user_id: Option<std::borrow::Cow<'a, str>>,
 }
 
-fn row_of(line: u64, text: &[u8], content: &mut Content<'_>) -> std::io::Result<Row> {
+fn row_of(line: u64, text: &[u8], now: Timestamp, content: &mut Content<'_>) -> std::io::Result<Row> {
     let step = match serde_json::from_slice::<Fields>(text) {
-        Ok(fields) => match step_of(fields, text) {
-            Ok(Step::Operation { body, id_made: true }) => {
-                Ok(Step::Operation { body: with_id(&body, &content.operation_id(line)?), id_made: true })
+        Ok(fields) => match step_of(fields, text, now) {
+            Ok(Step::Operation { body, id_made: true, timed }) => {
+                Ok(Step::Operation { body: with_id(&body, &content.operation_id(line)?), id_made: true, timed })
             }
             step => step,
         },
@@ -198,16 +225,17 @@ fn row_of(line: u64, text: &[u8], content: &mut Content<'_>) -> std::io::Result<
 }
 
 /// What a JSON row asks for. An operation that has no id is given one afterwards.
-fn step_of(mut fields: Fields, text: &[u8]) -> Result<Step, String> {
+fn step_of(mut fields: Fields, text: &[u8], now: Timestamp) -> Result<Step, String> {
     let kind = string(&fields, "kind")?;
+    let timed = fields.get("timestamp").is_some_and(|time| time.get() != "null");
     if kind.is_none() {
         // An id that is no text is the server's to refuse.
         let id_made = string(&fields, "operationId").is_ok_and(|id| id.is_none());
         if !id_made {
-            return Ok(Step::Operation { body: text.to_vec(), id_made });
+            return Ok(Step::Operation { body: text.to_vec(), id_made, timed });
         }
         fields.remove("operationId");
-        return Ok(Step::Operation { body: to_bytes(&fields), id_made });
+        return Ok(Step::Operation { body: to_bytes(&fields), id_made, timed });
     }
     let needed = |key: &str| string(&fields, key)?.ok_or_else(|| format!("{key} is missing"));
     match kind.as_deref() {
@@ -224,7 +252,7 @@ fn step_of(mut fields: Fields, text: &[u8]) -> Result<Step, String> {
             for added in ADDED_BY_EXPORT {
                 fields.remove(added);
             }
-            Ok(Step::Operation { body: to_bytes(&fields), id_made })
+            Ok(Step::Operation { body: to_bytes(&fields), id_made, timed })
         }
         Some("user") => {
             let user = needed("userId")?;
@@ -234,16 +262,33 @@ fn step_of(mut fields: Fields, text: &[u8]) -> Result<Step, String> {
         Some("session") => {
             let (user, session) = (needed("userId")?, needed("sessionId")?);
             let status = needed("status")?;
-            if status != "completed" && status != "failed" {
-                return Ok(Step::Skip);
+            if status == "completed" || status == "failed" {
+                let body = picked(&fields, &[("status", "status"), ("error", "error")]);
+                return Ok(Step::Finish { user, session, body });
             }
-            let body = picked(&fields, &[("status", "status"), ("error", "error")]);
-            Ok(Step::Finish { user, session, body })
+            let Some(seconds) = hold_seconds_left(&fields, &status, now)? else {
+                return Ok(Step::Skip(Skipped::Session));
+            };
+            fields.insert("holdSeconds".to_owned(), seconds);
+            let asked = ["sessionId", "feature", "estimate", "choices", "holdSeconds", "metadata"];
+            Ok(Step::Open { user, body: picked(&fields, &asked.map(|name| (name, name))) })
         }
-        Some("denial" | "alert") => Ok(Step::Skip),
+        Some("denial") => Ok(Step::Skip(Skipped::Denial)),
+        Some("alert") => Ok(Step::Skip(Skipped::Alert)),
         Some(kind) => Err(format!("the kind `{kind}` is not known")),
         None => Err("the kind is missing".to_owned()),
     }
+}
+
+/// For how long the hold of a session that runs goes on; none when it has none, or its time is up.
+fn hold_seconds_left(fields: &Fields, status: &str, now: Timestamp) -> Result<Option<Box<RawValue>>, String> {
+    if status != "in-progress" {
+        return Ok(None);
+    }
+    let Some(expires_at) = string(fields, "holdExpiresAt")? else { return Ok(None) };
+    let expires_at = Timestamp::parse(&expires_at).map_err(|error| format!("holdExpiresAt {error}"))?;
+    let seconds = expires_at.seconds().saturating_sub(now.seconds()).min(HOLD_SECONDS_MAX);
+    Ok((seconds > 0).then(|| RawValue::from_string(seconds.to_string()).unwrap_or_default()))
 }
 
 /// A field's text; none when it is absent or null.
@@ -289,12 +334,14 @@ pub(super) async fn csv(path: &Path, importing: &mut Importing<'_>) -> Result<()
         let line = record.position().map_or(0, csv::Position::line);
         let original = csv_original(&headers, &record);
         let step = match csv_fields(&headers, &record) {
-            Ok(body) if body.contains_key("operationId") => {
-                Ok(Step::Operation { body: to_bytes(&body), id_made: false })
-            }
             Ok(body) => {
-                let id = content.operation_id(line).map_err(Failure::io(format!("read {}", path.display())))?;
-                Ok(Step::Operation { body: with_id(&to_bytes(&body), &id), id_made: true })
+                let (timed, id_made) = (body.contains_key("timestamp"), !body.contains_key("operationId"));
+                let mut bytes = to_bytes(&body);
+                if id_made {
+                    let id = content.operation_id(line).map_err(Failure::io(format!("read {}", path.display())))?;
+                    bytes = with_id(&bytes, &id);
+                }
+                Ok(Step::Operation { body: bytes, id_made, timed })
             }
             Err(reason) => Err(reason),
         };
@@ -347,16 +394,17 @@ mod tests {
     use super::*;
 
     fn step(text: &str) -> Result<Step, String> {
-        step_of(serde_json::from_str(text).map_err(|error| error.to_string())?, text.as_bytes())
+        let now = Timestamp::parse("2025-10-13T18:00:00Z").unwrap();
+        step_of(serde_json::from_str(text).map_err(|error| error.to_string())?, text.as_bytes(), now)
     }
 
     #[test]
     fn an_operation_is_posted_as_it_stands_and_one_of_an_export_without_what_was_added() {
         let plain = r#"{"userId": "u", "cost": 0.10, "operationId": "o"}"#;
-        assert_eq!(step(plain), Ok(Step::Operation { body: plain.into(), id_made: false }));
-        let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","reverses":null}"#;
-        let body = br#"{"cost":0.00010785,"operationId":"o","userId":"u"}"#.to_vec();
-        assert_eq!(step(exported), Ok(Step::Operation { body, id_made: false }));
+        assert_eq!(step(plain), Ok(Step::Operation { body: plain.into(), id_made: false, timed: false }));
+        let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","timestamp":"2025-10-05T00:00:00Z","reverses":null}"#;
+        let body = br#"{"cost":0.00010785,"operationId":"o","timestamp":"2025-10-05T00:00:00Z","userId":"u"}"#.to_vec();
+        assert_eq!(step(exported), Ok(Step::Operation { body, id_made: false, timed: true }));
     }
 
     #[test]
@@ -367,8 +415,23 @@ mod tests {
         let user = r#"{"kind":"user","userId":"u","plan":null,"email":"a@b","overrides":{"cost":null}}"#;
         let body = r#"{"email":"a@b","limits":{"cost":null}}"#.to_owned();
         assert_eq!(step(user), Ok(Step::User { user: "u".into(), body }));
-        assert_eq!(step(r#"{"kind":"denial"}"#), Ok(Step::Skip));
-        assert_eq!(step(r#"{"kind":"session","userId":"u","sessionId":"s","status":"abandoned"}"#), Ok(Step::Skip));
+        assert_eq!(step(r#"{"kind":"denial"}"#), Ok(Step::Skip(Skipped::Denial)));
+        let session = |status: &str, expires: &str| {
+            format!(
+                r#"{{"kind":"session","userId":"u","sessionId":"s","feature":"f","status":"{status}","held":{{"cost":1}},"holdExpiresAt":{expires},"estimate":{{"cost":2}},"metadata":{{"k":1}}}}"#
+            )
+        };
+        let body =
+            r#"{"estimate":{"cost":2},"feature":"f","holdSeconds":90,"metadata":{"k":1},"sessionId":"s"}"#.to_owned();
+        let runs = session("in-progress", "\"2025-10-13T18:01:30Z\"");
+        assert_eq!(step(&runs), Ok(Step::Open { user: "u".into(), body }));
+        for (status, expires) in [
+            ("in-progress", "\"2025-10-13T18:00:00Z\""),
+            ("in-progress", "null"),
+            ("abandoned", "\"2025-10-13T18:01:30Z\""),
+        ] {
+            assert_eq!(step(&session(status, expires)), Ok(Step::Skip(Skipped::Session)), "{status} {expires}");
+        }
         for bad in [r#"{"kind":"users"}"#, r#"{"kind":7}"#, r#"{"kind":"user"}"#, "[]", "7"] {
             assert!(step(bad).is_err(), "{bad}");
         }

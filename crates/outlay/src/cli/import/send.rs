@@ -43,7 +43,7 @@ pub(super) enum What {
     Duplicate,
     /// A user is set.
     User,
-    /// A session is finished.
+    /// A session is finished, or open.
     Session,
     /// There was nothing to do.
     Nothing,
@@ -114,11 +114,14 @@ impl<'a> Sender<'a> {
                 (Method::POST, path, body, What::Recorded)
             }
             Step::User { user, body } => (Method::PUT, format!("/v1/users/{}", segment(&user)), body, What::User),
+            Step::Open { user, body } => {
+                (Method::POST, format!("/v1/users/{}/sessions", segment(&user)), body, What::Session)
+            }
             Step::Finish { user, session, body } => {
                 let path = format!("/v1/users/{}/sessions/{}/finish", segment(&user), segment(&session));
                 (Method::POST, path, body, What::Session)
             }
-            Step::Operation { .. } | Step::Skip => return Ok(done),
+            Step::Operation { .. } | Step::Skip(_) => return Ok(done),
         };
         let answer = self.ask(method, &path, Bytes::from(body), line).await?;
         let result = match answer.status {

@@ -110,6 +110,60 @@ fn everything_exported_comes_back_in_its_old_order() {
 }
 
 #[test]
+#[cfg(feature = "test-clock")]
+fn sessions_that_run_go_on_holding_after_an_import() {
+    let server = Server::at("2025-10-13T18:00:00Z");
+    server.user("u", "premium");
+    let opening = |session: &str, seconds: u32| {
+        json!({"sessionId": session, "feature": "scan", "estimate": {"cost": 0.5, "aiRuns": 1}, "holdSeconds": seconds,
+            "metadata": {"note": session}})
+    };
+    for (session, seconds) in [("runs", 900), ("over", 60), ("ended", 900)] {
+        server.post(&of("u", "/sessions"), opening(session, seconds)).is(201);
+    }
+    server.record(api("u", 0.125).with("operationId", "step").with("sessionId", "runs"));
+    server.record(api("u", 0.25).with("operationId", "last").with("sessionId", "ended"));
+    server.finish("u", "ended", "completed").is(200);
+    server.open_session("u", "refused", json!({"cost": 100})).is(402);
+    let file = server.file("all.jsonl");
+    server.outlay(&["export", "--out", file.to_str().unwrap()]).exits(0);
+
+    let other = Server::at("2025-10-13T18:14:30Z");
+    let import = ["import", file.to_str().unwrap(), "--json"];
+    let first = other.outlay(&import).exits(0).json();
+    first.shows("/recorded", "2").shows("/sessions", "2").shows("/sessionsByTheirSteps", "1");
+    first.shows("/denialsLeftOut", "1").shows("/withoutTimestamp", "0");
+    let same = || {
+        other.budget("u").meter("cost", "0.375", "0.375").meter("aiRuns", "0", "1");
+        let session = other.session("u", "runs");
+        session.shows("/status", "in-progress").shows("/metadata/note", "runs").shows("/totalCost", "0.125");
+        session.instant("/holdExpiresAt", "2025-10-13T18:15:00Z");
+        other.session("u", "ended").shows("/status", "completed");
+    };
+    same();
+    // Neither the application, which asks again, nor a second import holds or counts anything twice.
+    other.post(&of("u", "/sessions"), opening("runs", 900)).is(200);
+    other.outlay(&import).exits(0).json().shows("/recorded", "0").shows("/duplicates", "2");
+    same();
+    other.clock("2025-10-13T18:15:00Z");
+    other.budget("u").meter("cost", "0.375", "0");
+    other.outlay(&import).exits(0);
+    other.budget("u").meter("cost", "0.375", "0");
+    other.verifies();
+}
+
+#[test]
+fn rows_that_do_not_say_when_they_were_are_told_of() {
+    let server = Server::open();
+    let file = server.file("rows.csv");
+    fs::write(&file, "userId,feature,cost,timestamp\nu,f,0.5,\nu,f,0.25,2025-10-05T00:00:00Z\n").unwrap();
+    let ran = server.outlay(&["import", file.to_str().unwrap()]).exits(0);
+    assert!(ran.err.contains("1 rows have no timestamp"), "{ran:?}");
+    server.budget("u").meter("cost", "0.5", "0");
+    server.budget_of("u", "2025-10").meter("cost", "0.25", "0");
+}
+
+#[test]
 fn who_was_erased_after_a_backup_stays_erased_when_it_is_restored() {
     let environment = [("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
     let mut server = Setup::open().variable(environment[0].0, environment[0].1).start();
