@@ -9,10 +9,11 @@ pub mod settings;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use ipnet::IpNet;
 use outlay_core::plan::{PerMeter, Plans};
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use thiserror::Error;
@@ -80,6 +81,8 @@ pub struct Config {
     pub presentation: Presentation,
     /// The origins whose pages may read what a user token may; none = any.
     pub allowed_origins: Option<Vec<String>>,
+    /// Networks of proxies that are believed about who sent a request.
+    pub trusted_proxies: Vec<IpNet>,
     /// The plans that hold in place of those in the store.
     pub plans: Option<Plans>,
     /// An admin key of the operator's making.
@@ -221,6 +224,7 @@ impl Config {
             public_listen,
             open,
             allowed_origins: layers.read(&settings::ALLOWED_ORIGINS, origins),
+            trusted_proxies: layers.read(&settings::TRUSTED_PROXIES, networks).unwrap_or_default(),
             admin_key: layers
                 .secret(&settings::ADMIN_KEY)
                 .and_then(|(place, key)| layers.checked(place, admin_key(key))),
@@ -361,6 +365,19 @@ fn url(text: &str) -> Result<String, String> {
 
 fn origins(text: &str) -> Result<Vec<String>, String> {
     text.split(',').map(|origin| url(origin.trim())).collect()
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network = |text: &str| {
+        let text = text.trim();
+        let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        match parsed {
+            Some(network) if network.prefix_len() == 0 => Err(format!("`{text}` would believe everybody")),
+            Some(network) => Ok(network),
+            None => Err(format!("`{text}` is not a network; write one like 10.0.0.0/8, or an address")),
+        }
+    };
+    text.split(',').map(network).collect()
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

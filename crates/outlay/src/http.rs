@@ -35,6 +35,7 @@ mod pages;
 mod plans;
 mod present;
 pub mod problem;
+pub mod proxies;
 mod reading;
 pub mod routes;
 mod schemas;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::http::auth::{Access, AccessError};
+use crate::http::proxies::Proxies;
 use crate::http::tokens::{Tokens, TokensError};
 use crate::http::{App, SharedApp};
 use crate::ids::Ids;
@@ -200,5 +201,5 @@ fn access(config: &Config) -> Result<Access, AccessError> {
     if let Some(origins) = &config.allowed_origins {
         access = access.with_allowed_origins(origins)?;
     }
-    Ok(access)
+    Ok(access.with_proxies(Proxies::new(config.trusted_proxies.clone())))
 }

@@ -79,6 +79,6 @@ pub(crate) fn serve() {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         println!("listening on http://{}", listener.local_addr().unwrap());
         let (_stop, stopped) = tokio::sync::watch::channel(false);
-        outlay::http::server::serve(listener, router, stopped).await;
+        outlay::http::server::serve(listener, router, outlay::http::proxies::Proxies::default(), stopped).await;
     });
 }

@@ -54,6 +54,7 @@ impl Demo {
             master_key: None,
             public_listen: None,
             allowed_origins: None,
+            trusted_proxies: Vec::new(),
             ..read_config(&flags, "warn")?
         };
         let runtime = runtime(true)?;

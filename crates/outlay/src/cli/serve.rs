@@ -49,6 +49,9 @@ pub(super) struct Serve {
     /// Comma list of origins whose pages may read what a user token may read [OUTLAY_ALLOWED_ORIGINS]
     #[arg(long, value_name = "ORIGINS")]
     allowed_origins: Option<String>,
+    /// Comma list of networks of proxies whose Forwarded or X-Forwarded-For is believed [OUTLAY_TRUSTED_PROXIES]
+    #[arg(long, value_name = "NETWORKS")]
+    trusted_proxies: Option<String>,
 }
 
 impl Serve {
@@ -59,6 +62,7 @@ impl Serve {
         flags.say(&settings::PUBLIC_URL, self.public_url);
         flags.say(&settings::UPGRADE_URL, self.upgrade_url);
         flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
+        flags.say(&settings::TRUSTED_PROXIES, self.trusted_proxies);
         let config = read_config(&flags, "info")?;
         let runtime = runtime(true)?;
         let served = runtime.block_on(async {
@@ -127,9 +131,11 @@ pub(super) async fn serve(
     let (stop, stopped) = watch::channel(false);
     let private = http::router(Arc::clone(&local.app));
     let mut doors = tokio::task::JoinSet::new();
-    doors.spawn(http::server::serve(listeners.private, private.clone(), stopped.clone()));
+    let proxies = || local.app.access.proxies().clone();
+    doors.spawn(http::server::serve(listeners.private, private.clone(), proxies(), stopped.clone()));
     if let Some(public) = listeners.public {
-        doors.spawn(http::server::serve(public, http::public_router(Arc::clone(&local.app)), stopped.clone()));
+        let router = http::public_router(Arc::clone(&local.app));
+        doors.spawn(http::server::serve(public, router, proxies(), stopped.clone()));
     }
     if let Some(socket) = socket {
         doors.spawn(http::server::serve_owner(socket, private, stopped));

@@ -59,6 +59,14 @@ pub const ALLOWED_ORIGINS: Setting = setting(
     "--allowed-origins",
     "comma list of origins whose pages may read what a user token may read; default any",
 );
+/// Which proxies say the truth about who sent a request.
+pub const TRUSTED_PROXIES: Setting = setting(
+    "OUTLAY_TRUSTED_PROXIES",
+    "trusted_proxies",
+    "--trusted-proxies",
+    "comma list of networks of proxies whose Forwarded or X-Forwarded-For header says who sent a request, like \
+     `10.0.0.0/8,192.0.2.7`; default none",
+);
 /// What is logged.
 pub const LOG: Setting = setting(
     "OUTLAY_LOG",
@@ -89,7 +97,7 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 15] = [
+pub const SETTINGS: [&Setting; 16] = [
     &DATA,
     &CONFIG,
     &LISTEN,
@@ -98,6 +106,7 @@ pub const SETTINGS: [&Setting; 15] = [
     &PUBLIC_URL,
     &UPGRADE_URL,
     &ALLOWED_ORIGINS,
+    &TRUSTED_PROXIES,
     &LOG,
     &LOG_FORMAT,
     &ADMIN_KEY,

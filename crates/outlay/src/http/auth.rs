@@ -19,6 +19,7 @@ use super::App;
 use super::failures::Failures;
 use super::keys;
 use super::problem::{Kind, Problem};
+use super::proxies::Proxies;
 use super::tokens::Tokens;
 use crate::ids::RequestId;
 use crate::store::Reads;
@@ -91,6 +92,7 @@ pub struct Access {
     tokens: Option<Tokens>,
     allowed_origins: Vec<HeaderValue>,
     failures: Failures,
+    proxies: Proxies,
 }
 
 /// Why a setting of who may call cannot be used.
@@ -113,6 +115,7 @@ impl Access {
             tokens: None,
             allowed_origins: Vec::new(),
             failures: Failures::default(),
+            proxies: Proxies::default(),
         }
     }
 
@@ -156,6 +159,18 @@ impl Access {
         Ok(self)
     }
 
+    /// Believes these proxies about who sent a request.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The proxies that are believed.
+    pub fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// Whether no key is needed.
     pub fn is_open(&self) -> bool {
         self.open
@@ -185,6 +200,7 @@ impl Access {
     ) -> Result<Caller, Problem> {
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
         let now = app.clock.wall();
+        let address = address.filter(|address| self.proxies.limits(*address));
         if let Some(seconds) = address.and_then(|address| self.failures.turned_away(address, now)) {
             return Err(Problem::new(Kind::TooManyRequests)
                 .detail("Too many keys that are not known came from this address.")

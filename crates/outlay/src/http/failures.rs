@@ -13,7 +13,7 @@ const WINDOW_SECONDS: i64 = 60;
 /// Addresses remembered, at most; beyond, the oldest windows are forgotten first.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Failed attempts by address. Those of this machine and of private networks are not counted: a proxy is one address.
+/// Failed attempts by address.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Mutex<BTreeMap<IpAddr, Window>>);
 
@@ -40,9 +40,6 @@ impl Failures {
 
     /// Counts a failed attempt.
     pub(super) fn failed(&self, address: IpAddr, now: Timestamp) {
-        if super::server::is_near(address) {
-            return;
-        }
         let mut windows = self.0.lock();
         if windows.len() >= ADDRESSES_MAX && !windows.contains_key(&address) {
             windows.retain(|_, window| !window.is_over(now));
@@ -81,13 +78,9 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_nearby_is_not_turned_away_and_memory_is_bounded() {
+    fn memory_is_bounded() {
         let failures = Failures::default();
         let now = Timestamp::EPOCH;
-        for _ in 0..=FAILURES_MAX {
-            failures.failed("127.0.0.1".parse().unwrap(), now);
-        }
-        assert_eq!(failures.turned_away("127.0.0.1".parse().unwrap(), now), None);
         for number in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 100 {
             let address = IpAddr::from((0xC600_0000_u32 + number).to_be_bytes());
             failures.failed(address, now.plus_seconds(i64::from(number / 1_000)));

@@ -4,6 +4,7 @@
 //! It is one hand-written service and not a stack of layers, because each layer costs an allocation per request.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -146,9 +147,12 @@ impl Post {
         let request_id = self.app.ids.request();
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let origin = request.headers().get(ORIGIN).cloned();
-        let peer = request.extensions().get::<Peer>().copied();
+        let client = match request.extensions().get::<Peer>() {
+            Some(Peer::Address(peer)) => Some(self.app.access.proxies().client(peer.ip(), request.headers())),
+            Some(Peer::Owner) | None => None,
+        };
         let wait = if WHOLE_STORE_PATHS.contains(&self.rule.path) { WHOLE_STORE_WAIT } else { REQUEST_WAIT };
-        let answered = tokio::time::timeout(wait, self.let_through(request, request_id, inner));
+        let answered = tokio::time::timeout(wait, self.let_through(request, request_id, client, inner));
         let mut response = match answered.await {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.into_response(),
@@ -163,18 +167,24 @@ impl Post {
         self.write_headers(request_id, origin.as_ref(), response.headers_mut());
         let nanos = self.app.clock.monotonic_nanos().saturating_sub(started);
         self.metrics.answered(response.status(), Duration::from_nanos(nanos).as_secs_f64());
-        self.log(request_id, peer, response.status(), nanos / 1_000);
+        self.log(request_id, client, response.status(), nanos / 1_000);
         response
     }
 
-    async fn let_through<S>(&self, request: Request, request_id: RequestId, mut inner: S) -> Result<Response, Problem>
+    async fn let_through<S>(
+        &self,
+        request: Request,
+        request_id: RequestId,
+        client: Option<IpAddr>,
+        mut inner: S,
+    ) -> Result<Response, Problem>
     where
         S: tower::Service<Request, Error = Infallible>,
         S::Response: IntoResponse,
     {
         let (mut parts, body) = request.into_parts();
         let peer = parts.extensions.remove::<Peer>();
-        let caller = match self.admit(&parts, peer) {
+        let caller = match self.admit(&parts, peer, client) {
             Ok(caller) => caller,
             Err(problem) => {
                 drain(body).await;
@@ -192,19 +202,27 @@ impl Post {
     }
 
     /// Tells who calls, and lets them through or not.
-    fn admit(&self, parts: &http::request::Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
-        let caller = self.caller(parts, peer)?;
+    fn admit(
+        &self,
+        parts: &http::request::Parts,
+        peer: Option<Peer>,
+        client: Option<IpAddr>,
+    ) -> Result<Caller, Problem> {
+        let caller = self.caller(parts, peer, client)?;
         self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
         Ok(caller)
     }
 
-    fn caller(&self, parts: &http::request::Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
+    fn caller(
+        &self,
+        parts: &http::request::Parts,
+        peer: Option<Peer>,
+        client: Option<IpAddr>,
+    ) -> Result<Caller, Problem> {
         let access = &self.app.access;
-        let address = match peer {
-            Some(Peer::Owner) => return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin }),
-            Some(Peer::Address(address)) => Some(address.ip()),
-            None => None,
-        };
+        if peer == Some(Peer::Owner) {
+            return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin });
+        }
         one_host(parts)?;
         if access.is_open() && self.rule.door == Door::Private {
             at_home(parts)?;
@@ -213,7 +231,7 @@ impl Post {
         if matches!(self.rule.least, Least::Anybody | Least::Inside) {
             return Ok(Caller::Nobody);
         }
-        access.identify(&parts.headers, address, &self.app, self.rule.door == Door::Private)
+        access.identify(&parts.headers, client, &self.app, self.rule.door == Door::Private)
     }
 
     async fn read_body(&self, body: Body) -> Result<Body, Problem> {
@@ -238,12 +256,12 @@ impl Post {
     }
 
     /// Neither paths nor queries: they name users. Who was refused is worth more than a detail.
-    fn log(&self, request_id: RequestId, peer: Option<Peer>, status: StatusCode, micros: u64) {
+    fn log(&self, request_id: RequestId, client: Option<IpAddr>, status: StatusCode, micros: u64) {
         let (method, route) = (self.rule.method, self.rule.path);
         let refused =
             matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-        if let (true, Some(Peer::Address(from))) = (refused, peer) {
-            tracing::info!(request.id = %request_id, peer.address = %from.ip(), "refused {method} {route} {status}");
+        if let (true, Some(client)) = (refused, client) {
+            tracing::info!(request.id = %request_id, client.address = %client, "refused {method} {route} {status}");
         } else {
             tracing::debug!(request.id = %request_id, duration_us = micros, "{method} {route} {status}");
         }

@@ -27,10 +27,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-pub(super) use self::addresses::is_near;
 use self::addresses::{Counted, PerAddress};
 use self::crowd::{Crowd, Member, Room, Running};
 use super::Peer;
+use super::proxies::Proxies;
 
 /// Connections at one door. Those that are silent go to make room for others; while as many requests run as there is room
 /// for speakers, what comes waits in the kernel's queue.
@@ -57,10 +57,11 @@ const RESETS_MAX: usize = 20;
 /// How long what runs may take to finish, once the server was asked to stop.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
-/// Serves a router until `stop` says so, and then until what runs is finished, for ten seconds at most.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+/// Serves a router until `stop` says so, and then until what runs is finished, for ten seconds at most. One address has so
+/// many connections at once, unless it is a proxy's.
+pub async fn serve(listener: TcpListener, router: Router, proxies: Proxies, mut stop: watch::Receiver<bool>) {
     raise_file_limit();
-    let per_address = PerAddress::default();
+    let per_address = PerAddress::new(proxies);
     let mut door = Door::new(ROOM, router, stop.clone());
     loop {
         let accepted = tokio::select! {
@@ -342,7 +343,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, router, stopped));
+        serving.spawn(serve(listener, router, Proxies::default(), stopped));
         Served { address, stop, begun, go_on, serving }
     }
 

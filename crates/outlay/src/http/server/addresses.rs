@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Connections from one address, at most; from this machine and private networks as many as there are, since a proxy in
-/// front is one address.
+use crate::http::proxies::Proxies;
+
+/// Connections from one address, at most, where it is limited.
 const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
 
 /// Connections by the address that they come from, where that is counted.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PerAddress(Arc<Mutex<BTreeMap<IpAddr, u32>>>);
+pub(super) struct PerAddress {
+    proxies: Proxies,
+    counts: Arc<Mutex<BTreeMap<IpAddr, u32>>>,
+}
 
 /// One connection of an address.
 #[derive(Debug)]
@@ -22,12 +26,16 @@ pub(super) struct Counted {
 }
 
 impl PerAddress {
+    pub(super) fn new(proxies: Proxies) -> Self {
+        Self { proxies, counts: Arc::default() }
+    }
+
     /// Counts one more; `None` when that is too many.
     pub(super) fn count(&self, address: IpAddr) -> Option<Counted> {
-        if is_near(address) {
+        if !self.proxies.limits(address) {
             return Some(Counted { all: self.clone(), address: None });
         }
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         let count = counts.entry(address).or_default();
         if *count >= CONNECTIONS_PER_ADDRESS_MAX {
             return None;
@@ -40,21 +48,13 @@ impl PerAddress {
 impl Drop for Counted {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
-        let mut counts = self.all.0.lock();
+        let mut counts = self.all.counts.lock();
         if let Some(count) = counts.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
                 counts.remove(&address);
             }
         }
-    }
-}
-
-/// Whether an address is of this machine or a private network, where a proxy may speak for many.
-pub(in crate::http) fn is_near(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
 }
 
@@ -72,9 +72,12 @@ mod tests {
         held.pop();
         assert!(all.count(far).is_some());
         drop(held);
-        assert!(all.0.lock().is_empty());
-        for near in ["127.0.0.1", "10.1.2.3", "192.168.1.1", "::1", "fd00::1", "::ffff:127.0.0.1"] {
-            assert!(all.count(near.parse().unwrap()).is_some_and(|counted| counted.address.is_none()), "{near}");
-        }
+        assert!(all.counts.lock().is_empty());
+        let near: IpAddr = "127.0.0.1".parse().unwrap();
+        assert!(all.count(near).is_some_and(|counted| counted.address.is_none()));
+        let behind_proxies = PerAddress::new(Proxies::new(vec!["10.0.0.0/8".parse().unwrap()]));
+        assert!(behind_proxies.count(near).is_some_and(|counted| counted.address.is_some()));
+        let proxy: IpAddr = "10.1.2.3".parse().unwrap();
+        assert!(behind_proxies.count(proxy).is_some_and(|counted| counted.address.is_none()));
     }
 }

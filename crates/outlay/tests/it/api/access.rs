@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Asks, Json, Server, Setup, With, ai, now, of, outlay};
+use crate::support::{ADMIN, Asks, Json, Server, Setup, With, ai, now, of, outlay, outlay_with_environment, until};
 
 /// What somebody must be to be let through; each also lets through those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -269,5 +269,56 @@ fn an_admin_key_from_the_environment_has_its_length() {
         );
         assert!(ran.code != 0 && !ran.out.contains("listening on"), "{bad:?}: {ran:?}");
         assert!(!ran.err.contains(bad) || bad == "short", "a secret was printed");
+    }
+}
+
+/// The status of a request with a key that nobody has, and one more header.
+fn guess(server: &Server, header: &str, value: &str) -> u16 {
+    server.with_key("not-a-key-of-this-server").send("GET", "/v1/plans", &[(header, value)], b"").status
+}
+
+/// Wrong keys that an address may show within a minute.
+const GUESSES: usize = 20;
+
+#[test]
+fn a_trusted_proxy_says_who_guesses() {
+    let server = Setup::keyed().variable("OUTLAY_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8, ::1").start();
+    for n in 0..GUESSES {
+        // What the client wrote itself stands before what the proxy added, and hides nobody.
+        assert_eq!(guess(&server, "x-forwarded-for", &format!("198.51.100.{n}, 203.0.113.7")), 401);
+    }
+    assert_eq!(guess(&server, "x-forwarded-for", "203.0.113.7"), 429);
+    assert_eq!(guess(&server, "forwarded", "for=203.0.113.7;proto=https, for=10.1.1.1"), 429);
+    assert_eq!(guess(&server, "x-forwarded-for", "203.0.113.8"), 401);
+    let known = |client: &str| server.with_key(ADMIN).send("GET", "/v1/plans", &[("x-forwarded-for", client)], b"");
+    known("203.0.113.7").is(429);
+    known("203.0.113.8").is(200);
+    // The proxy itself is many.
+    for _ in 0..=GUESSES {
+        assert_eq!(guess(&server, "x-other", "x"), 401);
+    }
+    until("the log says who it was", || server.log().contains("203.0.113.7") && server.log().contains("203.0.113.8"));
+    assert!(!server.log().contains("198.51.100."), "{}", server.log());
+}
+
+#[test]
+fn nobody_else_is_believed_about_who_they_are() {
+    // Without proxies those nearby may be many, and none of them can name another.
+    let server = Server::keyed();
+    for _ in 0..=GUESSES {
+        assert_eq!(guess(&server, "x-forwarded-for", "203.0.113.7"), 401);
+    }
+    // With proxies, everybody else is one.
+    let server = Setup::keyed().argument("--trusted-proxies").argument("10.0.0.0/8").start();
+    for n in 0..GUESSES {
+        assert_eq!(guess(&server, "x-forwarded-for", &format!("203.0.113.{n}")), 401);
+    }
+    assert_eq!(guess(&server, "x-forwarded-for", "203.0.113.99"), 429);
+
+    let folder = tempfile::tempdir().unwrap();
+    let serve = ["serve", "--data", folder.path().to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    for networks in ["10.0.0.0/33", "0.0.0.0/0", "proxy.example.org", "10.0.0.1,"] {
+        let ran = outlay_with_environment(&serve, &[("OUTLAY_TRUSTED_PROXIES", networks)]).exits(2);
+        assert!(ran.err.contains("OUTLAY_TRUSTED_PROXIES"), "{ran:?}");
     }
 }

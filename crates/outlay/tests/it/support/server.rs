@@ -246,6 +246,11 @@ impl Server {
         self.running().address
     }
 
+    /// What the running process has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.running().log.lock().unwrap().clone()
+    }
+
     pub(crate) fn process_id(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.running().child)
     }
