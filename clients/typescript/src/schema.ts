@@ -483,6 +483,8 @@ export interface components {
             clockJump?: boolean;
             /** @description What an acknowledgement promises. */
             promise: string;
+            /** @description Whether space runs out: then intents are refused, and later facts. */
+            spaceShort?: boolean;
             /** @description `ok`. */
             status: string;
         };
