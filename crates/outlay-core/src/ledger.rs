@@ -21,10 +21,10 @@ use crate::alert::Alert;
 use crate::budget::{Budget, Failed};
 use crate::denial::{Denial, Reason};
 use crate::id::{Label, Name, OperationId, SessionId, SessionNo, UserId, UserNo};
-use crate::month::Timestamp;
+use crate::month::{Month, Timestamp};
 use crate::operation::{NewOperation, Operation};
 use crate::plan::{Amounts, Limits, Meter, Overrides, Plan};
-use crate::session::{Ask, Finish, Session};
+use crate::session::{Ask, Finish, Session, last_month};
 use crate::user::{User, UserMonth};
 
 /// The time and the randomness of one batch.
@@ -36,6 +36,16 @@ pub struct Now {
     pub wall: Timestamp,
     /// Random bits, for the tags of new users.
     pub entropy: u64,
+}
+
+impl Now {
+    /// The months in which steps may be booked until `expires_at` of the store's clock. A step without a time of its own is
+    /// booked by the wall clock, which may be in another month: behind, when it was set back, or ahead, while the store's
+    /// clock does not believe it.
+    pub fn months_until(&self, expires_at: Timestamp) -> (Month, Month) {
+        let wall = self.wall.month();
+        (self.holds.month().min(wall), last_month(expires_at).max(wall))
+    }
 }
 
 /// What somebody wants done. Every command may be repeated: the second time changes nothing, or is a [`Rejection`].

@@ -109,7 +109,7 @@ impl Ask {
     }
 }
 
-/// What a session set aside: from its opening until `expires_at`, in every month between.
+/// What a session set aside: until `expires_at`, in every month in which a step may be booked until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// What was asked for; a repeated opening must ask the same.
@@ -120,8 +120,10 @@ pub struct Hold {
     pub total: Amounts,
     /// What steps drew of it so far.
     pub drawn: Amounts,
-    /// The month of its opening.
+    /// The month of its opening; the earlier one, where the store's clock and the wall clock are in two.
     pub first_month: Month,
+    /// The month of the instant before it expires; or that of the wall clock, where the store's clock does not believe it.
+    pub last_month: Month,
     /// When what is left of it is given back.
     pub expires_at: Timestamp,
 }
@@ -132,14 +134,9 @@ impl Hold {
         self.total.minus_to_zero(&self.drawn)
     }
 
-    /// The last month that it touches: that of the instant before it expires.
-    pub fn last_month(&self) -> Month {
-        last_month(self.expires_at)
-    }
-
     /// Whether it is set aside in this month.
     pub fn touches(&self, month: Month) -> bool {
-        self.first_month <= month && month <= self.last_month()
+        self.first_month <= month && month <= self.last_month
     }
 }
 

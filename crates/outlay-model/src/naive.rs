@@ -3,6 +3,7 @@
 
 mod commands;
 
+use outlay_core::ledger::Now;
 use outlay_core::month::{Month, Timestamp};
 use outlay_core::operation::NewOperation;
 use outlay_core::plan::{Amounts, Limits, Meter, Overrides};
@@ -44,7 +45,8 @@ pub struct Opened {
     pub id: String,
     feature: String,
     /// What was asked, which choice it is, the total, and when it was opened; none when a step made it.
-    hold: Option<(Ask, Option<String>, Values, Timestamp)>,
+    /// What was asked, which choice it is, the total, and the months that it counts in.
+    hold: Option<(Ask, Option<String>, Values, Vec<Month>)>,
     pub status: SessionStatus,
     pub due: Timestamp,
     error: Option<String>,
@@ -84,9 +86,15 @@ fn minus(a: Values, b: Values) -> Values {
     std::array::from_fn(|meter| a[meter] - b[meter])
 }
 
-fn months(from: Timestamp, until: Timestamp) -> Vec<Month> {
-    let last = until.plus_nanos(-1).month();
-    std::iter::successors(Some(from.month()), |month| Some(month.next())).take_while(|month| *month <= last).collect()
+/// From the month of either clock, whichever is the earlier, to that of the last instant before the hold ends, or of the
+/// wall clock, whichever is the later.
+fn months(now: Now, until: Timestamp) -> Vec<Month> {
+    let wall = now.wall.month();
+    span(now.holds.month().min(wall), until.plus_nanos(-1).month().max(wall))
+}
+
+fn span(first: Month, last: Month) -> Vec<Month> {
+    std::iter::successors(Some(first), |month| Some(month.next())).take_while(|month| *month <= last).collect()
 }
 
 impl Model {
@@ -147,7 +155,7 @@ impl Model {
 
     fn touched(&self, session: usize) -> Vec<Month> {
         let opened = &self.sessions[session];
-        opened.hold.as_ref().map_or_else(Vec::new, |(_, _, _, at)| months(*at, opened.due))
+        opened.hold.as_ref().map_or_else(Vec::new, |(_, _, _, months)| months.clone())
     }
 
     fn held_but(&self, person: usize, month: Month, but: Option<usize>) -> Values {

@@ -12,7 +12,7 @@ use crate::id::{AlertNo, DenialNo, OperationId, OperationNo, SessionId, SessionN
 use crate::month::{Month, Timestamp};
 use crate::operation::Operation;
 use crate::plan::{Amounts, Overrides, PerMeter, Plan, Plans};
-use crate::session::{Session, SessionStatus, last_month};
+use crate::session::{Session, SessionStatus};
 use crate::user::{User, UserMonth};
 
 /// A row, or a set of rows, that a decision needs. A store answers each with the matching `load_...`.
@@ -75,6 +75,7 @@ pub struct Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OpenHold {
     first_month: Month,
+    last_month: Month,
     left: Amounts,
 }
 
@@ -87,15 +88,15 @@ impl Held {
     /// The same, but for what one session holds.
     pub fn without(&self, month: Month, now: Timestamp, except: Option<&Session>) -> Amounts {
         let mut held = self.sums.iter().find(|(of, _)| *of == month).map_or(Amounts::ZERO, |(_, sum)| *sum);
-        for ((expires_at, _), hold) in self.open.range(..=(now, SessionNo(u64::MAX))) {
-            if hold.first_month <= month && month <= last_month(*expires_at) {
+        for (_, hold) in self.open.range(..=(now, SessionNo(u64::MAX))) {
+            if hold.first_month <= month && month <= hold.last_month {
                 held = held.minus_to_zero(&hold.left);
             }
         }
         let own = except.and_then(|session| {
             let expires_at = session.hold.as_ref()?.expires_at;
             let hold = self.open.get(&(expires_at, session.no)).filter(|_| expires_at > now)?;
-            (hold.first_month <= month && month <= last_month(expires_at)).then_some(hold.left)
+            (hold.first_month <= month && month <= hold.last_month).then_some(hold.left)
         });
         own.map_or(held, |own| held.minus_to_zero(&own))
     }
@@ -111,7 +112,7 @@ impl Held {
             return;
         };
         for (month, sum) in &mut self.sums {
-            if open.first_month <= *month && *month <= last_month(hold.expires_at) {
+            if open.first_month <= *month && *month <= open.last_month {
                 *sum = sum.minus_to_zero(&open.left);
             }
         }
@@ -124,9 +125,12 @@ impl Held {
             return;
         };
         let left = hold.left();
-        self.open.insert((hold.expires_at, session.no), OpenHold { first_month: hold.first_month, left });
+        self.open.insert(
+            (hold.expires_at, session.no),
+            OpenHold { first_month: hold.first_month, last_month: hold.last_month, left },
+        );
         let mut month = hold.first_month;
-        while month <= hold.last_month() {
+        while month <= hold.last_month {
             match self.sums.iter_mut().find(|(of, _)| *of == month) {
                 Some((_, sum)) => *sum = sum.checked_add(&left).unwrap_or(*sum),
                 None => self.sums.push((month, left)),
@@ -403,7 +407,8 @@ impl Books {
                 if let Some(book) = missing.user(user_id) {
                     missing.holds(book);
                     missing.session(book, session_id);
-                    missing.months(book, now.holds.month(), last_month(now.holds.plus_seconds(*hold_seconds)));
+                    let (first, last) = now.months_until(now.holds.plus_seconds(*hold_seconds));
+                    missing.months(book, first, last);
                     if book.user.last_denial.is_some() {
                         missing.denial(book, session_id);
                     }
@@ -414,7 +419,8 @@ impl Books {
                     missing.holds(book);
                     missing.month(book, now.holds.month());
                     if let Some(hold) = missing.session(book, session_id).and_then(|session| session.hold.as_ref()) {
-                        missing.months(book, hold.first_month, last_month(now.holds.plus_seconds(*hold_seconds)));
+                        let (first, last) = now.months_until(now.holds.plus_seconds(*hold_seconds));
+                        missing.months(book, first.min(hold.first_month), last);
                     }
                 }
             }

@@ -12,7 +12,7 @@ use crate::id::{Label, Name, SessionId, SessionNo, UserId, UserNo};
 use crate::money::{Usd, UsdSum};
 use crate::month::Month;
 use crate::plan::{Amounts, Limits, Meter, Overrides, PerMeter, Plans};
-use crate::session::{Ask, Finish, Hold, Session, SessionStatus, last_month};
+use crate::session::{Ask, Finish, Hold, Session, SessionStatus};
 use crate::user::User;
 
 /// What an opening asks for.
@@ -162,18 +162,18 @@ pub(super) fn open(books: &Books, user_id: &UserId, opening: &Opening<'_>, now: 
 
     let mut user = user_or_new(books, user_id, now);
     let expires_at = now.holds.plus_seconds(opening.hold_seconds);
-    let months = months(books, &user, now.holds.month(), last_month(expires_at), None, now);
+    let (first_month, last_month) = now.months_until(expires_at);
+    let months = months(books, &user, first_month, last_month, None, now);
     let ways = ways(&months, opening.ask);
     let Some((index, fitting)) = fitting(&months, opening.ask, &ways) else {
         let refusal =
             Refusal { feature: opening.feature, session_id: Some(opening.session_id), metadata: opening.metadata };
-        let refused = refused(books, &user, &months, opening.ask, ways);
+        let refused = refused(books, &user, &months, opening.ask, ways, now);
         let (outcome, denied) = keep_denial(books, user, &refusal, opening.ask, refused, DenialSource::Open, now);
         changes.extend(denied);
         return Ok(Decision { outcome: Outcome::Refused(Box::new(outcome)), changes });
     };
     let (choice, total) = opening.ask.ways().nth(index).ok_or(Rejection::Internal)?;
-    let first_month = now.holds.month();
     within_range(&months, total)?;
     let session = Session {
         no: books.numbers().session,
@@ -187,6 +187,7 @@ pub(super) fn open(books: &Books, user_id: &UserId, opening: &Opening<'_>, now: 
             total: *total,
             drawn: Amounts::ZERO,
             first_month,
+            last_month,
             expires_at,
         }),
         total_cost: UsdSum::ZERO,
@@ -230,9 +231,11 @@ pub(super) fn extend(
     let mut changes = abandon_due(books, user.no, None, now);
     let expires_at = now.holds.plus_seconds(hold_seconds);
     let total = estimate.map_or(hold.total, |estimate| estimate.at_least(&hold.drawn));
-    let extended = Hold { total, expires_at, ..hold.clone() };
+    let (first_month, last_month) = now.months_until(expires_at);
+    let first_month = first_month.min(hold.first_month);
+    let extended = Hold { total, first_month, last_month, expires_at, ..hold.clone() };
 
-    let months = months(books, user, hold.first_month, extended.last_month(), Some(session), now);
+    let months = months(books, user, first_month, last_month, Some(session), now);
     // A month that it holds already must have room for what it would hold more, a new one for all of it.
     let growing: Vec<Amounts> = months
         .iter()
@@ -345,7 +348,7 @@ pub(super) fn audited_check(books: &Books, user_id: &UserId, feature: &Name, ask
     if check.fitting.is_none() {
         let refusal = Refusal { feature, session_id: None, metadata: None };
         let budget = check.budget.clone();
-        let refused = refused(books, &user, std::slice::from_ref(&budget), ask, check.ways.clone());
+        let refused = refused(books, &user, std::slice::from_ref(&budget), ask, check.ways.clone(), now);
         let (_, denied) = keep_denial(books, user, &refusal, ask, refused, DenialSource::Afford, now);
         changes.extend(denied);
     }
@@ -366,7 +369,7 @@ pub(super) fn deny(
     let ask = Ask::Estimate(estimate);
     let budget = current_budget(books, &user, None, now);
     let months = std::slice::from_ref(&budget);
-    let mut refused = refused(books, &user, months, &ask, ways(months, &ask));
+    let mut refused = refused(books, &user, months, &ask, ways(months, &ask), now);
     refused.reason = Reason::Application(reason.clone());
     let (refused, denied) = keep_denial(books, user, refusal, &ask, refused, DenialSource::Application, now);
     changes.extend(denied);
@@ -374,7 +377,15 @@ pub(super) fn deny(
     Decision { outcome: Outcome::Denied(Box::new(denial)), changes }
 }
 
-fn refused(books: &Books, user: &User, months: &[Budget], ask: &Ask, ways: Vec<(Option<Name>, Failed)>) -> Refused {
+fn refused(
+    books: &Books,
+    user: &User,
+    months: &[Budget],
+    ask: &Ask,
+    ways: Vec<(Option<Name>, Failed)>,
+    now: Now,
+) -> Refused {
+    let current = months.iter().find(|budget| budget.month == now.holds.month());
     let failed = ways.first().map_or_else(Failed::default, |(_, failed)| *failed);
     let first = ask.ways().next().map_or(&Amounts::ZERO, |(_, estimate)| estimate);
     Refused {
@@ -383,7 +394,7 @@ fn refused(books: &Books, user: &User, months: &[Budget], ask: &Ask, ways: Vec<(
         misfit: misfit(months.iter().map(|budget| (budget, first))),
         next_plan: next_plan(books.plans(), &user.overrides, months, ask),
         choices: ways.into_iter().filter_map(|(name, failed)| Some((name?, failed))).collect(),
-        budget: months.first().cloned().unwrap_or_else(|| current_budget_of(books, user)),
+        budget: current.cloned().unwrap_or_else(|| current_budget_of(books, user)),
         denial: None,
     }
 }

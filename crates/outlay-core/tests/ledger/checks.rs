@@ -170,14 +170,20 @@ fn an_application_may_report_a_denial_of_its_own() {
 }
 
 #[test]
-fn an_intent_counts_the_month_of_the_stores_clock_and_not_of_the_wall() {
+fn a_hold_counts_in_both_months_while_the_clocks_are_in_two() {
     check(
         "
         record 3
         at 2025-11-01T00:00:00Z
         wall 2025-10-31T23:59:59Z
         check cost=3 => within_limits, after cost 3/3 aiRuns 0/30 apiRuns 0/100
+        open s1 cost=3 => refused budget_exceeded cost, next plan enterprise
+        wall 2025-11-01T00:00:00Z
         open s1 cost=3 => within_limits, held cost 3, cost 0+3/3 aiRuns 0/30 apiRuns 0/100
+        at 2025-11-30T23:00:00Z
+        wall 2025-12-01T01:00:00Z
+        open s2 cost=3 => within_limits, held cost 3, cost 0+3/3 aiRuns 0/30 apiRuns 0/100
+        open s3 cost=1 => refused budget_exceeded cost, next plan business
         ",
     );
 }

@@ -7,7 +7,7 @@ use outlay_core::operation::{NewOperation, UsageType};
 use outlay_core::plan::{Amounts, Limits, Meter, Overrides};
 use outlay_core::session::{Ask, Finish, SessionStatus};
 
-use super::{DAY_SECONDS, Denied, Model, NINE_MILLION_USD, Opened, Recorded, minus, months};
+use super::{DAY_SECONDS, Denied, Model, NINE_MILLION_USD, Opened, Recorded, minus, months, span};
 use crate::seen::{self, BudgetSeen, DenialSeen, Seen, Values};
 
 impl Model {
@@ -202,8 +202,7 @@ impl Model {
         }
         let due = now.holds.plus_seconds(hold_seconds);
         let person = self.person(user);
-        let budgets: Vec<BudgetSeen> =
-            months(now.holds, due).into_iter().map(|month| self.budget(person, month)).collect();
+        let budgets: Vec<BudgetSeen> = months(now, due).into_iter().map(|month| self.budget(person, month)).collect();
         let limits = self.limits(person);
         let ways = Self::ways(&budgets, &limits, ask);
         let Some(place) = ways.iter().position(|(_, failed)| *failed == [false; 3]) else {
@@ -214,7 +213,7 @@ impl Model {
                 failed: ways[0].1,
                 next_plan: self.next_plan_for(Some(person), &budgets, ask),
                 choices: ways.into_iter().filter_map(|(name, failed)| Some((name?, failed))).collect(),
-                budget: budgets[0].clone(),
+                budget: self.budget(Some(person), month),
                 denial: Some(denial),
             });
         };
@@ -228,7 +227,7 @@ impl Model {
             person,
             id: id.to_owned(),
             feature: feature.as_str().to_owned(),
-            hold: Some((ask.clone(), choice.map(|choice| choice.as_str().to_owned()), total, now.holds)),
+            hold: Some((ask.clone(), choice.map(|choice| choice.as_str().to_owned()), total, months(now, due))),
             status: SessionStatus::InProgress,
             due,
             error: None,
@@ -250,7 +249,7 @@ impl Model {
         let person = self.person(user).ok_or(Rejection::UnknownSession)?;
         let session = self.find_session(person, id).ok_or(Rejection::UnknownSession)?;
         let opened = &self.sessions[session];
-        let (_, _, total, at) = opened.hold.clone().ok_or(Rejection::NotHolding)?;
+        let (_, _, total, before) = opened.hold.clone().ok_or(Rejection::NotHolding)?;
         if opened.status != SessionStatus::InProgress {
             return Err(Rejection::NotHolding);
         }
@@ -261,8 +260,11 @@ impl Model {
         let due = now.holds.plus_seconds(hold_seconds);
         let touched = self.touched(session);
         // Where it holds a meter already, only more of it must fit.
-        let growing: Vec<(BudgetSeen, Values)> = months(at, due)
-            .into_iter()
+        let asked_of = months(now, due);
+        let after = span(asked_of[0].min(before[0]), asked_of[asked_of.len() - 1]);
+        let growing: Vec<(BudgetSeen, Values)> = after
+            .iter()
+            .copied()
             .map(|month| {
                 let held: Values = if touched.contains(&month) { left } else { [0; 3] };
                 let grows = |meter: usize| if left_after[meter] > held[meter] { left_after[meter] } else { 0 };
@@ -290,8 +292,8 @@ impl Model {
         }
         let opened = &mut self.sessions[session];
         opened.due = due;
-        if let Some((_, _, total, _)) = &mut opened.hold {
-            *total = total_after;
+        if let Some((_, _, total, months)) = &mut opened.hold {
+            (*total, *months) = (total_after, after);
         }
         Ok(Seen::Session { session: self.session(session), budget: self.budget(Some(person), month) })
     }

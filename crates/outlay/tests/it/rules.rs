@@ -211,6 +211,35 @@ fn no_overspend_by_those_who_ask_while_the_month_turns() {
     server.verifies();
 }
 
+/// The store's clock and the wall clock may be in two months: a hold counts in both, since a step may be booked in either.
+#[test]
+#[cfg(feature = "test-clock")]
+fn no_overspend_though_the_clocks_are_in_two_months() {
+    // Awake after a long sleep, which the store's clock does not believe at once; and set back a little.
+    for (before, after) in
+        [("2026-11-30T12:00:00Z", "2026-12-01T08:00:00Z"), ("2026-12-01T00:00:05Z", "2026-11-30T23:59:55Z")]
+    {
+        let server = Server::at(before);
+        server.user("q", "premium");
+        server.clock(after);
+        let opened: Vec<u16> = ["s1", "s2", "s3"]
+            .into_iter()
+            .map(|session| {
+                let asked = json!({"sessionId": session, "feature": "f", "estimate": {"cost": 3}, "holdSeconds": 600});
+                let opened = server.post(&of("q", "/sessions"), asked);
+                if opened.status == 201 {
+                    let step = json!({"userId": "q", "feature": "f", "provider": "p", "cost": 3, "sessionId": session,
+                        "finishSession": "completed"});
+                    server.record(step);
+                }
+                opened.status
+            })
+            .collect();
+        assert_eq!(opened, [201, 402, 402], "{before}, then {after}");
+        server.verifies();
+    }
+}
+
 #[test]
 fn acknowledged_means_durable() {
     let mut server = Server::open();

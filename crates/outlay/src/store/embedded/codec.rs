@@ -542,11 +542,11 @@ fn read_alert_key(text: &str) -> Option<AlertKey> {
 }
 
 pub(super) const SESSION_COLUMNS: &str = "no, user, session_id, feature, status, ask, choice, total_cost, total_ai_runs, total_api_runs, drawn_cost, \
-     drawn_ai_runs, drawn_api_runs, first_month, expires_at, cost, runs, overdraft_cost, overdraft_ai_runs, \
+     drawn_ai_runs, drawn_api_runs, first_month, last_month, expires_at, cost, runs, overdraft_cost, overdraft_ai_runs, \
      overdraft_api_runs, exceeded, error, metadata, created_at, updated_at, completed_at, due, steps, last_step, previous";
 
 pub(super) const REPLACE_SESSION: &str =
-    "replace into session values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    "replace into session values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 pub(super) fn status_no(status: SessionStatus) -> i64 {
     match status {
@@ -568,7 +568,8 @@ pub(super) fn write_session(row: &mut RowWriter<'_, '_>, session: &Session, name
     let ask = hold.map(|hold| ask_text(&hold.ask)).transpose()?;
     row.text(ask.as_deref())?.text(hold.and_then(|hold| hold.choice.as_ref()).map(Name::as_str))?;
     row.amounts(hold.map(|hold| &hold.total))?.amounts(hold.map(|hold| &hold.drawn))?;
-    row.int(hold.map(|hold| i64::from(hold.first_month.index())))?.time(hold.map(|hold| hold.expires_at))?;
+    row.int(hold.map(|hold| i64::from(hold.first_month.index())))?;
+    row.int(hold.map(|hold| i64::from(hold.last_month.index())))?.time(hold.map(|hold| hold.expires_at))?;
     row.wide(session.total_cost.picos())?.int(session.total_runs)?.amounts(Some(&session.overdraft))?;
     row.int(i64::from(session.budget_exceeded))?.text(session.error.as_ref().map(Label::as_str))?;
     row.text(session.metadata.as_deref())?.time(session.created_at)?.time(session.last_updated_at)?;
@@ -589,11 +590,13 @@ pub(super) fn read_session(row: &Row<'_>, names: &Names) -> Result<Session, Stor
     let choice = row.text()?.map(Name::from_stored);
     let total = row.amounts()?;
     let drawn = row.amounts()?;
-    let first_month = row.int()?.and_then(|index| u32::try_from(index).ok()).map(Month::from_index);
+    let mut month =
+        || Ok::<_, StoreError>(row.int()?.and_then(|index| u32::try_from(index).ok()).map(Month::from_index));
+    let (first_month, last_month) = (month()?, month()?);
     let expires_at = row.optional_time()?;
-    let hold = match (ask, first_month, expires_at) {
-        (Some(ask), Some(first_month), Some(expires_at)) => {
-            Some(Hold { ask, choice, total, drawn, first_month, expires_at })
+    let hold = match (ask, first_month.zip(last_month), expires_at) {
+        (Some(ask), Some((first_month, last_month)), Some(expires_at)) => {
+            Some(Hold { ask, choice, total, drawn, first_month, last_month, expires_at })
         }
         (None, None, None) => None,
         _ => return Err(damaged("a hold")),

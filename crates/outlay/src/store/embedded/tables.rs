@@ -46,7 +46,8 @@ create table all_day (
 create table session (
     no integer primary key, user integer not null, session_id text not null, feature integer not null,
     status integer not null, ask text, choice text, total_cost integer, total_ai_runs integer, total_api_runs integer,
-    drawn_cost integer, drawn_ai_runs integer, drawn_api_runs integer, first_month integer, expires_at,
+    drawn_cost integer, drawn_ai_runs integer, drawn_api_runs integer, first_month integer,
+    last_month integer, expires_at,
     cost not null, runs integer not null, overdraft_cost integer not null, overdraft_ai_runs integer not null,
     overdraft_api_runs integer not null, exceeded integer not null, error text, metadata text,
     created_at not null, updated_at not null, completed_at, due, steps integer not null, last_step integer,
