@@ -88,6 +88,7 @@ impl Wire {
             plans_are_configured: false,
             access: Access::keyed(),
             scratch: "scratch".into(),
+            glance: outlay::http::events::Glance::default(),
         };
         Ok(Self { service, router: router(Arc::new(app)) })
     }

@@ -14,6 +14,7 @@
 
 mod afford;
 mod alerts;
+mod assets;
 pub mod auth;
 mod backup;
 mod body;
@@ -21,6 +22,7 @@ mod breakdown;
 mod budget;
 mod denials;
 mod docs;
+pub mod events;
 mod export;
 mod failures;
 mod guard;
@@ -83,6 +85,8 @@ pub struct App {
     pub metrics: Metrics,
     /// A folder of this process alone, for copies that lie there while they are sent; it need not exist.
     pub scratch: PathBuf,
+    /// The newest overview of those who watch everybody.
+    pub glance: events::Glance,
 }
 
 /// The state of every handler.

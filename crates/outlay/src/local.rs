@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::http::auth::{Access, AccessError};
+use crate::http::events::Glance;
 use crate::http::proxies::Proxies;
 use crate::http::tokens::{Tokens, TokensError};
 use crate::http::{App, SharedApp};
@@ -23,6 +24,8 @@ use crate::writer::{Ended, Writer};
 
 /// How often expired holds are given back without anybody asking for their users.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How often the clocks are looked at for those who watch.
+const TICK_EVERY: Duration = Duration::from_millis(200);
 /// Sweeps that wait for one another at most: so many sessions may be due at once after a long stop.
 const SWEEP_FULL: usize = 1_000;
 
@@ -128,6 +131,7 @@ impl Local {
             access,
             metrics,
             scratch,
+            glance: Glance::default(),
         });
         Ok(Self { app, ended, thread })
     }
@@ -146,6 +150,16 @@ impl Local {
         loop {
             ticks.tick().await;
             give_back_what_is_due(&writer).await;
+        }
+    }
+
+    /// Has those who watch learn of the turn of a month, and end when their time is up, for as long as it runs.
+    pub async fn keep_time(app: SharedApp) {
+        let mut ticks = tokio::time::interval(TICK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            app.reads.feed().tick(app.reads.now(), app.clock.wall());
         }
     }
 

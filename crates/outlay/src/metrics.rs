@@ -8,6 +8,7 @@
 //! | `outlay_batches_total`, `outlay_commands_total` | what the writer committed |
 //! | `outlay_queued_commands` | what waits for it |
 //! | `outlay_operations_total`, `outlay_users_total`, `outlay_sessions_total` | what is recorded |
+//! | `outlay_event_streams` | event streams that are open |
 //! | `outlay_ready` | 1 when the store takes writes |
 //! | `outlay_...` | the store's own figures |
 
@@ -136,6 +137,7 @@ impl Collector for Figures {
         }
         let gauges = [
             ("queued_commands", "Commands that wait to be committed", counts.queued as u64),
+            ("event_streams", "Event streams that are open", self.reads.feed().watchers() as u64),
             ("ready", "1 when the store takes writes", u64::from(ready)),
             ("clock_jump", "1 while a forward jump of the clock is not believed", u64::from(status.clock_jump)),
         ];

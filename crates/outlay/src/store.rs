@@ -25,6 +25,7 @@ use outlay_core::session::{Session, SessionStatus};
 use outlay_core::user::{User, UserMonth};
 use thiserror::Error;
 
+use crate::feed::Feed;
 pub use records::{KeyRecord, Role, SecretRecord};
 
 /// We failed. What was asked may be tried again with the same ids.
@@ -475,6 +476,9 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// What the store can say of itself.
     fn status(&self) -> StoreStatus;
+
+    /// Where the store tells of every batch, once it is published: those of this process, and of any other that it hears of.
+    fn feed(&self) -> &Arc<Feed>;
 }
 
 /// Checks a copied store file before it is put in place.

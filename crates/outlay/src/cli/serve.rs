@@ -142,6 +142,7 @@ pub(super) async fn serve(
     }
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(Local::sweep(local.app.writer.clone()));
+    helpers.spawn(Local::keep_time(Arc::clone(&local.app)));
     helpers.spawn(beside);
 
     tokio::select! {
@@ -163,6 +164,8 @@ pub(super) async fn serve(
     }
     tracing::info!("stopping: what was asked is finished first");
     helpers.shutdown().await;
+    // An event stream would go on for ever.
+    local.app.reads.feed().close();
     stop.send_replace(true);
     let finished = async { while doors.join_next().await.is_some() {} };
     tokio::select! {

@@ -45,6 +45,8 @@ pub enum Caller {
         reads_sessions: bool,
         /// Whether the token reads operations, and history by feature.
         reads_usage: bool,
+        /// When the token ends.
+        expires_at: Timestamp,
     },
     /// Nobody known.
     Nobody,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use outlay_core::id::UserId;
 use outlay_core::month::Month;
 
 use super::json::Json;
@@ -10,7 +11,7 @@ use super::page::Parameters;
 use super::present::Worded;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, view};
-use super::{SharedApp, schemas};
+use super::{App, SharedApp, schemas};
 
 /// Read a user's budget
 ///
@@ -27,10 +28,14 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let month = parameters.read("month", Month::parse);
     parameters.finish()?;
+    Ok(of_month(&app, &user_id, month).await?.answer(StatusCode::OK))
+}
+
+/// The budget of a month, or of the current one, as JSON.
+pub(super) async fn of_month(app: &App, user_id: &UserId, month: Option<Month>) -> Result<Json, Problem> {
     let now = app.reads.now();
     let month = month.unwrap_or_else(|| now.month());
-    let view = view(&app, &user_id, month).await?;
-    let budget = view.budget(&app.reads.plans(), &user_id, month, now).ok_or_else(|| not_loaded(month))?;
-    let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
-    Ok(json.answer(StatusCode::OK))
+    let view = view(app, user_id, month).await?;
+    let budget = view.budget(&app.reads.plans(), user_id, month, now).ok_or_else(|| not_loaded(month))?;
+    Ok(Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation))))
 }

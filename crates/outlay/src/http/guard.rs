@@ -228,7 +228,7 @@ impl Post {
             at_home(parts)?;
             return Ok(Caller::Open);
         }
-        if matches!(self.rule.least, Least::Anybody | Least::Inside) {
+        if self.rule.least.is_open() {
             return Ok(Caller::Nobody);
         }
         access.identify(&parts.headers, client, &self.app, self.rule.door == Door::Private)

@@ -64,6 +64,11 @@ impl Json {
         self.0.into_bytes()
     }
 
+    /// The text.
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
     /// The text as a member of a problem; `None` only if it were no JSON.
     pub(super) fn into_raw(self) -> Option<Box<RawValue>> {
         RawValue::from_string(self.0).ok()

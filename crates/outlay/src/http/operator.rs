@@ -46,15 +46,7 @@ fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview, pl
     let today = overview.as_of.day();
     let last = if today.month() == month { today } else { Day::new(month, month.days()) };
     let of_month = || overview.days.iter().filter(|(day, ..)| day.month() == month);
-    let totals = Totals::of(of_month());
-    object.put("month", month).put("asOf", overview.as_of);
-    object.object("totals", |object| write_totals(object, &totals));
-    object.object("held", |object| {
-        object.put("cost", UsdSum::from_picos(overview.held.cost));
-        object.put("aiRuns", overview.held.ai_runs).put("apiRuns", overview.held.api_runs);
-    });
-    object.put("activeUsers", overview.active_users);
-    object.object("averages", |object| write_averages(object, &totals.all(), overview.active_users));
+    write_figures(object, month, overview);
     let days = by_day(Day::new(month, 1), last, of_month());
     object.array("days", &days, |json, (day, totals)| write_day(json, *day, totals));
 
@@ -68,12 +60,34 @@ fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview, pl
     object.array("topUsers", &overview.top_users, |json, item| {
         json.object(|object| write_user(object, item, plans));
     });
+    write_states(object, overview);
+    object.object("before", |object| write_before(object, month.minus(1), last, overview));
+}
+
+/// The totals of a month, as an event of the stream of all users has them.
+pub(super) fn write_glance(object: &mut Object<'_>, month: Month, overview: &Overview) {
+    write_figures(object, month, overview);
+    write_states(object, overview);
+}
+
+fn write_figures(object: &mut Object<'_>, month: Month, overview: &Overview) {
+    let totals = Totals::of(overview.days.iter().filter(|(day, ..)| day.month() == month));
+    object.put("month", month).put("asOf", overview.as_of);
+    object.object("totals", |object| write_totals(object, &totals));
+    object.object("held", |object| {
+        object.put("cost", UsdSum::from_picos(overview.held.cost));
+        object.put("aiRuns", overview.held.ai_runs).put("apiRuns", overview.held.api_runs);
+    });
+    object.put("activeUsers", overview.active_users);
+    object.object("averages", |object| write_averages(object, &totals.all(), overview.active_users));
+}
+
+fn write_states(object: &mut Object<'_>, overview: &Overview) {
     object.object("states", |object| {
         for (state, count) in BudgetState::ALL.into_iter().zip(overview.states) {
             object.put(state.as_str(), count);
         }
     });
-    object.object("before", |object| write_before(object, month.minus(1), last, overview));
 }
 
 /// The month before, up to the same day of the month.

@@ -106,6 +106,8 @@ kinds! {
     QueueFull "queue-full" TOO_MANY_REQUESTS "Too much is waiting";
     /// A bug: this request alone failed, and nothing was done.
     Internal "internal" INTERNAL_SERVER_ERROR "Something is wrong in Outlay";
+    /// So many event streams are open that there is no room for one more.
+    TooManyStreams "too-many-streams" SERVICE_UNAVAILABLE "Too many event streams are open";
     /// The store does not answer; nothing was done.
     StoreUnavailable "store-unavailable" SERVICE_UNAVAILABLE "The store does not answer";
     /// It may be done or not; the same ids settle it.
@@ -127,6 +129,7 @@ impl Kind {
         match self {
             Self::TooManyRequests => Some(60),
             Self::QueueFull | Self::StoreUnavailable | Self::OutcomeUnknown => Some(1),
+            Self::TooManyStreams => Some(10),
             Self::SpaceShort | Self::DiskFull => Some(30),
             _ => None,
         }

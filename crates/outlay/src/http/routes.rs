@@ -13,8 +13,8 @@ use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, backup, budget, denials, docs, export, health, history, keys, openapi, operator, pages,
-    plans, sessions, tokens, usage, users, verify,
+    SharedApp, afford, alerts, assets, backup, budget, denials, docs, events, export, health, history, keys, openapi,
+    operator, pages, plans, sessions, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 
@@ -23,6 +23,8 @@ use crate::store::records::Role;
 pub enum Least {
     /// No key is needed, at both doors.
     Anybody,
+    /// No key is needed, at both doors, and pages of other origins load it.
+    Anywhere,
     /// No key is needed, but it is not served at the public door.
     Inside,
     /// Any token of the user in the path.
@@ -42,7 +44,7 @@ pub enum Least {
 impl Least {
     /// Whether an end user's page reads it, from any origin.
     pub(super) fn is_for_pages(self) -> bool {
-        matches!(self, Self::User | Self::UserUsage | Self::UserSessions)
+        matches!(self, Self::Anywhere | Self::User | Self::UserUsage | Self::UserSessions)
     }
 
     /// Whether it is served at the public door.
@@ -50,12 +52,17 @@ impl Least {
         self == Self::Anybody || self.is_for_pages()
     }
 
+    /// Whether no key is needed.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Anybody | Self::Anywhere | Self::Inside)
+    }
+
     /// Lets a caller through or not; `path_user` is the user in the path, if there is one.
     pub(super) fn admits(self, caller: &Caller, path_user: Option<&UserId>) -> Result<(), Problem> {
         let enough = match caller {
             Caller::Open => true,
             Caller::Nobody => {
-                if matches!(self, Self::Anybody | Self::Inside) {
+                if self.is_open() {
                     return Ok(());
                 }
                 return Err(Problem::new(Kind::Unauthorized)
@@ -66,8 +73,8 @@ impl Least {
                 Self::Admin => *role >= Role::Admin,
                 _ => true,
             },
-            Caller::User { user_id, reads_sessions, reads_usage } => match self {
-                Self::Anybody | Self::Inside => true,
+            Caller::User { user_id, reads_sessions, reads_usage, .. } => match self {
+                Self::Anybody | Self::Anywhere | Self::Inside => true,
                 _ if path_user != Some(user_id) => false,
                 Self::User => true,
                 Self::UserUsage => *reads_usage,
@@ -80,7 +87,7 @@ impl Least {
 
     const fn wanted(self) -> &'static str {
         match self {
-            Self::Anybody | Self::Inside => "It is open to all.",
+            Self::Anybody | Self::Anywhere | Self::Inside => "It is open to all.",
             Self::User => "This needs a token of this user, or a key.",
             Self::UserUsage => "This needs a token of this user minted with `reads` of `usage`, or a key.",
             Self::UserSessions => "This needs a token of this user minted with `reads` of `sessions`, or a key.",
@@ -93,7 +100,7 @@ impl Least {
 
 /// The whole table. One line per route; paths are those of the contract.
 fn rows() -> Table {
-    use Least::{Admin, Anybody, App, Inside, User, UserSessions, UserUsage, Viewer};
+    use Least::{Admin, Anybody, Anywhere, App, Inside, User, UserSessions, UserUsage, Viewer};
     let mut table = Table::default();
     // What surrounds the resources.
     table.get("/healthz", Anybody, health::alive);
@@ -104,6 +111,7 @@ fn rows() -> Table {
     table.get("/openapi.json", Anybody, openapi::json);
     table.get("/docs", Anybody, docs::api);
     table.get("/pages.css", Anybody, pages::style);
+    table.get("/card.js", Anywhere, assets::card);
     table.get("/", Inside, pages::first);
     // What an application does.
     table.post("/v1/usage", App, usage::record);
@@ -118,6 +126,7 @@ fn rows() -> Table {
     table.get("/v1/users/{userId}", Viewer, users::get);
     table.get("/v1/users/{userId}/budget", User, budget::get);
     table.get("/v1/users/{userId}/history", User, history::get);
+    table.get("/v1/users/{userId}/events", User, events::of_user);
     table.get("/v1/users/{userId}/usage", UserUsage, usage::list);
     table.get("/v1/users/{userId}/sessions", UserSessions, sessions::list);
     table.get("/v1/users/{userId}/sessions/{sessionId}", UserSessions, sessions::get);
@@ -129,6 +138,7 @@ fn rows() -> Table {
     table.get("/v1/sessions/stats", Viewer, sessions::stats);
     table.get("/v1/alerts", Viewer, alerts::list_all);
     table.get("/v1/denials", Viewer, denials::list_all);
+    table.get("/v1/events", Viewer, events::of_all);
     table.get("/v1/plans", Viewer, plans::list);
     // What only an admin does.
     table.put("/v1/plans/{name}", Admin, plans::put);

@@ -222,15 +222,17 @@ impl Tokens {
         let trusted = PublicToken::verify(&key.public, &untrusted, Some(footer), Some(PURPOSE.as_bytes())).ok()?;
         let claims: Claims = serde_json::from_str(trusted.payload()).ok()?;
         let instant = |text: &str| Timestamp::parse(text).ok();
+        let expires_at = instant(&claims.exp)?;
         let sound = claims.aud == self.audience
             && claims.purpose == PURPOSE
             && instant(&claims.nbf)? <= now.plus_seconds(LEEWAY_SECONDS)
-            && now < instant(&claims.exp)?;
+            && now < expires_at;
         let user_id = UserId::new(&claims.sub).ok()?;
         sound.then(|| Caller::User {
             user_id,
             reads_sessions: claims.reads.contains(&Readable::Sessions),
             reads_usage: claims.reads.contains(&Readable::Usage),
+            expires_at,
         })
     }
 }
@@ -276,7 +278,7 @@ mod tests {
         let made = at("2025-10-13T12:00:00.9Z");
         let (token, expires_at) = tokens.mint(&user_id, &[Readable::Usage], 60, made).unwrap();
         assert_eq!(expires_at, at("2025-10-13T12:01:00Z"));
-        let caller = Caller::User { user_id, reads_sessions: false, reads_usage: true };
+        let caller = Caller::User { user_id, reads_sessions: false, reads_usage: true, expires_at };
         assert_eq!(tokens.read(&token, made), Some(caller.clone()));
         assert_eq!(tokens.read(&token, at("2025-10-13T12:00:59.999Z")), Some(caller));
         assert_eq!(tokens.read(&token, expires_at), None);

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use outlay_core::id::{SessionNo, UserNo};
+use outlay_core::id::{SessionNo, UserId, UserNo};
 use outlay_core::ledger::{Books, Command, Held, Key, Now, Numbers, Rejection, Written, decide};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
@@ -36,6 +36,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
 use crate::clock::SharedClock;
+use crate::feed::{Feed, Notice, Tidings};
 pub use erase::LIST_NAME as ERASURES_NAME;
 pub use space::{Marks, Volume};
 
@@ -155,6 +156,7 @@ struct Shared {
     sessions: RwLock<RunIndex>,
     clock: HoldClock,
     identity: tables::Identity,
+    feed: Arc<Feed>,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
     space: Arc<space::Seen>,
@@ -171,9 +173,35 @@ struct Publication {
 }
 
 impl Publication {
-    fn publish(self) {
+    fn publish(mut self) {
         self.shared.roster.publish(self.batch, &self.written.views, &self.written.erased);
-        self.shared.published.publish(self.batch, &self.plans, self.numbers, self.written.views);
+        let feed = &self.shared.feed;
+        let mut tidings = if feed.is_heard() { tidings(&mut self.written) } else { Tidings::default() };
+        // Only while it is shown can be told who watches.
+        tidings.plans = !self.written.plans.is_empty();
+        let published = &self.shared.published;
+        tidings.changed = published.publish(self.batch, &self.plans, self.numbers, self.written.views, feed);
+        feed.tell(tidings);
+    }
+}
+
+/// What happened in a batch, beside the changes of its users.
+fn tidings(written: &mut Written) -> Tidings {
+    let users: Vec<(UserNo, &UserId)> =
+        written.views.iter().filter_map(|(user_id, view)| view.user.as_ref().map(|user| (user.no, user_id))).collect();
+    // Views come by number.
+    let user_of = |no: UserNo| {
+        let at = users.binary_search_by_key(&no, |(of, _)| *of).ok()?;
+        users.get(at).map(|(_, user_id)| UserId::clone(user_id))
+    };
+    let alerts = std::mem::take(&mut written.alerts).into_iter();
+    let alerts = alerts.filter_map(|alert| Some(Notice::Alert(user_of(alert.user_no)?, alert)));
+    let denials = std::mem::take(&mut written.denials).into_iter();
+    let denials = denials.filter_map(|denial| Some(Notice::Denial(user_of(denial.user_no)?, denial)));
+    Tidings {
+        notices: alerts.chain(denials).collect(),
+        erased: written.erased.iter().map(|user| user.user_id.clone()).collect(),
+        ..Tidings::default()
     }
 }
 
@@ -248,6 +276,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         operations: RwLock::new(operations),
         sessions: RwLock::new(sessions),
         clock: HoldClock::new(Arc::clone(&settings.clock), high_water.unwrap_or(Timestamp::EPOCH)),
+        feed: Arc::new(Feed::new(identity.epoch.cast_unsigned())),
         identity,
         log_pages: checkpointer.pages(),
         space: space.seen(),

@@ -13,6 +13,7 @@ mod api;
 mod bad_input;
 mod cli;
 mod crash;
+mod events;
 #[cfg(feature = "test-clock")]
 mod replies;
 mod rules;

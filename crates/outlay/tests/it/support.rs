@@ -2,6 +2,7 @@
 //! at once, deadlines, seeds.
 
 mod asks;
+mod events;
 pub(crate) mod exact;
 mod server;
 mod wire;
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use asks::{Asks, With, ai, ai_run, api, api_run, encoded, of};
+pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
 pub(crate) use server::{ADMIN, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use wire::Connection;

@@ -12,6 +12,7 @@ use outlay_core::plan::Plans;
 use parking_lot::{Mutex, RwLock};
 use std::hash::BuildHasher;
 
+use crate::feed::{Feed, Watched};
 use crate::store::{KeyRecord, SecretRecord};
 
 const SHARDS: usize = 256;
@@ -67,18 +68,29 @@ impl Published {
         self.batch.load(Ordering::Acquire)
     }
 
-    /// Shows a durable batch to readers.
-    pub(super) fn publish(&self, batch: u64, plans: &Arc<Plans>, numbers: Numbers, views: Vec<(UserId, UserView)>) {
+    /// Shows a durable batch to readers, and gives those of its users who are watched.
+    pub(super) fn publish(
+        &self,
+        batch: u64,
+        plans: &Arc<Plans>,
+        numbers: Numbers,
+        views: Vec<(UserId, UserView)>,
+        feed: &Feed,
+    ) -> Vec<Arc<Watched>> {
         if !Arc::ptr_eq(&self.plans.read(), plans) {
             *self.plans.write() = Arc::clone(plans);
         }
         *self.numbers.lock() = numbers;
+        let mut watched = Vec::new();
         for (user_id, view) in views {
             let mut shard = self.shard(&user_id).lock();
+            // Who begins to watch later takes this lock later, and reads what is put here now.
+            watched.extend(feed.watched(&user_id));
             shard.changed_in = batch;
             shard.put(user_id, Arc::new(view));
         }
         self.batch.store(batch, Ordering::Release);
+        watched
     }
 
     /// How many users are in memory.

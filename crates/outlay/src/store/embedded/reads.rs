@@ -23,6 +23,7 @@ use rusqlite::{Connection, Transaction};
 
 use super::runs::RunIndex;
 use super::{Shared, load, tables};
+use crate::feed::Feed;
 use crate::store::{
     ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Reading, Reads, SecretRecord,
     SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery, UsersPage, UsersQuery,
@@ -312,6 +313,10 @@ impl Reads for EmbeddedReads {
 
     fn secret(&self, name: &str) -> Option<Arc<SecretRecord>> {
         self.inner.shared.published.secrets.read().iter().find(|secret| secret.name == name).map(Arc::clone)
+    }
+
+    fn feed(&self) -> &Arc<Feed> {
+        &self.inner.shared.feed
     }
 
     fn deployment_id(&self) -> u128 {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::events::Events;
 use super::exact::Json;
 use super::server::{ADMIN, Server, Unknown};
 use super::wire::Reply;
@@ -140,6 +141,20 @@ pub(crate) trait Asks {
     #[track_caller]
     fn reverse(&self, user: &str, operation: &str) -> Reply {
         self.post(&of(user, &format!("/usage/{}/reverse", encoded(operation))), json!({}))
+    }
+
+    /// Opens an event stream that must begin.
+    #[track_caller]
+    fn events(&self, path: &str) -> Events {
+        self.events_after(path, None)
+    }
+
+    /// The same, going on after the event of this id.
+    #[track_caller]
+    fn events_after(&self, path: &str, id: Option<&str>) -> Events {
+        let caller = self.caller();
+        let opened = Events::open(caller.address, path, caller.authorization.as_deref(), id);
+        opened.unwrap_or_else(|status| panic!("GET {path}: {status}"))
     }
 
     /// Every item of a list, page after page.

@@ -62,6 +62,26 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Sends a request whose answer may be one that goes on; gives the head of the answer.
+    pub(super) fn begin(&mut self, request: &[u8]) -> io::Result<(u16, Vec<(String, String)>)> {
+        self.send_raw(request)?;
+        self.head()
+    }
+
+    /// The next piece of an answer that goes on; `None` at its end.
+    pub(super) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let size = usize::from_str_radix(self.line()?.trim(), 16).map_err(|_| bad("chunk size"))?;
+        let mut chunk = vec![0; size];
+        self.stream.read_exact(&mut chunk)?;
+        self.line()?;
+        Ok((size > 0).then_some(chunk))
+    }
+
+    /// Whether something came that was not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.stream.buffer().is_empty() || !self.is_alive()
+    }
+
     fn reply(&mut self) -> io::Result<(Reply, bool)> {
         let (status, headers) = loop {
             let (status, headers) = self.head()?;
