@@ -4,11 +4,14 @@
 //! with its cost and month; nothing that was refused is; every counter is the sum; what is held is what is left of the
 //! open holds; and each alert that was due was raised once.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use outlay::store::{NoticesQuery, Page, PageOf, Reads, SessionsQuery, StoreError, UsageQuery};
+use outlay::store::{NoticesQuery, Page, PageOf, Reads, SessionsQuery, StoreError, UsageQuery, UserSort, UsersQuery};
+use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::id::{OperationId, SessionNo, UserId};
-use outlay_core::month::Timestamp;
+use outlay_core::ledger::budget;
+use outlay_core::month::{Day, Timestamp};
 use outlay_core::operation::Operation;
 use outlay_core::session::SessionStatus;
 use outlay_model::naive::Model;
@@ -55,8 +58,10 @@ pub fn compare(reads: &dyn Reads, model: &Model, depth: Depth) -> Result<(), Str
         return Ok(());
     }
     for user in 0..USERS_MAX {
-        compare_operations(reads, &model, &user_id(user))?;
+        let operations = compare_operations(reads, &model, &user_id(user))?;
+        compare_history(reads, &user_id(user), &operations)?;
     }
+    compare_users(reads, &model, now)?;
     compare_sessions(reads, &model, now)?;
     compare_denials(reads, &model)?;
     compare_alerts(reads, &model)?;
@@ -84,7 +89,7 @@ fn compare_budgets(reads: &dyn Reads, model: &Model, id: &UserId, now: Timestamp
 }
 
 /// The user's list, each of them by its id, and the steps of sessions.
-fn compare_operations(reads: &dyn Reads, model: &Model, id: &UserId) -> Result<(), String> {
+fn compare_operations(reads: &dyn Reads, model: &Model, id: &UserId) -> Result<Vec<Operation>, String> {
     let person = model.person(id.as_str());
     let listed = pages(|page| {
         let (month, feature, usage_type, session_id) = (None, None, None, None);
@@ -103,7 +108,48 @@ fn compare_operations(reads: &dyn Reads, model: &Model, id: &UserId) -> Result<(
         equal("an operation by its id", &by_id.as_ref(), &Some(operation))?;
     }
     let unknown = OperationId::from_stored("never recorded");
-    equal("an operation that is not there", &read(ready(reads.operation(id, &unknown)))?, &None)
+    equal("an operation that is not there", &read(ready(reads.operation(id, &unknown)))?, &None)?;
+    Ok(listed)
+}
+
+/// The days of a user, and the same days as the operations give them.
+fn compare_history(reads: &dyn Reads, id: &UserId, operations: &[Operation]) -> Result<(), String> {
+    let months = operations.iter().map(|operation| operation.month());
+    let (Some(first), Some(last)) = (months.clone().min(), months.max()) else { return Ok(()) };
+    let mut expected: BTreeMap<(Day, Dimensions), Sums> = BTreeMap::new();
+    for operation in operations {
+        let dimensions = Dimensions {
+            usage_type: operation.usage_type,
+            feature: operation.feature.clone(),
+            provider: operation.provider.clone(),
+            model: operation.model.clone(),
+        };
+        let sums = expected.entry((operation.timestamp.day(), dimensions)).or_default();
+        *sums = sums.and(&Sums::of(operation));
+    }
+    let history = read(ready(reads.history(id, first..=last)))?;
+    let days: Vec<Day> = history.days.iter().map(|(day, ..)| *day).collect();
+    equal("whether days ascend", &days.is_sorted(), &true)?;
+    let found: BTreeMap<_, _> = history.days.into_iter().map(|(day, of, sums)| ((day, of), sums)).collect();
+    equal("how many sums the days have", &days.len(), &found.len())?;
+    equal("the days of a user", &found, &expected)
+}
+
+/// The list of all users, which the store keeps in memory, with their budgets.
+fn compare_users(reads: &dyn Reads, model: &Model, now: Timestamp) -> Result<(), String> {
+    let month = now.month();
+    let (state, plan, prefix, after) = (None, None, None, None);
+    let query = UsersQuery { month, sort: UserSort::UserId, descending: false, state, plan, prefix, after, limit: 100 };
+    let page = read(ready(reads.users(query)))?;
+    let plans = reads.plans();
+    let found = page.items.iter().map(|item| {
+        let id = &item.user.user_id;
+        (id.as_str(), seen::budget(&budget(&plans, Some(&item.user), id, month, &item.month.used, &item.held)))
+    });
+    let known = model.people.iter().enumerate().filter(|(_, person)| !person.erased);
+    let mut expected: Vec<_> = known.map(|(at, person)| (person.id.as_str(), model.budget(Some(at), month))).collect();
+    expected.sort_by_key(|(id, _)| *id);
+    equal("the list of users", &found.collect::<Vec<_>>(), &expected)
 }
 
 /// The stored operation as it was answered when it was recorded. The budget beside it is compared elsewhere.
