@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::disk::{Crash, Faults, SimDisk};
+use crate::said::Said;
 
 /// A fault of the disk or the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +152,13 @@ impl Sometimes {
     /// Notes an event.
     pub fn saw(&mut self, event: &'static str) {
         *self.events.entry(event).or_default() += 1;
+    }
+
+    /// Notes events that were counted elsewhere.
+    pub fn heard(&mut self, events: &Said) {
+        for (event, count) in events {
+            *self.events.entry(event).or_default() += count;
+        }
     }
 
     /// How often the fault met the path.

@@ -3,6 +3,7 @@
 //! - [`disk`]: a disk in memory under the real `SQLite`, which loses power, runs full and fails as it is told.
 //! - [`clock`]: a clock that stands where it is put.
 //! - [`service`]: one process of the service, driven by hand.
+//! - [`said`]: what the store says of its own work.
 //! - [`fault`]: what goes wrong, and how often each was seen.
 //! - [`oracle`]: what must be true of a store, whatever went wrong.
 //! - [`wire`]: the API of that process, asked without a network.
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod disk;
 pub mod fault;
 pub mod oracle;
+pub mod said;
 pub mod scenario;
 pub mod service;
 pub mod stream;

@@ -4,12 +4,9 @@
 
 use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use outlay_sim::disk::seed_sqlite_randomness;
-use outlay_sim::fault::Sometimes;
 use outlay_sim::stream;
 
 /// Runs the service on a simulated disk and clock, with random commands and faults that follow a seed.
@@ -60,32 +57,11 @@ fn one(seed: u64, steps: Option<usize>) -> ExitCode {
 
 fn many(arguments: &Arguments) -> ExitCode {
     let started = std::time::Instant::now();
-    let next = AtomicU64::new(arguments.seeds.start);
-    let failed = AtomicBool::new(false);
-    let all = Mutex::new(Sometimes::default());
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.threads.max(1) {
-            scope.spawn(|| {
-                let mut sometimes = Sometimes::default();
-                while !failed.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= arguments.seeds.end {
-                        break;
-                    }
-                    match stream::run_checked(seed, arguments.steps) {
-                        Ok(report) => sometimes.add(&report.sometimes),
-                        Err(failure) => {
-                            failed.store(true, Ordering::Relaxed);
-                            println!("{failure}");
-                        }
-                    }
-                }
-                all.lock().unwrap_or_else(PoisonError::into_inner).add(&sometimes);
-            });
-        }
-    });
-    let done = next.load(Ordering::Relaxed).min(arguments.seeds.end) - arguments.seeds.start;
-    println!("{}", all.into_inner().unwrap_or_else(PoisonError::into_inner));
-    println!("{done} seeds, {:.0} a second", done as f64 / started.elapsed().as_secs_f64());
-    if failed.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let many = stream::many(arguments.seeds.clone(), arguments.threads, arguments.steps);
+    for failure in &many.failures {
+        println!("{failure}");
+    }
+    println!("{}", many.sometimes);
+    println!("{} seeds, {:.0} a second", many.seeds, many.seeds as f64 / started.elapsed().as_secs_f64());
+    if many.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

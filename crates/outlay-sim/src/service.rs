@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use outlay::clock::SharedClock;
+use outlay::store::embedded::runs::{Division, RunSettings};
 use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, Volume};
 use outlay::store::{Reads, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
@@ -23,10 +24,8 @@ use crate::disk::SimDisk;
 pub struct Make {
     /// The source of the store's own randomness.
     pub seed: u64,
-    /// Bits of a duplicate's hash: 12 makes collisions common.
-    pub hash_bits: u32,
-    /// Keys in the memory map of a duplicate index.
-    pub map_keys: usize,
+    /// How the duplicate indexes are made; hashes of 12 bits make collisions common.
+    pub runs: RunSettings,
     /// Memory for pages of the file, in KiB.
     pub cache_kib: u32,
     /// How much is kept or done at once.
@@ -38,8 +37,16 @@ pub struct Make {
 impl Make {
     /// Everything tiny, so that a short run meets every border.
     pub fn tiny(seed: u64) -> Self {
-        let sizes = Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3 };
-        Self { seed, hash_bits: 12, map_keys: 8, cache_kib: 256, sizes, marks: None }
+        let sizes = Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3, merged_keys: 8 };
+        let runs = RunSettings {
+            map_keys: 8,
+            hash_bits: 12,
+            merge_runs: 2,
+            division: Division { chunk_blocks: 1, segment_chunks: 1 },
+            slice_keys: 2,
+            merge_slice_keys: 4,
+        };
+        Self { seed, runs, cache_kib: 256, sizes, marks: None }
     }
 }
 
@@ -71,8 +78,7 @@ impl Service {
             marks: make.marks.unwrap_or_default(),
             vfs: Some(disk.vfs_name()),
             seed: Some(make.seed),
-            hash_bits: make.hash_bits,
-            map_keys: make.map_keys,
+            runs: make.runs,
             cache_kib: make.cache_kib,
             sizes: make.sizes,
             ..Settings::new("store".into(), clock)

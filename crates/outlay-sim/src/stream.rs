@@ -5,14 +5,18 @@
 //! next, as a client does; until then the store may be in one of two states, and nothing between them.
 
 mod draw;
+mod many;
 mod run;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use draw::{Case, Turn, case};
+pub use many::{Many, many};
 
 use crate::fault::Sometimes;
+use crate::said;
+pub use run::GONE_ON_WITH;
 use run::Run;
 
 /// What a run that found nothing wrong leaves.
@@ -79,11 +83,11 @@ pub fn run_checked(seed: u64, turns: Option<usize>) -> Result<Report, Box<Failur
 
 fn attempt(seed: u64, case: &Case) -> Result<Report, Box<Failure>> {
     let mut run = Run::new(seed, case);
-    let result = quietly(|| run.all(&case.turns));
+    let (result, said) = many::watched(seed, || said::listen(|| quietly(|| run.all(&case.turns))));
     let (turn, log) = (run.turn(), run.log().to_vec());
     result
         .and_then(|result| result)
-        .map(|()| run.report())
+        .map(|()| run.report(&said))
         .map_err(|problem| Box::new(Failure { seed, case: case.clone(), turn, problem, log }))
 }
 

@@ -3,11 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test is told by the environment how much to do")]
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use outlay_sim::fault::{Fault, Path, Sometimes, Stop};
-use outlay_sim::stream;
+use outlay::store::embedded::runs::events;
+use outlay_sim::fault::{Fault, Path, Stop};
+use outlay_sim::stream::{self, GONE_ON_WITH};
 
 /// Faults, each with the paths on which it must be seen.
 const EXPECTED: [(Fault, &[Path]); 7] = [
@@ -45,29 +43,11 @@ fn what_is_acknowledged_is_there_whatever_fails() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
-    let next = AtomicU64::new(first);
-    let all = Mutex::new((Sometimes::default(), Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds || !all.lock().unwrap().1.is_empty() {
-                        return;
-                    }
-                    let result = stream::run_checked(seed, None);
-                    let mut all = all.lock().unwrap();
-                    match result {
-                        Ok(report) => all.0.add(&report.sometimes),
-                        Err(failure) => all.1.push(failure.to_string()),
-                    }
-                }
-            });
-        }
-    });
+    let many = stream::many(first..first + seeds, 2, None);
     std::panic::set_hook(hook);
-    let (sometimes, failures) = all.into_inner().unwrap();
+    let failures: Vec<String> = many.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let sometimes = many.sometimes;
     println!("{seeds} seeds from {first}:\n{sometimes}");
     if seeds >= 200 {
         for (fault, paths) in EXPECTED {
@@ -75,7 +55,8 @@ fn what_is_acknowledged_is_there_whatever_fails() {
                 assert!(sometimes.faults(fault, *path) > 0, "{fault:?} never met {path:?}");
             }
         }
-        for event in EVENTS {
+        let after_crashes = GONE_ON_WITH.into_iter().map(|(_, event)| event);
+        for event in EVENTS.into_iter().chain(events::ALL).chain(after_crashes) {
             assert!(sometimes.events(event) > 0, "never seen: {event}");
         }
     }

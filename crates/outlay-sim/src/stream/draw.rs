@@ -1,11 +1,22 @@
 //! What a seed stands for: how the store is made, and turn by turn what is asked and what goes wrong.
 
+use outlay::store::embedded::runs::{Division, RunSettings};
 use outlay::store::embedded::{Marks, Sizes};
-use outlay_model::generate::{self, Action, Jump, Random, Step};
+use outlay_model::generate::{self, Action, EXISTING, Jump, Random, Step};
 
 use crate::disk::Options;
 use crate::fault::{Armed, Fault, Stop};
 use crate::service::Make;
+
+/// Cases in which many operations are recorded: so many that runs of a duplicate index have several segments.
+const CROWDED_PERCENT: u64 = 8;
+/// Operations that are recorded there with each one.
+const CROWD: usize = 9;
+/// Percent of the steps there after which the process ends and the next begins.
+const RESTART_PERCENT: u64 = 15;
+
+/// A segment for some thirty keys.
+const FINEST: Division = Division { chunk_blocks: 1, segment_chunks: 1 };
 
 /// Where a store that knows its space takes less: a batch writes a few dozen KiB.
 const MARKS: Marks = Marks { reserve: 160_000, intents: 200_000, facts: 120_000, all: 60_000 };
@@ -69,16 +80,23 @@ pub fn case(seed: u64) -> Case {
     ];
     let kinds: Vec<Fault> = kinds.into_iter().filter(|_| !honest && random.percent(60)).collect();
     let fault_percent = random.pick(&[5, 15, 40]);
-    let make = Make {
+    let mut make = Make {
         seed: random.draw(),
-        hash_bits: random.pick(&[4, 12, 64]),
-        map_keys: usize::try_from(random.pick(&[4, 8, 20, 1_000])).unwrap_or(8),
+        runs: RunSettings {
+            hash_bits: random.pick(&[4, 12, 64]),
+            map_keys: random.pick(&[3, 8, 20, 40, 1_000]),
+            merge_runs: random.pick(&[2, 3]),
+            division: random.pick(&[FINEST, Division { chunk_blocks: 1, segment_chunks: 2 }, Division::OF_FILES]),
+            slice_keys: random.pick(&[1, 3, 128]),
+            merge_slice_keys: random.pick(&[1, 4, 512]),
+        },
         cache_kib: u32::try_from(random.pick(&[64, 256, 4_096])).unwrap_or(256),
         sizes: Sizes {
             books_users: usize::try_from(random.pick(&[0, 1, 100])).unwrap_or(0),
             books_sessions: usize::try_from(random.pick(&[0, 2, 100])).unwrap_or(0),
             log_pages: random.pick(&[1, 12, 60, 4_000]),
             wiped_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
+            merged_keys: random.pick(&[1, 5, 2_000]),
         },
         marks: seed.is_multiple_of(2).then_some(MARKS),
     };
@@ -89,16 +107,38 @@ pub fn case(seed: u64) -> Case {
         ..Options::seeded(random.draw())
     };
     let probe_percent = random.pick(&[0, 2, 5]);
+    let crowded = random.percent(CROWDED_PERCENT);
+    if crowded {
+        make.runs.map_keys = random.pick(&[20, 40]);
+        make.runs.merge_runs = 2;
+        make.runs.division = FINEST;
+    }
+    let mut others = Random::new(random.draw());
     let knows_space = make.marks.is_some();
     let mut draw = Draw { kinds, fault_percent, probe_percent, knows_space, random };
     let steps = generate::case(seed).into_iter().flat_map(|step| {
         // What an erasure leaves to be wiped is wiped in idle moments, in which much may happen too.
         let idle = Step { jump: Jump::Seconds(0), action: Action::Shrink, ..step.clone() };
         let moments = if matches!(step.action, Action::Erase) { 3 } else { 0 };
-        std::iter::once(step).chain(std::iter::repeat_n(idle, moments))
+        let crowd = if crowded { CROWD } else { 0 };
+        let alike: Vec<Step> = (0..crowd).filter_map(|_| another(&step, &mut others)).collect();
+        // Their merges take long, and must meet the end of a process.
+        let end = Step { action: Action::Restart, ..idle.clone() };
+        let ends = usize::from(crowded && others.percent(RESTART_PERCENT));
+        std::iter::once(step)
+            .chain(alike)
+            .chain(std::iter::repeat_n(end, ends))
+            .chain(std::iter::repeat_n(idle, moments))
     });
     let turns = steps.map(|step| draw.turn(step)).collect();
     Case { make, disk, turns }
+}
+
+/// The same with an operation of its own, if it records one.
+fn another(step: &Step, random: &mut Random) -> Option<Step> {
+    let Action::Record { feature, step: new, .. } = &step.action else { return None };
+    let action = Action::Record { operation: random.below(EXISTING), feature: *feature, step: new.clone() };
+    Some(Step { jump: Jump::Seconds(0), action, ..step.clone() })
 }
 
 struct Draw {

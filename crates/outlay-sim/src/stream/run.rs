@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use outlay::clock::Clock;
+use outlay::store::embedded::runs::events;
 use outlay::store::{CommandError, Reply, StoreError, Urgency};
 use outlay::writer::WriteError;
 use outlay_core::ledger::{Command, Now, check};
@@ -21,10 +22,20 @@ use crate::clock::SimClock;
 use crate::disk::{CrashPoint, SimDisk};
 use crate::fault::{Armed, Fault, Path, Sometimes, Stop, Watch};
 use crate::oracle::{Depth, compare, equal};
+use crate::said::{Said, so_far};
 use crate::service::{Answer, Make, Service, ready};
 
 /// Starts that may fail by a fault before one must succeed.
 const FAULTY_STARTS_MAX: u32 = 3;
+
+/// What a start finds of the duplicate indexes' work, and what it is called when the process before it was stopped.
+pub const GONE_ON_WITH: [(&str, &str); 5] = [
+    (events::OPENED_FROZEN, "after a crash, a frozen map was loaded"),
+    (events::OPENED_BUILDING, "after a crash, a half-built run was loaded"),
+    (events::OPENED_MERGE, "after a crash, a merge that has no keys was loaded"),
+    (events::OPENED_MERGING, "after a crash, a merge that has keys was loaded"),
+    (events::OPENED_DROPPING, "after a crash, a run that has lost segments was loaded"),
+];
 
 type Check = Result<(), String>;
 
@@ -53,6 +64,8 @@ pub(super) struct Run {
     holds: Timestamp,
     /// The turns for which the disk stays full.
     full_turns: u64,
+    /// Whether the process before was stopped, by the machine or the disk's end.
+    crashed: bool,
     turn: usize,
     trace: u64,
     sometimes: Sometimes,
@@ -76,6 +89,7 @@ impl Run {
             history: Vec::new(),
             holds: start,
             full_turns: 0,
+            crashed: false,
             turn: 0,
             trace: seed,
             sometimes: Sometimes::default(),
@@ -91,7 +105,8 @@ impl Run {
         &self.log
     }
 
-    pub(super) fn report(self) -> Report {
+    pub(super) fn report(mut self, said: &Said) -> Report {
+        self.sometimes.heard(said);
         Report { trace: self.trace, sometimes: self.sometimes }
     }
 
@@ -315,15 +330,20 @@ impl Run {
     /// Looks at a crash at every write of this batch: before it or after it, and nothing else.
     fn probed(&mut self, service: &mut Service, requests: Vec<Vec<Command>>) -> Result<Vec<Answer>, String> {
         let states = [self.model.clone(), self.acknowledged.clone()];
-        let (make, clock, dice) = (self.make, Arc::clone(&self.clock), self.trace);
+        // As in `start` and `begin`: the next process finds the clock right, and not behind what readers were shown.
+        let (make, clock, dice, holds) = (self.make, SimClock::at(self.clock.now()), self.trace, self.holds);
         let found = Arc::new(Mutex::new((Vec::new(), 0_u64)));
         let note = Arc::clone(&found);
         let probe = move |point: &CrashPoint<'_>| {
             for stop in Stop::ALL {
                 let after = point.crash(stop.crash(), dice ^ point.call());
-                let problem = Service::start(&after, &clock, &make)
-                    .map_err(|error| error.to_string())
-                    .and_then(|service| one_of(&service, &states, Depth::Proof).map(|_| ()));
+                let problem =
+                    Service::start(&after, &clock, &make).map_err(|error| error.to_string()).and_then(|service| {
+                        if service.reads.now() < holds {
+                            clock.pass_until(holds);
+                        }
+                        one_of(&service, &states, Depth::Proof).map(|_| ())
+                    });
                 let mut found = note.lock().unwrap_or_else(PoisonError::into_inner);
                 found.1 += 1;
                 if let Err(problem) = problem {
@@ -469,6 +489,7 @@ impl Run {
         self.hash(&self.disk.trace_hash().to_le_bytes());
         self.disk = self.disk.crash(stop.crash(), random.draw());
         self.full_turns = 0;
+        self.crashed = true;
     }
 
     /// Starts a process, which may meet faults and crashes itself.
@@ -481,7 +502,7 @@ impl Run {
         });
         for _ in 0..=FAULTY_STARTS_MAX {
             let watch = self.arm(fault.take());
-            let started = Service::start(&self.disk, &self.clock, &self.make);
+            let started = self.try_start();
             let happened = self.disarm(watch, Path::Start);
             let full = self.full_turns > 0;
             match started {
@@ -508,11 +529,20 @@ impl Run {
             }
         }
         self.disk.set_faults(crate::disk::Faults::none());
-        self.service = Some(
-            Service::start(&self.disk, &self.clock, &self.make)
-                .map_err(|error| format!("the store could not be opened: {error}"))?,
-        );
+        let started = self.try_start();
+        self.service = Some(started.map_err(|error| format!("the store could not be opened: {error}"))?);
         self.begin()
+    }
+
+    fn try_start(&mut self) -> Result<Service, StoreError> {
+        let before = GONE_ON_WITH.map(|(event, _)| so_far(event));
+        let started = Service::start(&self.disk, &self.clock, &self.make)?;
+        if mem::take(&mut self.crashed) {
+            for ((event, after_crash), before) in GONE_ON_WITH.into_iter().zip(before) {
+                (before..so_far(event)).for_each(|_| self.sometimes.saw(after_crash));
+            }
+        }
+        Ok(started)
     }
 
     fn begin(&mut self) -> Check {

@@ -37,8 +37,8 @@ struct Service {
 async fn service(open: bool, allowed_origins: &[&str]) -> Service {
     let folder = tempfile::tempdir().unwrap();
     let clock = SystemClock::shared();
-    let settings =
-        Settings { map_keys: 1_000, cache_kib: 1_024, ..Settings::new(folder.path().join("data"), Arc::clone(&clock)) };
+    let mut settings = Settings::new(folder.path().join("data"), Arc::clone(&clock));
+    (settings.runs.map_keys, settings.cache_kib) = (1_000, 1_024);
     let (store, reads) = embedded::open(settings).unwrap();
     let (writer, task) = Writer::new(store);
     let thread = std::thread::spawn(move || {

@@ -66,12 +66,15 @@ pub struct Sizes {
     pub log_pages: i64,
     /// Rows of an erased person that one transaction wipes.
     pub wiped_rows: usize,
+    /// Keys of a duplicate index that one transaction of idle time merges.
+    pub merged_keys: u64,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
         // 32,000 pages are 128 MB: the longer the log, the more batches share one copy of a page that all of them change.
-        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 32_000, wiped_rows: 200 }
+        // Merging 2,000 keys takes some 2 ms.
+        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 32_000, wiped_rows: 200, merged_keys: 2_000 }
     }
 }
 
@@ -89,10 +92,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Plans of the configuration, which replace those that are stored.
     pub plans: Option<Plans>,
-    /// Bits of a duplicate's hash that count; a file must always be opened with the same number. Fewer than 64 are for tests.
-    pub hash_bits: u32,
-    /// Keys in the memory map of a duplicate index before it is frozen.
-    pub map_keys: usize,
+    /// How the duplicate indexes trade memory for work.
+    pub runs: RunSettings,
     /// Memory for pages of the file, in KiB.
     pub cache_kib: u32,
     /// What tells how much space there is, and keeps some; `None` where only a failed write can tell.
@@ -114,8 +115,7 @@ impl Settings {
             vfs: None,
             seed: None,
             plans: None,
-            hash_bits: 64,
-            map_keys: 500_000,
+            runs: RunSettings::default(),
             // When pages of a tree change places, SQLite looks through all that it has in memory: more than this costs more
             // than it saves, since what is not here is in the system's memory.
             cache_kib: 65_536,
@@ -238,11 +238,8 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     }
 
     let names = Names::load(&connection)?;
-    let mut run_settings = RunSettings::default();
-    run_settings.map_keys = settings.map_keys;
-    run_settings.hash_bits = settings.hash_bits;
     let index = |prefix: &str, table: &str, column: &str| {
-        RunIndex::open(&connection, prefix, identity.hash_key, run_settings, |after, sink| {
+        RunIndex::open(&connection, prefix, identity.hash_key, settings.runs, |after, sink| {
             let mut statement = connection.prepare(&format!(
                 "select user, {column}, no from {table} where no > ? and {column} <> '' order by no"
             ))?;

@@ -166,8 +166,9 @@ fn without_tag(mut reply: Reply) -> Reply {
 fn embedded_suite(seed: u64, hash_bits: u32, map_keys: usize) {
     let folder = tempfile::tempdir().unwrap();
     suite(seed, 150, |clock| {
+        let runs = embedded::runs::RunSettings { map_keys, hash_bits, ..Default::default() };
         let settings = embedded::Settings::new(folder.path().to_owned(), clock);
-        embedded::open(embedded::Settings { hash_bits, map_keys, seed: Some(seed), ..settings }).unwrap()
+        embedded::open(embedded::Settings { runs, seed: Some(seed), ..settings }).unwrap()
     });
 }
 

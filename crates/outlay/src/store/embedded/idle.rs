@@ -8,9 +8,6 @@ use super::runs::{RunError, RunIndex};
 use super::space::Level;
 use crate::store::{StoreError, Urgency};
 
-/// Keys that a merge copies in one slice: some 2 ms.
-const MERGE_KEYS: u64 = 2_000;
-
 impl EmbeddedStore {
     /// Does one slice; gives whether there is more.
     pub(super) fn idle_now(&mut self) -> Result<bool, StoreError> {
@@ -48,7 +45,11 @@ impl EmbeddedStore {
         operations.begin_batch();
         sessions.begin_batch();
         let step = |index: &mut RunIndex| -> Result<(), RunError> {
-            if index.has_idle_work() { index.idle_step(&self.connection, MERGE_KEYS) } else { Ok(()) }
+            if index.has_idle_work() {
+                index.idle_step(&self.connection, self.settings.sizes.merged_keys)
+            } else {
+                Ok(())
+            }
         };
         let stepped = step(&mut operations).and_then(|()| step(&mut sessions)).map_err(StoreError::from);
         if let Err(error) = stepped.and_then(|()| self.flush()) {

@@ -16,6 +16,7 @@
 //! It leaves to others: what the rows are, when a batch begins, and the transaction around it. One connection writes;
 //! its statement cache should hold a hundred statements.
 
+pub mod events;
 mod filter;
 mod keys;
 mod merge;
@@ -26,19 +27,14 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 pub use keys::HashKey;
+pub use shape::Division;
 
+use events::tell;
 use filter::{Filter, Probe};
 use keys::{FrozenKeys, Key, KeyMap};
 use merge::{Merge, Merged};
-use shape::{Division, behind};
+use shape::behind;
 use tables::{RunMeta, RunState, Tables};
-
-/// Keys that are worth a write to a run's last page. Fewer wait for a later batch, so that small batches do not each
-/// write a page for two keys.
-const SLICE_KEYS: usize = 128;
-
-/// Keys that are worth a slice of a merge, which reads from every run that it merges.
-const MERGE_SLICE_KEYS: u64 = 512;
 
 /// Keys that merges may copy for each key that comes.
 const MERGED_PER_INSERTED: u64 = 2;
@@ -54,7 +50,7 @@ pub enum RunError {
     Damaged(String),
 }
 
-/// How the index trades memory for work.
+/// How the index trades memory for work. A simulation makes all of it small, to meet what happens where it ends.
 #[derive(Debug, Clone, Copy)]
 pub struct RunSettings {
     /// Keys of the memory map before it is frozen. Two maps of this size may be in memory: 26 bytes a key, twice.
@@ -64,9 +60,13 @@ pub struct RunSettings {
     pub hash_bits: u32,
     /// Runs of similar size that are merged into one. Each run costs a new key a read of memory.
     pub merge_runs: usize,
-    division: Division,
-    slice_keys: usize,
-    merge_slice_keys: u64,
+    /// How finely runs are divided; a file must always be opened with the same.
+    pub division: Division,
+    /// Keys that are worth a write to a run's last page. Fewer wait for a later batch, so that small batches do not each
+    /// write a page for two keys.
+    pub slice_keys: usize,
+    /// Keys that are worth a slice of a merge, which reads from every run that it merges.
+    pub merge_slice_keys: u64,
 }
 
 impl Default for RunSettings {
@@ -76,8 +76,8 @@ impl Default for RunSettings {
             hash_bits: 64,
             merge_runs: 8,
             division: Division::OF_FILES,
-            slice_keys: SLICE_KEYS,
-            merge_slice_keys: MERGE_SLICE_KEYS,
+            slice_keys: 128,
+            merge_slice_keys: 512,
         }
     }
 }
@@ -119,6 +119,20 @@ struct Pending {
     /// The map becomes this run.
     frozen: Option<RunMeta>,
     merged: Option<Merged>,
+}
+
+impl Pending {
+    fn tell_of_rollback(&self) {
+        if let Some(meta) = &self.frozen {
+            tell!(events::UNDONE_FROZEN, meta.n);
+        }
+        if self.built.is_some() {
+            tell!(events::UNDONE_BUILDING);
+        }
+        if self.merged.is_some() {
+            tell!(events::UNDONE_MERGING);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -205,6 +219,7 @@ impl RunIndex {
             }
         }
         check_merge(&runs, merge.as_ref())?;
+        tell_of_open(&runs, merge.as_ref());
         let mut index = Self {
             tables,
             key,
@@ -241,6 +256,11 @@ impl RunIndex {
             }
         })?;
         if let Some(meta) = building {
+            if meta.cursor.is_some() {
+                tell!(events::OPENED_BUILDING, meta.n);
+            } else {
+                tell!(events::OPENED_FROZEN, meta.n);
+            }
             self.frozen = Some(Frozen::new(&self.tables, meta, FrozenKeys::new(frozen.iter().copied())));
         }
         Ok(())
@@ -375,15 +395,18 @@ impl RunIndex {
             && let Some(mut frozen) = self.frozen.take()
         {
             if built.finished {
+                tell!(events::BUILT, frozen.meta.n);
                 let meta = RunMeta { state: RunState::Live, cursor: None, ..frozen.meta };
                 self.add_run(Run { meta, filter: frozen.filter });
             } else {
+                tell!(events::BUILDING, frozen.meta.n);
                 frozen.moved = built.moved;
                 frozen.meta.cursor = built.cursor;
                 self.frozen = Some(frozen);
             }
         }
         if let Some(meta) = pending.frozen {
+            tell!(events::FROZEN, meta.n);
             self.next_n = meta.n + 1;
             self.map_ids = None;
             self.frozen = Some(Frozen::new(&self.tables, meta, self.map.take()));
@@ -401,6 +424,7 @@ impl RunIndex {
     /// The transaction was rolled back: the memory forgets the batch.
     pub fn rollback_batch(&mut self) {
         let batch = self.end_batch();
+        batch.pending.tell_of_rollback();
         for key in &batch.inserted {
             self.map.remove(*key);
         }
@@ -478,6 +502,20 @@ fn share(total: usize, filled: usize, full: usize) -> usize {
     let wide = |number: usize| u128::try_from(number).expect("a length fits in 128 bits");
     let due = (wide(total) * wide(filled) * 3).div_ceil(wide(full) * 2);
     usize::try_from(due).unwrap_or(usize::MAX).min(total)
+}
+
+/// Says what a start goes on with.
+fn tell_of_open(runs: &[Run], merge: Option<&Merge>) {
+    let Some(merge) = merge else { return };
+    let n = merge.meta.n;
+    if merge.meta.cursor.is_some() {
+        tell!(events::OPENED_MERGING, n);
+    } else {
+        tell!(events::OPENED_MERGE, n);
+    }
+    if runs.iter().any(|run| run.meta.cursor.is_some()) {
+        tell!(events::OPENED_DROPPING, n);
+    }
 }
 
 /// The runs that name a merge, and only they, are its sources.

@@ -102,7 +102,7 @@ fn runs_are_merged_in_idle_time_and_no_duplicate_is_missed() {
     let folder = tempfile::tempdir().unwrap();
     let settings = || {
         let mut settings = Settings::new(folder.path().to_owned(), SystemClock::shared());
-        (settings.map_keys, settings.hash_bits) = (16, 12);
+        (settings.runs.map_keys, settings.runs.hash_bits) = (16, 12);
         settings
     };
     let (mut store, _) = open(settings()).unwrap();

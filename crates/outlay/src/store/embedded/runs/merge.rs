@@ -8,6 +8,7 @@
 
 use rusqlite::Connection;
 
+use super::events::{self, tell};
 use super::filter::Filter;
 use super::keys::Key;
 use super::shape::behind;
@@ -87,6 +88,7 @@ impl RunIndex {
     pub(super) fn commit_merged(&mut self, merged: Merged) {
         match merged {
             Merged::Begun(meta, sources) => {
+                tell!(events::MERGE, meta.n);
                 for run in self.runs.iter_mut().filter(|run| sources.contains(&run.meta.n)) {
                     run.meta.merged_into = Some(meta.n);
                 }
@@ -95,6 +97,7 @@ impl RunIndex {
             }
             Merged::Copied(cursor) => {
                 if let Some(merge) = &mut self.merge {
+                    tell!(events::MERGING, merge.meta.n);
                     merge.meta.cursor = Some(cursor);
                 }
             }
@@ -103,6 +106,7 @@ impl RunIndex {
                 self.finish_merge();
             }
             Merged::Dropped(n, cursor) => {
+                tell!(events::DROPPING, n);
                 if let Some(run) = self.runs.iter_mut().find(|run| run.meta.n == n) {
                     run.meta.cursor = Some(cursor);
                 }
@@ -112,6 +116,7 @@ impl RunIndex {
 
     fn finish_merge(&mut self) {
         if let Some(mut merge) = self.merge.take_if(|merge| sources(&self.runs, merge.meta.n).next().is_none()) {
+            tell!(events::MERGED, merge.meta.n);
             merge.meta.cursor = None;
             merge.meta.state = RunState::Live;
             self.add_run(Run { meta: merge.meta, filter: merge.filter });

@@ -11,14 +11,16 @@ const BLOCK_KEYS: u64 = 32;
 
 /// How fine runs are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Division {
-    pub(super) chunk_blocks: u64,
-    pub(super) segment_chunks: u64,
+pub struct Division {
+    /// Blocks of a filter, each for 32 keys, that are stored in one row.
+    pub chunk_blocks: u64,
+    /// Chunks whose keys share one table.
+    pub segment_chunks: u64,
 }
 
 impl Division {
     /// A chunk of 64 KiB for 32,768 keys, a segment of 10 MB for 524,288: `SQLite` drops it in 3 ms.
-    pub(super) const OF_FILES: Self = Self { chunk_blocks: 1024, segment_chunks: 16 };
+    pub const OF_FILES: Self = Self { chunk_blocks: 1024, segment_chunks: 16 };
 }
 
 /// The division of a run with a number of keys.
