@@ -12,7 +12,7 @@ struct Amount {
     cases: &'static str,
     /// Random command streams of the ledger beside the model; each takes about a millisecond.
     streams: &'static str,
-    /// Seeds of the simulation; each takes about a tenth of a second.
+    /// Seeds of the simulation.
     seeds: &'static str,
 }
 
@@ -26,21 +26,24 @@ const FUZZ_SECONDS: u32 = 60;
 pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
     let amount = if long { LONG } else { SHORT };
     // The built program reads the time from a file in these runs: only so a test can turn the month.
-    let tests = |arguments: &[&str]| {
+    let run = |seeds: &str, arguments: &[&str]| {
         Step::cargo(&["test", "--features", "outlay/test-clock"])
             .arguments(arguments)
             .variable("OUTLAY_KILLS", amount.kills)
             .variable("OUTLAY_CASES", amount.streams)
-            .variable("OUTLAY_SEEDS", amount.seeds)
+            .variable("OUTLAY_SEEDS", seeds)
             .variable("PROPTEST_CASES", amount.cases)
+            .run()
     };
-    tests(&["--workspace"]).run()?;
+    run(SHORT.seeds, &["--workspace"])?;
     if !only_rust {
         node::test()?;
     }
     if long {
-        // What is ignored in the short run: a crash at every write of every scenario.
-        tests(&["--release", "--package", "outlay-sim", "--", "--ignored"]).run()?;
+        // Optimized, since it is much, and with what is ignored in the short run: a crash at every write of every scenario.
+        let of_streams = ["--test", "stream", "--test", "scenario"];
+        let arguments = [&["--release", "--package", "outlay-sim"], &of_streams[..], &["--", "--include-ignored"]];
+        run(amount.seeds, &arguments.concat())?;
         // A workspace of its own, built anew for the fuzzer: too long for every run.
         fuzz::run(None, FUZZ_SECONDS)?;
     }
