@@ -107,7 +107,7 @@ fn original() -> &'static [u8] {
                 deny,
                 Command::Finish { user_id, session_id, finish: Finish::Failed, error: None },
             ];
-            for reply in now(store.commit(commands)).expect("a commit").publish() {
+            for reply in now(store.commit(commands)).expect("a commit").publish().expect("a durable batch") {
                 reply.expect("a sound command");
             }
         }

@@ -94,18 +94,32 @@ impl Urgency {
 /// A durable batch, of which readers see nothing yet. Batches must be published in their order.
 #[must_use = "what is not published is seen by no reader"]
 pub struct Committed {
-    replies: Vec<Reply>,
+    replies: Result<Vec<Reply>, StoreError>,
     publication: Box<dyn FnOnce() + Send>,
 }
 
 impl Committed {
     /// A batch with its replies, and what shows it to readers.
     pub fn new(replies: Vec<Reply>, publication: impl FnOnce() + Send + 'static) -> Self {
-        Self { replies, publication: Box::new(publication) }
+        Self { replies: Ok(replies), publication: Box::new(publication) }
+    }
+
+    /// The same batch where something failed after it was durable: readers are shown it, since the file has it, but
+    /// nothing is acknowledged any more.
+    pub fn but(self, error: StoreError) -> Self {
+        Self { replies: Err(error), ..self }
+    }
+
+    /// What failed after the batch was durable.
+    pub fn error(&self) -> Option<&StoreError> {
+        self.replies.as_ref().err()
     }
 
     /// Shows the batch to readers, and gives the replies: nobody may have one before what it says can be read.
-    pub fn publish(self) -> Vec<Reply> {
+    ///
+    /// # Errors
+    /// When something failed after the batch was durable.
+    pub fn publish(self) -> Result<Vec<Reply>, StoreError> {
         (self.publication)();
         self.replies
     }
@@ -113,7 +127,10 @@ impl Committed {
 
 impl std::fmt::Debug for Committed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Committed").field("replies", &self.replies.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Committed")
+            .field("replies", &self.replies.as_ref().map(Vec::len))
+            .finish_non_exhaustive()
     }
 }
 

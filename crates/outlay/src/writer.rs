@@ -218,7 +218,7 @@ struct Answer {
 
 impl Answer {
     fn give(self) {
-        (self.give)(self.committed.map(Committed::publish));
+        (self.give)(self.committed.and_then(Committed::publish));
     }
 }
 
@@ -351,7 +351,7 @@ impl<S: Store> WriterTask<S> {
         self.shared.queued.fetch_sub(count, Ordering::AcqRel);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
         self.shared.commands.fetch_add(count, Ordering::Relaxed);
-        let ended = committed.as_ref().err().and_then(|error| self.failed(error));
+        let ended = self.ended_by(&committed);
         let jobs: Vec<(Job, usize)> = self.jobs.drain(..taken).zip(replies).collect();
         let give = move |result: Result<Vec<Reply>, StoreError>| {
             let mut results = result.map(Vec::into_iter);
@@ -385,10 +385,17 @@ impl<S: Store> WriterTask<S> {
         }
         let commands = due.into_iter().map(|session_no| Command::Expire { session_no }).collect();
         let committed = self.store.commit(commands).await;
-        let ended = committed.as_ref().err().and_then(|error| self.failed(error));
+        let ended = self.ended_by(&committed);
         let give = move |result: Result<Vec<Reply>, StoreError>| drop(reply.send(result.map(|_| count)));
         self.answers.give(Answer { committed, give: Box::new(give) });
         ended
+    }
+
+    fn ended_by(&self, committed: &Result<Committed, StoreError>) -> Option<Ended> {
+        match committed {
+            Ok(committed) => committed.error().and_then(|error| self.failed(error)),
+            Err(error) => self.failed(error),
+        }
     }
 
     /// A full disk passes; after any other failed write the process must not acknowledge anything.

@@ -376,7 +376,7 @@ impl EmbeddedStore {
 
     /// Commits and publishes a batch.
     fn commit_now(&mut self, batch: &[Command]) -> Result<Vec<Reply>, StoreError> {
-        Ok(self.commit_unpublished(batch)?.publish())
+        self.commit_unpublished(batch)?.publish()
     }
 
     fn commit_unpublished(&mut self, batch: &[Command]) -> Result<Committed, StoreError> {
@@ -390,12 +390,13 @@ impl EmbeddedStore {
         self.shared.sessions.write().begin_batch();
         match self.decide_and_write(batch, level) {
             Ok((replies, written)) => {
-                let publication = self.make_durable(written)?;
-                Ok(Committed::new(replies, move || {
+                let (publication, failure) = self.make_durable(written)?;
+                let committed = Committed::new(replies, move || {
                     if let Some(publication) = publication {
                         publication.publish();
                     }
-                }))
+                });
+                Ok(if let Some(error) = failure { committed.but(error) } else { committed })
             }
             Err(error) => Err(self.roll_back(error)),
         }
@@ -485,8 +486,11 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Commits the transaction, and gives what readers are to see of it.
-    fn make_durable(&mut self, written: Option<Written>) -> Result<Option<Publication>, StoreError> {
+    /// Commits the transaction, and gives what readers are to see of it, and what failed after it was durable.
+    fn make_durable(
+        &mut self,
+        written: Option<Written>,
+    ) -> Result<(Option<Publication>, Option<StoreError>), StoreError> {
         let shared = Arc::clone(&self.shared);
         // Readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
         let (mut operations, mut sessions) = (shared.operations.write(), shared.sessions.write());
@@ -494,7 +498,7 @@ impl EmbeddedStore {
             operations.rollback_batch();
             sessions.rollback_batch();
             self.connection.execute_batch("rollback").map_err(|error| self.poison(&error))?;
-            return Ok(None);
+            return Ok((None, None));
         };
         let stepped = operations.step(&self.connection).and_then(|()| sessions.step(&self.connection));
         let flushed = stepped.map_err(StoreError::from).and_then(|()| self.flush());
@@ -513,9 +517,10 @@ impl EmbeddedStore {
         self.session_days.committed();
         self.books.shrink(self.settings.sizes.books_users, self.settings.sizes.books_sessions);
         let checkpointed = self.checkpointer.after_commit(&self.connection, self.space.may_run_out());
-        checkpointed.map_err(|error| self.poison(&error))?;
+        let failure = checkpointed.map_err(|error| self.poison(&error)).err();
         let plans = Arc::clone(self.books.plans());
-        Ok(Some(Publication { shared, batch: self.batch, plans, numbers: self.books.numbers(), written }))
+        let publication = Publication { shared, batch: self.batch, plans, numbers: self.books.numbers(), written };
+        Ok((Some(publication), failure))
     }
 
     /// Where space is short, the log gets its pages before COMMIT is called, so that a full disk can still be rolled back.
@@ -652,10 +657,11 @@ impl Store for EmbeddedStore {
     async fn commit(&mut self, batch: Vec<Command>) -> Result<Committed, StoreError> {
         let Committed { replies, publication } = self.commit_unpublished(&batch)?;
         // Freeing so many small things takes a while, and the next batch need not wait for it.
-        Ok(Committed::new(replies, move || {
+        let publication = Box::new(move || {
             publication();
             drop(batch);
-        }))
+        });
+        Ok(Committed { replies, publication })
     }
 
     async fn put(&mut self, record: Record) -> Result<(), StoreError> {
