@@ -95,6 +95,10 @@ pub(super) fn session_by_id(
     Ok(None)
 }
 
+/// Denials that are too old to be counted up and may yet have younger ones before them: they were recorded while the wall
+/// clock was behind.
+const OUT_OF_ORDER_MAX: u32 = 8;
+
 /// The newest denial of a session that is young enough to be counted up.
 pub(super) fn recent_denial(
     connection: &Connection,
@@ -104,12 +108,15 @@ pub(super) fn recent_denial(
     names: &Names,
 ) -> Result<Option<Denial>, StoreError> {
     let mut next = user(connection, user_no)?.and_then(|user| user.last_denial);
+    let mut old = 0;
     while let Some(no) = next {
         let Some(found) = denial(connection, no, names)? else { break };
         if found.recorded_at.plus_seconds(REPEAT_SECONDS) <= wall {
-            break;
-        }
-        if found.session_id.as_ref() == Some(session_id) {
+            old += 1;
+            if old > OUT_OF_ORDER_MAX || found.session_id.as_ref() == Some(session_id) {
+                break;
+            }
+        } else if found.session_id.as_ref() == Some(session_id) {
             return Ok(Some(found));
         }
         next = found.previous;

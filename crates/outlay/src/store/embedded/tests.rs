@@ -12,6 +12,7 @@ use outlay_core::session::{Ask, Finish, SessionStatus};
 
 use super::{EmbeddedStore, Settings, open};
 use crate::clock::SystemClock;
+use crate::store::tests::SetClock;
 use crate::store::{Reads, Reply};
 
 fn store(folder: &std::path::Path) -> (EmbeddedStore, Arc<dyn Reads>) {
@@ -262,4 +263,33 @@ fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
     }
     assert!(erased(backup.path()));
     assert_eq!(findings(backup.path()), []);
+}
+
+/// A denial is counted up also where another was recorded after it by a clock that was behind: what is in memory knows it,
+/// and what is read of the file must.
+#[test]
+fn a_repeated_denial_is_found_behind_one_that_a_slow_clock_dated() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SetClock::at("2025-10-31T12:00:00Z");
+    let ask = |session: &str| Command::Open {
+        user_id: UserId::new("u").unwrap(),
+        session_id: SessionId::new(session).unwrap(),
+        feature: Name::new("scan").unwrap(),
+        // More than any plan that is limited has.
+        ask: Ask::Estimate(Amounts { cost: Usd::AMOUNT_MAX.picos(), ai_runs: 0, api_runs: 0 }),
+        hold_seconds: 60,
+        metadata: None,
+    };
+    let refused = |session| {
+        let (mut store, _) = open(Settings::new(folder.path().to_owned(), Arc::clone(&clock) as _)).unwrap();
+        match store.commit_now(&[ask(session)]).unwrap().remove(0) {
+            Ok(Outcome::Refused(refused)) => refused.denial.unwrap().times,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused("one"), 1);
+    clock.pass(-90_000);
+    assert_eq!(refused("other"), 1);
+    clock.pass(90_000);
+    assert_eq!(refused("one"), 2);
 }
