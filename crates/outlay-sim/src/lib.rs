@@ -15,12 +15,20 @@
 //!
 //! | mistake | caught by |
 //! |---|---|
-//! | commits are not synced (`synchronous = off`) | S1 with seed 1, a power cut at call 75; stream 1 |
-//! | a batch is acknowledged although its commit failed | stream 2 |
-//! | a batch is shown to readers before its commit | stream 6 |
-//! | the duplicate index is not rolled back with its batch | stream 6 |
-//! | a colliding hash is taken for a duplicate | stream 3; S4 with seed 1 |
+//! | commits are not synced (`synchronous = off`) | stream 1 |
+//! | a batch is acknowledged although its commit failed | stream 4, which gets stuck |
+//! | a batch is shown to readers before its commit | stream 6, which gets stuck |
+//! | the duplicate index is not rolled back with its batch | stream 97 |
+//! | a colliding hash is taken for a duplicate | stream 2 |
 //! | the sum of a row is not written | stream 1 |
+//! | a hold is set aside, or given back, in its first month only | stream 2 |
+//! | the days of users, or of sessions, are not forgotten with a batch that was rolled back | stream 6 |
+//! | a day that is no longer the newest of its month is not written to a row of its own | stream 2 |
+//! | open holds are not loaded again after a batch that was rolled back | stream 79 |
+//! | the file's cursor of a run that is built does not move with its keys | stream 4 |
+//! | the memory's count of a run that is built does not | stream 5 |
+//! | the cursor of a merge does not move with its keys | stream 20 |
+//! | a frozen map is forgotten by a start | stream 4 |
 //! | a rollback journal in place of the log, after a write that failed while the store was opened | `tests/start.rs` |
 
 pub mod clock;
