@@ -1,8 +1,11 @@
 //! Decimal text read the slow way, digit by digit: what the program's own reader is compared with.
 
-/// The number in trillionths, rounded half to even; `None` when the text is no number of JSON with at most 40 digits and an
-/// exponent from -400 to 40, or when it is beyond `i128`.
+/// The number in trillionths, rounded half to even; `None` when the text is no number of JSON with at most 400 characters and
+/// an exponent from -400 to 40, or when it is beyond `i128`.
 pub fn trillionths(text: &str) -> Option<i128> {
+    if text.len() > 400 {
+        return None;
+    }
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -18,7 +21,7 @@ pub fn trillionths(text: &str) -> Option<i128> {
     };
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
     let leading_zero = whole.len() > 1 && whole.starts_with('0');
-    if whole.is_empty() || leading_zero || digits.len() > 40 || !digits.iter().all(u8::is_ascii_digit) {
+    if whole.is_empty() || leading_zero || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     // Where the digits end that are whole trillionths; it may lie before the first digit or after the last.

@@ -8,8 +8,9 @@ use thiserror::Error;
 const DECIMALS: u32 = 12;
 /// Picodollars in one USD.
 pub const PICOS_PER_USD: i64 = 1_000_000_000_000;
-/// Longest number that is read, in digits; more is a mistake or an attack, and would only cost time.
-const DIGITS_MAX: usize = 40;
+/// Longest number that is read, in characters. A float written out to its last binary digit, as some decimal types do, has
+/// some 50 to 150; more than this is a mistake or an attack, and would only cost time.
+const TEXT_MAX: usize = 400;
 /// Largest exponent that is read.
 const EXPONENT_MAX: i32 = 40;
 /// Smallest exponent that is read: below that of every float, so that noise of any size is rounded and never refused.
@@ -21,8 +22,8 @@ pub enum DecimalError {
     /// The text is not a JSON number, like `1.50` or `2e-7`.
     #[error("must be a decimal number, like 0.00010785")]
     NotANumber,
-    /// More than 40 digits, or an exponent above 40 or below -400.
-    #[error("must have at most 40 digits and an exponent from -400 to 40")]
+    /// More than 400 characters, or an exponent above 40 or below -400.
+    #[error("must have at most 400 characters and an exponent from -400 to 40")]
     TooLong,
     /// Below zero where only zero and more make sense.
     #[error("must not be negative")]
@@ -210,6 +211,7 @@ fn rounds_up<T: Ord>(quotient_is_odd: bool, rest: &T, to_next: &T) -> bool {
 
 /// Reads the grammar of a JSON number into trillionths, rounded half to even; `None` when it is beyond `i128`.
 fn parse_picos(text: &str) -> Result<Option<i128>, DecimalError> {
+    let is_too_long = text.len() > TEXT_MAX;
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
@@ -224,10 +226,9 @@ fn parse_picos(text: &str) -> Result<Option<i128>, DecimalError> {
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || (whole.len() > 1 && whole.starts_with('0')) {
         return Err(DecimalError::NotANumber);
     }
-    if whole.len().saturating_add(fraction.len()) > DIGITS_MAX {
+    if is_too_long {
         return Err(DecimalError::TooLong);
     }
-    // 40 digits are below 10^40, which `i128` does not hold (1.7 * 10^38): what overflows is too large for every field.
     let mut digits: i128 = 0;
     for byte in whole.bytes().chain(fraction.bytes()) {
         let next = digits.checked_mul(10).and_then(|tens| tens.checked_add(i128::from(byte.saturating_sub(b'0'))));
@@ -239,17 +240,20 @@ fn parse_picos(text: &str) -> Result<Option<i128>, DecimalError> {
     Ok(scale(digits, exponent, fraction.len()).map(|picos| if negative { picos.saturating_neg() } else { picos }))
 }
 
-/// More digits than `i128` holds: what is beyond the 30th digit cannot reach a picodollar of an accepted value unless
-/// it only pads with zeros or noise, so the tail is folded into one sticky digit, which keeps half-to-even exact.
+/// More digits than `i128` holds: of those that count, the ones beyond the 30th lie below a picodollar of every accepted
+/// value, so they only decide whether it is rounded up. One digit stands for them all, which keeps half-to-even exact.
 fn overflowing_digits(whole: &str, fraction: &str, exponent: i32, negative: bool) -> Option<i128> {
-    const KEPT: usize = 30;
+    const KEPT: u32 = 30;
     let mut digits: i128 = 0;
+    let mut kept: u32 = 0;
     let mut sticky = false;
     let mut dropped: i32 = 0;
-    for (index, byte) in whole.bytes().chain(fraction.bytes()).enumerate() {
+    for byte in whole.bytes().chain(fraction.bytes()) {
         let digit = i128::from(byte.saturating_sub(b'0'));
-        if index < KEPT {
+        if kept < KEPT {
             digits = digits.saturating_mul(10).saturating_add(digit);
+            // Zeros in front only say where the others are.
+            kept = kept.saturating_add(u32::from(digits != 0));
         } else {
             sticky |= digit != 0;
             dropped = dropped.saturating_add(1);
@@ -351,6 +355,17 @@ mod tests {
         check("0.00000000000250000000000001", "0.000000000003");
         check("0.123456789012500000000000000000000000001", "0.123456789013");
         check("0.123456789012500000000000000000000000000", "0.123456789012");
+        // What a decimal type makes of floats, to the last binary digit.
+        check("0.1000000000000000055511151231257827021181583404541015625", "0.1");
+        check("0.00010785000000000000263400090718306512826529797166585922241210937500", "0.00010785");
+        check("1.000000000000000062e-20", "0");
+        // The tail alone decides, however far away it is, and whatever zeros stand before the first digit.
+        let zeros = "0".repeat(300);
+        check(&format!("0.0000000000005{zeros}"), "0");
+        check(&format!("0.0000000000005{zeros}1"), "0.000000000001");
+        check(&format!("0.0000000000015{zeros}"), "0.000000000002");
+        check(&format!("0.{}4999999999999999999999999999999999999999e40", "0".repeat(52)), "0");
+        check(&format!("0.{}5000000000000000000000000000000000000001e40", "0".repeat(52)), "0.000000000001");
     }
 
     #[test]
@@ -361,11 +376,17 @@ mod tests {
         ] {
             assert_eq!(Usd::parse(text), Err(DecimalError::NotANumber), "{text:?}");
         }
-        for text in ["1e41", "1e-401", "1e999999999999", &"1".repeat(41), &format!("0.{}", "0".repeat(40))] {
+        for text in ["1e41", "1e-401", "1e999999999999", &"1".repeat(401), &format!("0.{}", "0".repeat(399))] {
             assert_eq!(Usd::parse(text), Err(DecimalError::TooLong), "{text:?}");
         }
         let too_large = Err(DecimalError::TooLarge { max: 1_000_000 });
-        for text in ["1000000.000000000001", "1e40", &"9".repeat(40), "1000000.00000000000050000000000000000000"] {
+        for text in [
+            "1000000.000000000001",
+            "1e40",
+            &"9".repeat(40),
+            &"9".repeat(400),
+            "1000000.00000000000050000000000000000000",
+        ] {
             let rounded_away = text.ends_with("50000000000000000000");
             assert_eq!(Usd::parse(text), if rounded_away { Ok(Usd::AMOUNT_MAX) } else { too_large }, "{text:?}");
         }

@@ -14,7 +14,15 @@ const CHOICES_MAX: usize = 16;
 
 /// Reads exactly one of `estimate` and `choices`; `None` when it is wrong, which is noted.
 pub(in crate::http) fn read(fields: &mut Object<'_>) -> Option<Ask> {
-    match (!fields.is_absent("estimate"), !fields.is_absent("choices")) {
+    let given = (!fields.is_absent("estimate"), !fields.is_absent("choices"));
+    // The one that is not read may be there as `null`.
+    if !given.0 {
+        fields.take("estimate");
+    }
+    if !given.1 {
+        fields.take("choices");
+    }
+    match given {
         (true, false) => fields.object("estimate", |fields| Some(Ask::Estimate(amounts(fields)))),
         (false, true) => choices(fields),
         (false, false) => {
