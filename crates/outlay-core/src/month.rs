@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::civil::Date;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
@@ -12,9 +13,15 @@ pub enum TimeError {
     /// Not an RFC 3339 time with an offset.
     #[error("must be an RFC 3339 time with an offset, like 2025-10-13T15:52:56Z")]
     NotATime,
+    /// In or after the last month that is left out, since nothing can be told of the time after it.
+    #[error("must be before 9999-12-01T00:00:00Z")]
+    TooLate,
     /// Not a month written `YYYY-MM`.
     #[error("must be a month, like 2025-10")]
     NotAMonth,
+    /// A month that is no budget's: before the year 1, or without a month after it.
+    #[error("must be a month from 0001-01 to 9999-11")]
+    MonthOutOfRange,
     /// Before the year 1 or after the year 9999.
     #[error("must be between the years 0001 and 9999")]
     OutOfRange,
@@ -30,28 +37,26 @@ impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(jiff::Timestamp::UNIX_EPOCH);
 
-    /// Reads an RFC 3339 time; the offset is required, since a time without one is nobody's.
+    /// Reads an RFC 3339 time; the offset is required, since a time without one is nobody's. Digits beyond the nanosecond are
+    /// cut off.
     ///
     /// # Errors
-    /// When the text is no such time, or is outside the years 1 to 9999 in UTC.
+    /// When the text is no such time, or is in UTC before the year 1, or after November 9999.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         // The date library also reads other forms of ISO 8601; the wire speaks RFC 3339 and nothing else.
-        let bytes = text.as_bytes();
-        let digit_at = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
-        let shape = text.is_ascii()
-            && bytes.len() >= 20
-            && [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18].into_iter().all(digit_at)
-            && bytes.get(4) == Some(&b'-')
-            && bytes.get(7) == Some(&b'-')
-            && matches!(bytes.get(10), Some(b'T' | b't' | b' '))
-            && bytes.get(13) == Some(&b':')
-            && bytes.get(16) == Some(&b':')
-            && (matches!(bytes.last(), Some(b'Z' | b'z')) || offset_is_written_out(bytes));
-        if !shape {
-            return Err(TimeError::NotATime);
-        }
-        let instant: jiff::Timestamp = text.parse().map_err(|_| TimeError::NotATime)?;
-        Self(instant).within_range()
+        let (seconds, fraction, offset) = rfc_3339(text).ok_or(TimeError::NotATime)?;
+        let cut = match fraction.split_at_checked(NANO_DIGITS) {
+            Some((nanos, rest)) if !rest.is_empty() => Some(format!("{seconds}.{nanos}{offset}")),
+            _ => None,
+        };
+        let text = cut.as_deref().unwrap_or(text);
+        let Ok(instant) = text.parse::<jiff::Timestamp>() else {
+            // It may be a time all the same, but beyond what the date library holds.
+            let is_late = Pieces::parse(text).is_ok_and(|pieces| pieces.date().year() == 9999);
+            return Err(if is_late { TimeError::TooLate } else { TimeError::NotATime });
+        };
+        let instant = Self(instant).within_range()?;
+        if instant.month() > Month::MAX { Err(TimeError::TooLate) } else { Ok(instant) }
     }
 
     /// The instant `nanos` nanoseconds after the Unix epoch, as the stores keep it.
@@ -115,12 +120,32 @@ impl Timestamp {
     }
 }
 
-/// `+hh:mm` or `-hh:mm` at the end.
-fn offset_is_written_out(bytes: &[u8]) -> bool {
-    matches!(
-        bytes.last_chunk::<6>(),
-        Some([b'+' | b'-', a, b, b':', c, d]) if [a, b, c, d].into_iter().all(u8::is_ascii_digit)
-    )
+/// Digits of a nanosecond.
+const NANO_DIGITS: usize = 9;
+
+/// Takes a text apart that is written as an RFC 3339 time: up to the second, the digits of the fraction, the offset. Whether
+/// there is such a day and hour is not looked at.
+fn rfc_3339(text: &str) -> Option<(&str, &str, &str)> {
+    let (seconds, rest) = text.split_at_checked("2025-10-13T15:52:56".len())?;
+    let is_written = seconds.bytes().zip("dddd-dd-ddTdd:dd:dd".bytes()).all(|(byte, wanted)| match wanted {
+        b'd' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        _ => byte == wanted,
+    });
+    let (fraction, offset) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at_checked(rest.bytes().take_while(u8::is_ascii_digit).count())?,
+        None => ("", rest),
+    };
+    let is_empty_fraction = fraction.is_empty() && rest.starts_with('.');
+    let is_offset = match offset.as_bytes() {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', hours @ .., b':', tens, ones] => {
+            let hours = matches!(hours, [b'0' | b'1', b'0'..=b'9'] | [b'2', b'0'..=b'3']);
+            hours && matches!(tens, b'0'..=b'5') && ones.is_ascii_digit()
+        }
+        _ => false,
+    };
+    (is_written && is_offset && !is_empty_fraction).then_some((seconds, fraction, offset))
 }
 
 impl fmt::Display for Timestamp {
@@ -139,10 +164,13 @@ impl Month {
         Self(year.saturating_mul(12).saturating_add(u32::from(month.unsigned_abs())).saturating_sub(1))
     }
 
+    /// The last month that has one after it.
+    pub const MAX: Self = Self(9999 * 12 + 10);
+
     /// Reads `YYYY-MM`.
     ///
     /// # Errors
-    /// When the text is anything else, or no month of the years 1 to 9999.
+    /// When the text is anything else, or a month before the year 1 or after [`Month::MAX`].
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let (year, month) = text.split_once('-').ok_or(TimeError::NotAMonth)?;
         let digits = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -151,10 +179,11 @@ impl Month {
         }
         let year: i16 = year.parse().map_err(|_| TimeError::NotAMonth)?;
         let month: i8 = month.parse().map_err(|_| TimeError::NotAMonth)?;
-        if year == 0 || !(1..=12).contains(&month) {
+        if !(1..=12).contains(&month) {
             return Err(TimeError::NotAMonth);
         }
-        Ok(Self::of(year, month))
+        let parsed = Self::of(year, month);
+        if year == 0 || parsed > Self::MAX { Err(TimeError::MonthOutOfRange) } else { Ok(parsed) }
     }
 
     /// The month with this count of months since the year 0, as the stores keep it.
@@ -295,8 +324,25 @@ mod tests {
             "",
             "-002025-10-13T15:52:56Z",
             "2025-10-13T25:00:00Z",
+            "2025-10-13T15:52:56+24:00",
+            "2025-10-13T15:52:56+01:60",
+            "2025-10-13T15:52:56+1:00",
+            "2025-10-13T15:52:56,5Z",
+            "2025-10-13T15:52:56.Z",
+            "2025-10-13T15:52:56.5",
+            "2025-10-13T15:52:56.5é",
+            "2025-10-13T15:52:5éZ",
+            "9999-13-31T23:59:59Z",
         ] {
-            assert!(Timestamp::parse(text).is_err(), "{text}");
+            assert_eq!(Timestamp::parse(text), Err(TimeError::NotATime), "{text}");
+        }
+        for text in ["9999-12-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999999-23:59"] {
+            assert_eq!(Timestamp::parse(text), Err(TimeError::TooLate), "{text}");
+        }
+        let last = time("9999-11-30T23:59:59.999999999Z");
+        assert!(last < last.month().resets_at() && last.month() == Month::MAX);
+        for text in ["9999-12", "0000-01"] {
+            assert_eq!(Month::parse(text), Err(TimeError::MonthOutOfRange), "{text}");
         }
         assert!(Timestamp::parse("0000-12-31T23:59:59Z").is_err());
         for text in ["2025-1", "2025-00", "2025-13", "0000-01", "25-10", "2025-10-01", "２０２５-10"] {
@@ -304,9 +350,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn digits_beyond_the_nanosecond_are_cut_off() {
+        for (text, same) in [
+            ("2025-10-13T15:52:56.1234567899Z", "2025-10-13T15:52:56.123456789Z"),
+            ("2025-10-13T15:52:56.123456789999999999999999999+01:00", "2025-10-13T14:52:56.123456789Z"),
+            ("2025-10-13t15:52:56.5z", "2025-10-13T15:52:56.5Z"),
+            ("2025-10-13 15:52:56+23:59", "2025-10-12T15:53:56Z"),
+        ] {
+            assert_eq!(time(text), time(same), "{text}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
-        fn a_day_and_its_month_begin_at_midnight(seconds in -62_135_596_800_i64..253_402_207_200) {
+        fn a_day_and_its_month_begin_at_midnight(seconds in -62_135_596_800_i64..253_399_622_400) {
             let instant = Timestamp::from_seconds(seconds).unwrap();
             let day = instant.day();
             proptest::prop_assert!(day.start() <= instant && instant < day.start().plus_seconds(86_400));
