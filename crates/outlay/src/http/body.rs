@@ -356,16 +356,38 @@ pub(super) fn decimal<T>(parse: impl Fn(&str) -> Result<T, DecimalError>) -> imp
     }
 }
 
-/// Reads a whole number, written with digits only.
+/// Reads a number that is whole, however it is written: clients that know only floats write `1.0` or `1e2`.
 pub(super) fn whole(range: RangeInclusive<i64>) -> impl Fn(&str) -> Result<i64, String> {
     move |raw| {
-        let digits = raw.strip_prefix('-').unwrap_or(raw);
-        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        let number = if is_whole { raw.parse().ok() } else { None };
-        number
+        whole_number(raw)
             .filter(|number| range.contains(number))
             .ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
     }
+}
+
+/// Characters of a whole number, at most; more would only cost time.
+const WHOLE_CHARACTERS_MAX: usize = 400;
+
+/// The value of a JSON number that is whole.
+fn whole_number(raw: &str) -> Option<i64> {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) || raw.len() > WHOLE_CHARACTERS_MAX {
+        return None;
+    }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return raw.parse().ok();
+    }
+    let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let zeros_cut = digits.trim_end_matches('0');
+    if zeros_cut.is_empty() || zeros_cut == "-" {
+        return Some(0);
+    }
+    let exponent = exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let zeros = exponent.checked_add(i64::try_from(digits.len() - zeros_cut.len()).ok()?)?;
+    let power = 10_i64.checked_pow(u32::try_from(zeros).ok()?)?;
+    zeros_cut.parse::<i64>().ok()?.checked_mul(power)
 }
 
 /// Reads `true` or `false`.
