@@ -233,18 +233,64 @@ impl hyper::service::Service<Request<Incoming>> for Connection {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let running = Running::new(&self.member);
+        let running = Arc::new(Running::new(&self.member));
         request.extensions_mut().insert(self.peer);
+        let request = request.map(|body| Asking::new(body, &running));
         // A router is always ready.
         let answer = tower::Service::call(&mut self.router.clone(), request);
         Box::pin(async move { answer.await.map(|response| response.map(|body| Answer { body, _running: running })) })
     }
 }
 
+/// The body of a request that still comes in. Until it is whole, or nobody waits for it any more, its sender is silent.
+struct Asking {
+    body: Incoming,
+    running: Arc<Running>,
+}
+
+impl Asking {
+    fn new(body: Incoming, running: &Arc<Running>) -> Self {
+        if body.is_end_stream() {
+            running.is_heard();
+        }
+        Self { body, running: Arc::clone(running) }
+    }
+}
+
+impl Body for Asking {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.running.is_heard();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.running.is_heard();
+    }
+}
+
 /// The body of an answer that still goes out.
 struct Answer {
     body: axum::body::Body,
-    _running: Running,
+    _running: Arc<Running>,
 }
 
 impl Body for Answer {

@@ -1,8 +1,8 @@
 //! Who is connected at one door, and who has to go when it fills.
 //!
 //! Silence is cheap for whoever keeps it, so it must not keep out those who speak. A newcomer, who has not yet sent a whole
-//! head, has a room of its own, where the oldest goes when one more comes. Of those who have spoken, the one that is idle
-//! longest goes. Nobody is asked to go while a request of theirs runs.
+//! request, has a room of its own, where the oldest goes when one more comes. Of those who have spoken, the one that is idle
+//! longest goes. Nobody is asked to go while a request of theirs runs; it runs from when all of it has come, its body too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// How many connections of each kind a door has room for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    /// Those that have not yet sent a whole head.
+    /// Those that have not yet sent a whole request.
     pub(super) newcomers: usize,
     /// Those that have.
     pub(super) speakers: usize,
@@ -56,6 +56,8 @@ pub(super) struct Member {
 #[derive(Debug)]
 struct Doing {
     place: Place,
+    /// Requests whose body has not wholly come.
+    asking: usize,
     /// Requests whose answer has not wholly gone out.
     running: usize,
     /// When the last one ended; none before the first began.
@@ -99,7 +101,7 @@ impl Crowd {
         while present.newcomers.len() >= self.room.newcomers && present.oldest_newcomer_goes() {}
         let number = present.next_number;
         present.next_number += 1;
-        let doing = Doing { place: Place::Newcomer, running: 0, ended: None };
+        let doing = Doing { place: Place::Newcomer, asking: 0, running: 0, ended: None };
         let member =
             Arc::new(Member { crowd: Arc::clone(self), number, doing: Mutex::new(doing), leave: Notify::new() });
         present.newcomers.insert(number, Arc::clone(&member));
@@ -132,7 +134,7 @@ impl Present {
     fn oldest_newcomer_goes(&mut self) -> bool {
         let Some((_, member)) = self.newcomers.pop_first() else { return false };
         let mut doing = member.doing.lock();
-        // One whose first request begins right now stays, and is about to say that it speaks.
+        // One whose first request became whole right now stays, and is about to say that it speaks.
         if doing.running == 0 {
             doing.place = Place::Nowhere;
             member.leave.notify_one();
@@ -171,7 +173,7 @@ impl Member {
     /// When to look again at a connection, from now on; `None` when its time is over.
     pub(super) fn idle_until(&self, now: Instant, idle_wait: Duration) -> Option<Instant> {
         let doing = self.doing.lock();
-        if doing.running > 0 {
+        if doing.running > 0 || doing.asking > 0 {
             return Some(now + idle_wait);
         }
         doing.ended.map(|ended| ended + idle_wait).filter(|until| *until > now)
@@ -210,35 +212,52 @@ impl Drop for Inside {
     }
 }
 
-/// A request that runs, until its answer has gone out or was given up.
+/// A request: first its body comes in, then it runs, until its answer has gone out or was given up.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Member>);
+pub(super) struct Running {
+    member: Arc<Member>,
+    is_heard: AtomicBool,
+}
 
 impl Running {
+    /// A request whose head has come.
     pub(super) fn new(member: &Arc<Member>) -> Self {
-        let mut doing = member.doing.lock();
+        member.doing.lock().asking += 1;
+        Self { member: Arc::clone(member), is_heard: AtomicBool::new(false) }
+    }
+
+    /// Says that all of it has come, or that nobody waits for the rest; again is nothing.
+    pub(super) fn is_heard(&self) {
+        if self.is_heard.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut doing = self.member.doing.lock();
+        doing.asking = doing.asking.saturating_sub(1);
         doing.running += 1;
         let (first, place) = (doing.running == 1, doing.place);
         drop(doing);
         if first {
-            member.crowd.busy.fetch_add(1, Ordering::SeqCst);
+            self.member.crowd.busy.fetch_add(1, Ordering::SeqCst);
         }
         if !matches!(place, Place::Speaker(_)) {
-            member.crowd.spoke(member);
+            self.member.crowd.spoke(&self.member);
         }
-        Self(Arc::clone(member))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut doing = self.0.doing.lock();
+        let mut doing = self.member.doing.lock();
+        if !*self.is_heard.get_mut() {
+            doing.asking = doing.asking.saturating_sub(1);
+            return;
+        }
         doing.running = doing.running.saturating_sub(1);
         doing.ended = Some(Instant::now());
         let last = doing.running == 0;
         drop(doing);
         if last {
-            let crowd = &self.0.crowd;
+            let crowd = &self.member.crowd;
             crowd.busy.fetch_sub(1, Ordering::SeqCst);
             if crowd.awaited.load(Ordering::SeqCst) {
                 crowd.ended.notify_one();
@@ -261,9 +280,40 @@ mod tests {
         inside.0.doing.lock().place == Place::Nowhere
     }
 
+    /// A request that has wholly come.
+    fn runs(inside: &Inside) -> Running {
+        let running = Running::new(inside.member());
+        running.is_heard();
+        running
+    }
+
     /// One request, from its head to the end of its answer.
     fn speaks(inside: &Inside) {
-        drop(Running::new(inside.member()));
+        drop(runs(inside));
+    }
+
+    #[test]
+    fn whose_body_does_not_come_is_as_silent_as_who_says_nothing() {
+        let crowd = crowd(2, 2);
+        let [stalled, spoken] = [(); 2].map(|()| crowd.enter());
+        let body_of_stalled = Running::new(stalled.member());
+        speaks(&spoken);
+        let body_of_spoken = Running::new(spoken.member());
+        let now = Instant::now();
+        assert_eq!(stalled.member().idle_until(now, WAIT), Some(now + WAIT), "a body has its time");
+        let _newcomers = [(); 2].map(|()| crowd.enter());
+        assert!(must_go(&stalled) && !must_go(&spoken));
+        let speakers = [(); 2].map(|()| {
+            let speaker = crowd.enter();
+            speaks(&speaker);
+            speaker
+        });
+        assert!(must_go(&spoken), "the body of a later request stalls likewise");
+        // It comes after all.
+        body_of_spoken.is_heard();
+        assert!(!must_go(&spoken));
+        drop((body_of_stalled, body_of_spoken, stalled, spoken, speakers));
+        assert_eq!(crowd.busy.load(Ordering::SeqCst), 0);
     }
 
     #[test]
@@ -289,7 +339,7 @@ mod tests {
             speaks(&inside);
             inside
         });
-        let request = Running::new(running.member());
+        let request = runs(&running);
         speaks(&often);
         let next = crowd.enter();
         speaks(&next);
@@ -310,7 +360,7 @@ mod tests {
         let asked = crowd.enter();
         let _other = crowd.enter();
         assert!(must_go(&asked));
-        let request = Running::new(asked.member());
+        let request = runs(&asked);
         assert!(!must_go(&asked));
         let now = Instant::now();
         assert_eq!(asked.member().idle_until(now, WAIT), Some(now + WAIT));
@@ -327,7 +377,7 @@ mod tests {
         let crowd = crowd(1, 1);
         let inside = crowd.enter();
         crowd.has_room().await;
-        let request = Running::new(inside.member());
+        let request = runs(&inside);
         let mut full = std::pin::pin!(crowd.has_room());
         tokio::select! {
             biased;
@@ -346,7 +396,7 @@ mod tests {
         let now = Instant::now();
         // No request came at all.
         assert_eq!(member.idle_until(now, WAIT), None);
-        let running = Running::new(member);
+        let running = runs(&inside);
         assert_eq!(member.idle_until(now, WAIT), Some(now + WAIT));
         drop(running);
         let until = member.idle_until(Instant::now(), WAIT).unwrap();
