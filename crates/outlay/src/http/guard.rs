@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN,
-    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HOST,
+    HeaderName, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
@@ -27,6 +27,7 @@ use percent_encoding::percent_decode_str;
 
 use super::SharedApp;
 use super::auth::{Asked, Caller};
+use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::routes::Least;
 use crate::ids::RequestId;
@@ -59,6 +60,13 @@ pub(super) struct Rule {
     pub(super) path: &'static str,
     pub(super) door: Door,
     pub(super) body_bytes_max: usize,
+}
+
+impl Rule {
+    /// Whether its requests are to change something.
+    fn changes(&self) -> bool {
+        matches!(self.method, "POST" | "PUT" | "DELETE")
+    }
 }
 
 /// The layer that puts the guard in front of a handler.
@@ -182,16 +190,20 @@ impl Post {
         S: tower::Service<Request, Error = Infallible>,
         S::Response: IntoResponse,
     {
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let peer = parts.extensions.remove::<Peer>();
-        let caller = match self.admit(&parts, peer, client) {
+        let caller = match self.admit(&parts, peer, client).await {
             Ok(caller) => caller,
             Err(problem) => {
-                drain(body).await;
+                drain(&parts.headers, &mut body).await;
                 return Err(problem);
             }
         };
-        let body = self.read_body(body).await?;
+        if self.rule.changes() {
+            // No such route takes a parameter; one that is meant to limit what changes must not be passed over.
+            Parameters::parse(parts.uri.query().unwrap_or_default()).finish()?;
+        }
+        let body = self.read_body(&parts.headers, body).await?;
         parts.extensions.insert(Asked { caller, request_id });
         let mut request = Request::from_parts(parts, body);
         DefaultBodyLimit::disable().apply(&mut request);
@@ -202,7 +214,7 @@ impl Post {
     }
 
     /// Tells who calls, and lets them through or not.
-    fn admit(
+    async fn admit(
         &self,
         parts: &http::request::Parts,
         peer: Option<Peer>,
@@ -223,7 +235,8 @@ impl Post {
         if peer == Some(Peer::Owner) {
             return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin });
         }
-        one_host(parts)?;
+        once(parts, &HOST, "There is more than one Host.")?;
+        once(parts, &AUTHORIZATION, "There is more than one Authorization.")?;
         if access.is_open() && self.rule.door == Door::Private {
             at_home(parts)?;
             return Ok(Caller::Open);
@@ -234,23 +247,26 @@ impl Post {
         access.identify(&parts.headers, client, &self.app, self.rule.door == Door::Private)
     }
 
-    async fn read_body(&self, body: Body) -> Result<Body, Problem> {
-        if body.is_end_stream() {
+    async fn read_body(&self, headers: &HeaderMap, mut body: Body) -> Result<Body, Problem> {
+        // What changes nothing takes no body, and waits for none.
+        if body.is_end_stream() || !self.rule.changes() {
             return Ok(Body::empty());
         }
         let max = self.rule.body_bytes_max;
         let too_large = || Problem::new(Kind::PayloadTooLarge).detail(format!("At most {max} bytes are read here."));
         if body.size_hint().lower() > max as u64 {
-            drain(body).await;
+            drain(headers, &mut body).await;
             return Err(too_large());
         }
-        let mut limited = Limited::new(body, max);
-        let collected = tokio::time::timeout(BODY_WAIT, BodyExt::collect(&mut limited))
+        let collected = tokio::time::timeout(BODY_WAIT, Limited::new(&mut body, max).collect())
             .await
             .map_err(|_| Problem::new(Kind::RequestTimeout))?;
         match collected {
             Ok(collected) => Ok(Body::from(collected.to_bytes())),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                drain(headers, &mut body).await;
+                Err(too_large())
+            }
             Err(error) => Err(Problem::new(Kind::InvalidRequest).detail("The body broke off.").because(error)),
         }
     }
@@ -300,10 +316,19 @@ impl Post {
     }
 }
 
-/// Takes a little more of a body that nobody will read, so that its sender gets to read the answer before the connection
-/// ends.
-async fn drain(mut body: Body) {
-    let mut left: usize = 256 * 1024;
+/// Bytes that are still taken of a body that nobody will read, at most.
+const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long they may take.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Takes what is left of a body that nobody will read: many clients send all of it before they look for an answer, and find
+/// the connection broken when it ends before.
+async fn drain(headers: &HeaderMap, body: &mut Body) {
+    // Whoever asks first whether to send it looks for the answer already.
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let mut left = DRAINED_BYTES_MAX;
     let drained = async {
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
@@ -313,7 +338,7 @@ async fn drain(mut body: Body) {
         }
     };
     // Whoever is slow has had their chance.
-    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
+    let _ = tokio::time::timeout(DRAIN_WAIT, drained).await;
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -358,10 +383,10 @@ fn path_user(path: &str) -> Option<UserId> {
     UserId::new(&percent_decode_str(segment).decode_utf8().ok()?).ok()
 }
 
-/// Refuses a request that names more than one host: proxies would not agree on which it is for.
-fn one_host(parts: &http::request::Parts) -> Result<(), Problem> {
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Problem::new(Kind::InvalidRequest).detail("There is more than one Host."));
+/// Refuses a request with more than one header of a name: proxies and servers would not agree on which one holds.
+fn once(parts: &http::request::Parts, name: &HeaderName, refusal: &'static str) -> Result<(), Problem> {
+    if parts.headers.get_all(name).iter().nth(1).is_some() {
+        return Err(Problem::new(Kind::InvalidRequest).detail(refusal));
     }
     Ok(())
 }
