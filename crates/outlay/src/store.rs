@@ -8,7 +8,7 @@ pub mod embedded;
 pub mod records;
 
 use std::future::Future;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -478,6 +478,12 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// Proves every counter from the operations.
     fn verify(&self) -> Reading<'_, Vec<Finding>>;
+
+    /// The number that the next new user is given, or a later one.
+    fn next_user(&self) -> UserNo;
+
+    /// Whether somebody with one of these numbers was erased.
+    fn any_erased(&self, numbers: Range<UserNo>) -> Reading<'_, bool>;
 
     /// The key whose SHA-256 is this, revoked or not.
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>>;

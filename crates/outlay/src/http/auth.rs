@@ -20,7 +20,7 @@ use super::failures::Failures;
 use super::keys;
 use super::problem::{Kind, Problem};
 use super::proxies::Proxies;
-use super::tokens::Tokens;
+use super::tokens::{Tokens, Whose};
 use crate::ids::RequestId;
 use crate::store::Reads;
 use crate::store::records::Role;
@@ -41,6 +41,8 @@ pub enum Caller {
     User {
         /// Who.
         user_id: UserId,
+        /// Which of those who had this id, one after the other.
+        whose: Whose,
         /// Whether the token reads sessions.
         reads_sessions: bool,
         /// Whether the token reads operations, and history by feature.

@@ -24,6 +24,7 @@ use super::page::Parameters;
 use super::present::notice;
 use super::problem::{Kind, Problem};
 use super::reading::OfUser;
+use super::tokens::Whose;
 use super::{App, SharedApp, budget, schemas};
 use crate::feed::{Ending, Notice, Place, TooManyWatch, WATCHERS_MAX, Watching};
 
@@ -43,7 +44,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Server-sent events. `budget` is the whole budget of the current month: at the beginning, after each change (20 a second at
 /// most; what changes faster becomes one event), and at the turn of the month. `alert` is an alert as `GET /v1/alerts` lists
 /// it, of whatever month. Each has an `id`; a client that comes back with it as `Last-Event-ID` gets what it missed, and
-/// where that is not known any more the budget. A comment comes every 15 seconds, and the stream ends when the token does.
+/// where that is not known any more the budget. A comment comes every 15 seconds, and the stream ends when the token does, or its user is erased.
 #[utoipa::path(get, path = "/v1/users/{userId}/events", tag = "Budgets",
     params(schemas::UserPath,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that came")),
@@ -136,6 +137,8 @@ struct Events {
     app: SharedApp,
     /// The id of the key that it was opened with, where that is one of the store's.
     key_id: Option<Arc<str>>,
+    /// Whose token it was opened with, where it was one.
+    whose: Option<Whose>,
     subject: Subject,
     watching: Watching,
     ending: Ending,
@@ -148,20 +151,30 @@ struct Events {
 
 impl Events {
     fn new(app: SharedApp, caller: Caller, subject: Subject, watching: Watching) -> Self {
-        let (key_id, until) = match caller {
-            Caller::User { expires_at, .. } => (None, Some(expires_at)),
+        let (key_id, whose, until) = match caller {
+            Caller::User { expires_at, whose, .. } => (None, Some(whose), Some(expires_at)),
             Caller::Key { id, .. } => {
                 let key = app.reads.keys().into_iter().find(|key| *key.id == *id);
                 let until = key.as_ref().and_then(|key| key.expires_at);
-                (key.map(|_| id), until)
+                (key.map(|_| id), None, until)
             }
-            Caller::Open | Caller::Nobody => (None, None),
+            Caller::Open | Caller::Nobody => (None, None, None),
         };
         let ending = app.reads.feed().ending(until);
         let now = Instant::now();
         // Also where there is nothing to tell yet, something goes out at once, and says that the stream is open.
         let queue = VecDeque::from([Event::default().retry(RETRY)]);
-        Self { app, key_id, subject, watching, ending, queue, rests_until: now, comments_at: now + COMMENT_EVERY }
+        Self {
+            app,
+            key_id,
+            whose,
+            subject,
+            watching,
+            ending,
+            queue,
+            rests_until: now,
+            comments_at: now + COMMENT_EVERY,
+        }
     }
 
     fn answer(self) -> Response {
@@ -206,6 +219,10 @@ impl Events {
                 biased;
                 () = self.ending.come() => return None,
                 gathered = gather(&self.app, &self.subject, &mut self.watching) => self.queue = gathered.ok()?,
+            }
+            // Looked at after what was gathered: that may already be of somebody else.
+            if let (Some(whose), Subject::User(user_id)) = (self.whose, &self.subject) {
+                self.whose = Some(whose.still(&self.app, user_id).await.ok()?);
             }
             let pause = match self.subject {
                 Subject::User(_) => BUDGET_PAUSE,

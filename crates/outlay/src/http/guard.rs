@@ -222,6 +222,9 @@ impl Post {
     ) -> Result<Caller, Problem> {
         let caller = self.caller(parts, peer, client)?;
         self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
+        if let Caller::User { user_id, whose, .. } = &caller {
+            whose.still(&self.app, user_id).await?;
+        }
         Ok(caller)
     }
 

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use super::auth::Access;
 use super::routes::{self, Least};
-use super::tokens::{Readable, Tokens};
+use super::tokens::{Readable, Tokens, Whose};
 use super::{App, Peer, Presentation, SharedApp, keys, public_router, router};
 use crate::clock::SystemClock;
 use crate::ids::Ids;
@@ -76,7 +76,8 @@ impl Service {
 
     fn token(&self, user: &str, readable: &[Readable]) -> String {
         let tokens = self.app.access.tokens().unwrap();
-        tokens.mint(&UserId::new(user).unwrap(), readable, 60, self.app.clock.wall()).unwrap().0
+        let whose = Whose::From(self.app.reads.next_user());
+        tokens.mint(&UserId::new(user).unwrap(), whose, readable, 60, self.app.clock.wall()).unwrap().0
     }
 }
 

@@ -1,5 +1,7 @@
 //! User tokens: PASETO v4.public, made for a browser, for one user, for a while; and the route that makes them.
 //!
+//! A token is of one person and not of an id: whoever has the id after an erasure is somebody else. See [`Whose`].
+//!
 //! There is one algorithm and no field that names one. A token names its key among our own, the store that it is for and
 //! its purpose; who holds it may read what the table of [`super::routes`] says, of that one user.
 
@@ -8,21 +10,22 @@ use std::fmt;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use outlay_core::id::UserId;
+use outlay_core::id::{UserId, UserNo};
 use outlay_core::month::Timestamp;
 use pasetors::Public;
 use pasetors::keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate};
 use pasetors::token::UntrustedToken;
 use pasetors::version4::{PublicToken, V4};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::SharedApp;
 use super::auth::Caller;
 use super::body::{JsonBody, whole};
 use super::json::Json;
 use super::problem::{Kind, Problem};
-use super::reading::OfUser;
+use super::reading::{OfUser, view};
+use super::{App, SharedApp};
 use crate::ids::Ids;
 use crate::seal::{MasterKey, SealError};
 use crate::store::records::SecretRecord;
@@ -79,8 +82,12 @@ pub(super) async fn create(
         return Err(Problem::new(Kind::StoreUnavailable)
             .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
     };
+    // Taken before the user is looked for: whoever is first seen later has this number, or a later one.
+    let next_user = app.reads.next_user();
+    let view = view(&app, &user_id, app.reads.now().month()).await?;
+    let whose = view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag));
     let (token, expires_at) = tokens
-        .mint(&user_id, &readable.unwrap_or_default(), ttl_seconds, app.clock.wall())
+        .mint(&user_id, whose, &readable.unwrap_or_default(), ttl_seconds, app.clock.wall())
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;
     let json = Json::of_object(|object| {
         object.put("token", token.as_str()).put("expiresAt", expires_at);
@@ -130,6 +137,7 @@ impl fmt::Debug for Tokens {
 #[derive(Serialize, Deserialize)]
 struct Claims {
     sub: String,
+    whose: Claimed,
     aud: String,
     purpose: String,
     iat: String,
@@ -138,6 +146,50 @@ struct Claims {
     jti: String,
     reads: Vec<Readable>,
 }
+
+/// Which person a token is of, among all who have its user id one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The one with this tag, who was known when the token was made.
+    Tagged(u64),
+    /// The first one to be seen under the id after the token was made: their number is this one or a later one.
+    From(UserNo),
+}
+
+/// The same as a claim. A number is masked: it says how many users there are, and the token lies in a browser.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Claimed {
+    Tagged(u64),
+    From(u64),
+}
+
+impl Whose {
+    /// Lets a token's bearer through, unless their user is not the one that the token is of. Gives what is to be asked the
+    /// next time: by then the tag may be known.
+    ///
+    /// # Errors
+    /// `Unauthorized` when that one was erased, or may have been; a store's error when it cannot be read.
+    pub(super) async fn still(self, app: &App, user_id: &UserId) -> Result<Self, Problem> {
+        let view = view(app, user_id, app.reads.now().month()).await?;
+        let user = view.user.as_deref();
+        let is_still = match self {
+            Self::Tagged(tag) => user.is_some_and(|user| user.tag == tag),
+            Self::From(first) => {
+                // Who was known to have the id in between cannot be told, since an erasure leaves no id. Any erasure of
+                // somebody first seen in between counts: a page then has to ask for another token, which is rare.
+                let until = user.map_or_else(|| app.reads.next_user(), |user| user.no);
+                first <= until && !app.reads.any_erased(first..until).await?
+            }
+        };
+        if !is_still {
+            return Err(Problem::new(Kind::Unauthorized).detail(TOKEN_ENDED));
+        }
+        Ok(user.map_or(self, |user| Self::Tagged(user.tag)))
+    }
+}
+
+const TOKEN_ENDED: &str = "The token is not valid any more: make a new one.";
 
 /// What a token may read beside budget, history, forecast and events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +238,7 @@ impl Tokens {
     pub fn mint(
         &self,
         user_id: &UserId,
+        whose: Whose,
         readable: &[Readable],
         ttl_seconds: i64,
         now: Timestamp,
@@ -194,14 +247,19 @@ impl Tokens {
         // Whole seconds, so that the token ends when its claim says so.
         let now = Timestamp::from_seconds(now.seconds()).unwrap_or(now);
         let expires_at = now.plus_seconds(ttl_seconds);
+        let token_id = self.ids.request().to_string();
         let claims = Claims {
             sub: user_id.as_str().to_owned(),
+            whose: match whose {
+                Whose::Tagged(tag) => Claimed::Tagged(tag),
+                Whose::From(no) => Claimed::From(no.0 ^ key.mask(&token_id)),
+            },
             aud: self.audience.clone(),
             purpose: PURPOSE.to_owned(),
             iat: now.to_string(),
             nbf: now.to_string(),
             exp: expires_at.to_string(),
-            jti: self.ids.request().to_string(),
+            jti: token_id,
             reads: readable.to_vec(),
         };
         let message = serde_json::to_vec(&claims).map_err(|_| TokensError::Sign)?;
@@ -228,8 +286,13 @@ impl Tokens {
             && instant(&claims.nbf)? <= now.plus_seconds(LEEWAY_SECONDS)
             && now < expires_at;
         let user_id = UserId::new(&claims.sub).ok()?;
+        let whose = match claims.whose {
+            Claimed::Tagged(tag) => Whose::Tagged(tag),
+            Claimed::From(masked) => Whose::From(UserNo(masked ^ key.mask(&claims.jti))),
+        };
         sound.then(|| Caller::User {
             user_id,
+            whose,
             reads_sessions: claims.reads.contains(&Readable::Sessions),
             reads_usage: claims.reads.contains(&Readable::Usage),
             expires_at,
@@ -241,6 +304,16 @@ impl SigningKey {
     fn make(name: String) -> Result<Self, TokensError> {
         let pair = AsymmetricKeyPair::<V4>::generate().map_err(|_| TokensError::Sign)?;
         Ok(Self { name, secret: pair.secret, public: pair.public })
+    }
+
+    /// Bits that only who has the key can tell, others for each token.
+    fn mask(&self, token_id: &str) -> u64 {
+        let mut hash = Sha256::new_with_prefix("outlay-token-mask");
+        hash.update(self.secret.as_bytes());
+        hash.update(token_id.as_bytes());
+        let mut mask = [0; 8];
+        mask.copy_from_slice(hash.finalize().split_at(8).0);
+        u64::from_le_bytes(mask)
     }
 
     fn open(master: &MasterKey, record: &SecretRecord) -> Result<Self, TokensError> {
@@ -267,6 +340,8 @@ mod tests {
         Tokens { keys, audience: audience.to_owned(), ids }
     }
 
+    const WHOSE: Whose = Whose::Tagged(7);
+
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
     }
@@ -276,9 +351,9 @@ mod tests {
         let tokens = tokens("here");
         let user_id = UserId::new("ünïcode/../%2F").unwrap();
         let made = at("2025-10-13T12:00:00.9Z");
-        let (token, expires_at) = tokens.mint(&user_id, &[Readable::Usage], 60, made).unwrap();
+        let (token, expires_at) = tokens.mint(&user_id, WHOSE, &[Readable::Usage], 60, made).unwrap();
         assert_eq!(expires_at, at("2025-10-13T12:01:00Z"));
-        let caller = Caller::User { user_id, reads_sessions: false, reads_usage: true, expires_at };
+        let caller = Caller::User { user_id, whose: WHOSE, reads_sessions: false, reads_usage: true, expires_at };
         assert_eq!(tokens.read(&token, made), Some(caller.clone()));
         assert_eq!(tokens.read(&token, at("2025-10-13T12:00:59.999Z")), Some(caller));
         assert_eq!(tokens.read(&token, expires_at), None);
@@ -286,10 +361,28 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_somebody_unknown_does_not_tell_how_many_users_there_are() {
+        let tokens = tokens("here");
+        let now = at("2025-10-13T12:00:00Z");
+        let user_id = UserId::new("u").unwrap();
+        let masked = [(); 2].map(|()| {
+            let (token, _) = tokens.mint(&user_id, Whose::From(UserNo(1_234)), &[], 60, now).unwrap();
+            let Some(Caller::User { whose, .. }) = tokens.read(&token, now) else { panic!("{token} is not read") };
+            assert_eq!(whose, Whose::From(UserNo(1_234)));
+            let untrusted = UntrustedToken::<Public, V4>::try_from(token.as_str()).unwrap();
+            // The signature stands behind the claims.
+            let (claims, _) = untrusted.untrusted_message().split_last_chunk::<64>().unwrap();
+            let claims: serde_json::Value = serde_json::from_slice(claims).unwrap();
+            claims["whose"]["from"].as_u64().unwrap()
+        });
+        assert!(masked[0] != masked[1] && !masked.contains(&1_234), "{masked:?}");
+    }
+
+    #[test]
     fn a_token_with_any_byte_changed_is_none() {
         let tokens = tokens("here");
         let now = at("2025-10-13T12:00:00Z");
-        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), &[], 60, now).unwrap();
+        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), WHOSE, &[], 60, now).unwrap();
         for index in 0..token.len() {
             for byte in [b'A', b'B', b'0', b'.', b'-'] {
                 let mut changed = token.clone().into_bytes();
@@ -311,18 +404,18 @@ mod tests {
         let (here, mut there) = (tokens("here"), tokens("there"));
         let now = at("2025-10-13T12:00:00Z");
         let user_id = UserId::new("u").unwrap();
-        let (token, _) = there.mint(&user_id, &[], 60, now).unwrap();
+        let (token, _) = there.mint(&user_id, WHOSE, &[], 60, now).unwrap();
         assert_eq!(here.read(&token, now), None);
         // The same signing keys, but another store.
         there.keys = here.keys.iter().map(SigningKey::copy).collect();
-        let (token, _) = there.mint(&user_id, &[], 60, now).unwrap();
+        let (token, _) = there.mint(&user_id, WHOSE, &[], 60, now).unwrap();
         assert!(there.read(&token, now).is_some());
         assert_eq!(here.read(&token, now), None);
         // Sound but for one thing each, signed with our own key.
         let key = here.keys.last().unwrap();
         let claims = |purpose: &str| {
             format!(
-                r#"{{"sub":"u","aud":"here","purpose":"{purpose}","iat":"2025-10-13T12:00:00Z","nbf":"2025-10-13T12:00:00Z","exp":"2025-10-13T12:01:00Z","jti":"1","reads":[]}}"#
+                r#"{{"sub":"u","aud":"here","whose":{{"tagged":7}},"purpose":"{purpose}","iat":"2025-10-13T12:00:00Z","nbf":"2025-10-13T12:00:00Z","exp":"2025-10-13T12:01:00Z","jti":"1","reads":[]}}"#
             )
         };
         let sign = |message: &str, footer: &str, implicit: &str| {
@@ -342,7 +435,7 @@ mod tests {
         let mut tokens = tokens("here");
         let now = at("2025-10-13T12:00:00Z");
         let newest = tokens.keys.pop().unwrap();
-        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), &[], 60, now).unwrap();
+        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), WHOSE, &[], 60, now).unwrap();
         tokens.keys.push(newest);
         assert!(tokens.read(&token, now).is_some());
     }

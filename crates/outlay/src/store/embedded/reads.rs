@@ -4,7 +4,7 @@ mod lists;
 mod operator;
 mod person;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction};
 
 use super::runs::RunIndex;
-use super::{Shared, load, tables};
+use super::{Shared, codec, load, tables};
 use crate::feed::Feed;
 use crate::store::{
     ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Reading, Reads, SecretRecord,
@@ -228,6 +228,18 @@ impl Reads for EmbeddedReads {
             let view = Arc::new(inner.with_memory(connection, |snapshot| person::view(snapshot, &user_id, month))?);
             published.offer(&user_id, &view, changed_in);
             Ok(view)
+        })
+    }
+
+    fn next_user(&self) -> UserNo {
+        self.inner.shared.published.numbers.lock().user
+    }
+
+    fn any_erased(&self, numbers: Range<UserNo>) -> Reading<'_, bool> {
+        let bounds = [numbers.start, numbers.end].map(|no| codec::stored(no.0));
+        self.snapshot(move |snapshot| {
+            let sql = "select exists(select 1 from erasure where user >= ? and user < ?)";
+            Ok(snapshot.transaction.prepare_cached(sql)?.query_row(bounds, |row| row.get(0))?)
         })
     }
 

@@ -4,7 +4,9 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Asks, Json, Server, Setup, With, ai, now, of, outlay, outlay_with_environment, until};
+use crate::support::{
+    ADMIN, Asks, Events, Json, Server, Setup, With, ai, now, of, outlay, outlay_with_environment, until,
+};
 
 /// What somebody must be to be let through; each also lets through those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,6 +176,42 @@ fn a_token_has_its_time_to_live() {
     let minted = server.post(&of("u", "/tokens"), json!({})).is(201);
     let seconds = minted.text("/expiresAt").parse::<jiff::Timestamp>().unwrap().as_second() - now().as_second();
     assert!((3500..=3600).contains(&seconds), "{seconds} seconds by default");
+}
+
+#[test]
+fn a_token_ends_with_the_user_that_it_is_of() {
+    let mut server = Server::keyed();
+    server.user("known", "premium");
+    let reads = ["sessions", "usage"];
+    let of_known = mint(&server, "known", &reads);
+    // Somebody else's erasure, from before, is nothing to them.
+    server.user("other", "pro");
+    server.delete(&of("other", "")).is(204);
+    let of_new = mint(&server, "new", &reads);
+    let sees = |server: &Server, token: &str, user: &str| {
+        let caller = server.with_key(token);
+        ["/budget", "/history", "/usage", "/sessions"].map(|path| caller.get(&of(user, path)).status)
+    };
+    let (all, none) = ([200; 4], [401; 4]);
+    assert_eq!(sees(&server, &of_new, "new"), all, "a card may be there before its user");
+    server.record(ai("new", 0.25));
+    server.with_key(&of_new).budget("new").meter("cost", "0.25", "0");
+    server.restart();
+    assert_eq!((sees(&server, &of_known, "known"), sees(&server, &of_new, "new")), (all, all));
+
+    for (user, token) in [("known", &of_known), ("new", &of_new)] {
+        let authorization = format!("Bearer {token}");
+        let mut stream = Events::open(server.address(), &of(user, "/events"), Some(&authorization), None).unwrap();
+        stream.expect("budget");
+        server.delete(&of(user, "")).is(204);
+        assert!(stream.try_next().is_none(), "a stream goes on after {user}");
+        assert_eq!(sees(&server, token, user), none, "{user} was erased");
+        server.record(ai(user, 0.5));
+        assert_eq!(sees(&server, token, user), none, "the one who has the id of {user} now is somebody else");
+        server.with_key(&mint(&server, user, &[])).budget(user).meter("cost", "0.5", "0");
+    }
+    server.restart();
+    assert_eq!((sees(&server, &of_known, "known"), sees(&server, &of_new, "new")), (none, none));
 }
 
 #[test]
