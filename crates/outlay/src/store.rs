@@ -418,6 +418,8 @@ pub struct StoreStatus {
     pub clock_jump: bool,
     /// Whether something is refused since space runs out.
     pub space_short: bool,
+    /// Whether there is now too little space to record anything.
+    pub space_out: bool,
     /// Figures for `/metrics`: name without the prefix `outlay_`, help, value.
     pub gauges: Vec<(&'static str, &'static str, f64)>,
 }

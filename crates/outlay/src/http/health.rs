@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::SharedApp;
 use super::problem::{Kind, Problem};
+use crate::store::StoreError;
 
 /// Whether the server is alive
 ///
@@ -30,18 +31,20 @@ pub(super) struct Ready {
     /// Whether a forward jump of the server's clock is not believed yet: then holds expire later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clock_jump: bool,
-    /// Whether space runs out: then intents are refused, and later facts.
+    /// Whether space runs out: then intents are refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     space_short: bool,
 }
 
 /// Whether the store takes writes
 ///
-/// Says what an acknowledgement promises. Answers 503 when nothing can be recorded; why stands in the server's log.
+/// Says what an acknowledgement promises. Answers 503 when nothing can be recorded, why stands in the server's log; and 507
+/// when there is no space left to record anything. Then reading goes on, and for a while what ends or gives back.
 #[utoipa::path(get, path = "/readyz", tag = "Server",
     operation_id = "isReady", security(()),
     responses((status = 200, description = "The store takes writes", body = Ready),
-        (status = 503, description = "It does not", content_type = "application/problem+json", body = super::openapi::Problem)))]
+        (status = 503, description = "It does not", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 507, description = "It does not, since the disk is full", content_type = "application/problem+json", body = super::openapi::Problem)))]
 pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Problem> {
     let status = app.reads.status();
     let not_ready = if app.writer.is_poisoned() {
@@ -51,6 +54,9 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
     };
     if let Some(why) = not_ready {
         return Err(Problem::new(Kind::StoreUnavailable).with("promise", &status.promise).because(why));
+    }
+    if status.space_out {
+        return Err(Problem::from(StoreError::DiskFull).with("promise", &status.promise));
     }
     let ready =
         Ready { status: "ok", promise: status.promise, clock_jump: status.clock_jump, space_short: status.space_short };

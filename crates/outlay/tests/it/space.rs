@@ -103,6 +103,8 @@ fn a_disk_that_fills_refuses_intents_first_then_facts_and_all_comes_back() {
     assert_eq!(reserve_bytes(&server), None, "the reserve is freed");
     let problem = server.post("/v1/usage", ai("u", 0.25)).is(507);
     assert!(problem.text("/type").ends_with("/problems/disk-full"), "{problem}");
+    let problem = server.get("/readyz").is(507);
+    assert!(problem.text("/type").ends_with("/problems/disk-full"), "{problem}");
     server.open_session("u", "refused", estimate()).is(503);
     server.put(&of("v", ""), json!({"plan": "pro"})).is(507);
     reads_go_on(&server, operations);
@@ -138,7 +140,9 @@ fn a_disk_that_fills_refuses_intents_first_then_facts_and_all_comes_back() {
     reads_go_on(&server, operations);
 
     // Space comes back, and with it everything.
+    server.get("/readyz").is(507);
     ballast.remove();
+    server.get("/readyz").is(200);
     server.record(ai("u", 0.25));
     operations += 1;
     server.open_session("u", "refused", estimate()).is(201);

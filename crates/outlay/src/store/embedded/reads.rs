@@ -348,6 +348,7 @@ impl Reads for EmbeddedReads {
             sessions: numbers.session.0 - 1,
             clock_jump: shared.clock.doubts(),
             space_short,
+            space_out: shared.space.is_out(),
             gauges: vec![
                 (
                     "store_log_pages",

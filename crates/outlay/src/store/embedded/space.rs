@@ -32,6 +32,22 @@ pub struct Marks {
     pub all: u64,
 }
 
+impl Marks {
+    /// What may be written with so many bytes free, beside a reserve file or without one.
+    fn level(self, free: u64, reserved: bool) -> Level {
+        let beside_reserve = if reserved { free } else { free.saturating_sub(self.reserve) };
+        if beside_reserve >= self.intents {
+            Level::Plenty
+        } else if beside_reserve >= self.facts {
+            Level::Short
+        } else if reserved || free >= self.all {
+            Level::Reserve
+        } else {
+            Level::Full
+        }
+    }
+}
+
 impl Default for Marks {
     fn default() -> Self {
         Self { reserve: 64 << 20, intents: 64 << 20, facts: 32 << 20, all: 16 << 20 }
@@ -127,13 +143,23 @@ impl Level {
 }
 
 /// What readers see of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     free: AtomicU64,
     level: AtomicU8,
+    volume: Option<Arc<dyn Volume>>,
+    marks: Marks,
 }
 
 impl Seen {
+    /// Whether facts would be refused now. It takes a look of its own: the writer takes none while nothing is sent to it,
+    /// and nothing is sent to who says that it is not ready.
+    pub(super) fn is_out(&self) -> bool {
+        let Some(volume) = &self.volume else { return false };
+        let reserved = volume.has_reserve(self.marks.reserve);
+        volume.free().is_ok_and(|free| self.marks.level(free, reserved) >= Level::Reserve)
+    }
+
     /// Free bytes at the last look, and whether something is refused for want of more.
     pub(super) fn now(&self) -> (u64, bool) {
         (self.free.load(Ordering::Relaxed), self.level.load(Ordering::Relaxed) != 0)
@@ -156,7 +182,8 @@ pub(super) struct Space {
 impl Space {
     pub(super) fn new(volume: Option<Arc<dyn Volume>>, marks: Marks) -> Self {
         let reserved = volume.as_ref().is_some_and(|volume| volume.has_reserve(marks.reserve));
-        Self { volume, marks, reserved, level: Level::Plenty, unseen: 0, seen: Arc::default() }
+        let seen = Seen { free: AtomicU64::new(0), level: AtomicU8::new(0), volume: volume.clone(), marks };
+        Self { volume, marks, reserved, level: Level::Plenty, unseen: 0, seen: Arc::new(seen) }
     }
 
     /// What readers see of it, as it goes on.
@@ -237,17 +264,7 @@ impl Space {
     }
 
     fn level_of(&self, free: u64, log_bytes: u64) -> Level {
-        let free = free.saturating_sub(log_bytes);
-        let beside_reserve = if self.reserved { free } else { free.saturating_sub(self.marks.reserve) };
-        if beside_reserve >= self.marks.intents {
-            Level::Plenty
-        } else if beside_reserve >= self.marks.facts {
-            Level::Short
-        } else if self.reserved || free >= self.marks.all {
-            Level::Reserve
-        } else {
-            Level::Full
-        }
+        self.marks.level(free.saturating_sub(log_bytes), self.reserved)
     }
 
     fn enter(&mut self, level: Level, free: u64) {
