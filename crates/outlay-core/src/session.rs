@@ -129,6 +129,11 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// Whether a later choice than the first was taken.
+    pub fn is_fallback(&self) -> bool {
+        self.choice.is_some() && self.choice.as_ref() != self.ask.ways().next().and_then(|(first, _)| first)
+    }
+
     /// What is still set aside.
     pub fn left(&self) -> Amounts {
         self.total.minus_to_zero(&self.drawn)

@@ -136,6 +136,9 @@ impl Kind {
     }
 }
 
+/// What is said of a time that is not to be believed yet.
+pub(super) const TIME_IS_AHEAD: &str = "must not be more than a day ahead of the server's clock";
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -301,7 +304,12 @@ impl Serialize for Body<'_> {
         if let Some(detail) = &self.problem.detail {
             map.serialize_entry("detail", detail)?;
         } else if let [only] = self.problem.errors.as_slice() {
-            map.serialize_entry("detail", &format_args!("{} {}", only.pointer, only.detail))?;
+            let place = match (only.pointer.as_str(), self.index) {
+                ("", None) => "The body",
+                ("", Some(_)) => "The item",
+                (pointer, _) => pointer,
+            };
+            map.serialize_entry("detail", &format_args!("{place} {}", only.detail))?;
         } else {
             map.serialize_entry("detail", kind.title())?;
         }
@@ -348,22 +356,30 @@ impl IntoResponse for Problem {
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
+        let mut errors = Vec::new();
         let kind = match &rejection {
             Rejection::UnknownSession | Rejection::UnknownOperation => Kind::NotFound,
-            Rejection::UnknownPlan(_) => Kind::UnknownPlan,
+            Rejection::UnknownPlan(_) => {
+                errors.push(FieldError::new("/plan", "must be a plan that there is"));
+                Kind::UnknownPlan
+            }
             Rejection::OperationConflict => Kind::OperationConflict,
             Rejection::SessionConflict => Kind::SessionConflict,
             Rejection::ReversalOfReversal => Kind::ReversalOfReversal,
             Rejection::AlreadyFinished(_) => Kind::AlreadyFinished,
             Rejection::NotHolding => Kind::NotHolding,
             Rejection::TimestampAhead => {
-                return Self::field("/timestamp", "must not be more than a day ahead of the server's clock");
+                return Self::field("/timestamp", TIME_IS_AHEAD);
             }
             Rejection::FinishWithoutSession => return Self::field("/finishSession", "needs a sessionId"),
-            Rejection::SumTooLarge(_) => Kind::SumTooLarge,
+            // What asked for it puts its own field in the place of the meter.
+            Rejection::SumTooLarge(meter) => {
+                errors.push(FieldError::new(format!("/{}", meter.as_str()), "makes the month's sum too large"));
+                Kind::SumTooLarge
+            }
             Rejection::Internal => return Self::new(Kind::Internal).because(rejection),
         };
-        Self::new(kind).detail(format!("Failed to {rejection}."))
+        Self::new(kind).detail(format!("Failed to {rejection}.")).errors(errors)
     }
 }
 

@@ -7,7 +7,8 @@ use outlay_core::budget::Budget;
 use outlay_core::id::{Label, Name, SessionId, UserId};
 use outlay_core::ledger::{Command, Fitting, Outcome};
 use outlay_core::month::Timestamp;
-use outlay_core::session::{Finish, HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX, Session, SessionStatus};
+use outlay_core::plan::Meter;
+use outlay_core::session::{Ask, Finish, HOLD_SECONDS_DEFAULT, HOLD_SECONDS_MAX, Session, SessionStatus};
 
 use super::auth::Caller;
 use super::body::{JsonBody, ask, metadata, text, whole, word};
@@ -50,6 +51,7 @@ pub(super) async fn open(
     let (feature, ask) = fields.finish(feature.zip(ask))?;
 
     let made_id = given_id.is_none();
+    let has_choices = matches!(ask, Ask::Choices(_));
     let session_id = given_id.unwrap_or_else(|| app.ids.session());
     let command = Command::Open {
         user_id,
@@ -59,7 +61,10 @@ pub(super) async fn open(
         hold_seconds,
         metadata: metadata.map(|metadata| metadata.compact),
     };
-    let naming = |problem: Problem| if made_id { problem.with("sessionId", &session_id.as_str()) } else { problem };
+    let naming = |problem: Problem| {
+        let problem = of_ask(problem, has_choices);
+        if made_id { problem.with("sessionId", &session_id.as_str()) } else { problem }
+    };
     match app.writer.submit(command).await.map_err(|error| naming(error.into()))? {
         Outcome::Opened { session, created, reason, budget } => {
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
@@ -73,8 +78,18 @@ pub(super) async fn open(
     }
 }
 
+/// A problem that names a meter, in the words of what asked for it.
+fn of_ask(problem: Problem, has_choices: bool) -> Problem {
+    Meter::ALL.into_iter().fold(problem, |problem, meter| {
+        let place = if has_choices { "/choices".to_owned() } else { format!("/estimate/{}", meter.as_str()) };
+        problem.renamed(&format!("/{}", meter.as_str()), &place)
+    })
+}
+
 fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget) -> Json {
     let hold = session.hold.as_ref();
+    // Of a session that was open already, this much can still be told.
+    let reason = reason.or_else(|| hold.filter(|hold| hold.is_fallback()).map(|_| Fitting::Fallback));
     Json::with_room(1_536, |json| {
         json.object(|object| {
             object.put("sessionId", &session.session_id).put("status", session.status.as_str());
@@ -137,7 +152,8 @@ pub(super) async fn extend(
 
 /// The answer to a change of a session: the session without its steps, and the budget.
 async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Response, Problem> {
-    match app.writer.submit(command).await? {
+    let submitted = app.writer.submit(command).await;
+    match submitted.map_err(|error| of_ask(error.into(), false))? {
         Outcome::Session { session, budget } => {
             let json = Json::with_room(1_536, |json| {
                 json.object(|object| {

@@ -58,13 +58,18 @@ pub(super) async fn record(
     }
     let posted = read(text)?;
     let recorded = record_one(&app, posted).await?;
-    let minimal = wants_minimal(&headers);
-    let json = Json::of_object(|object| present::recorded(object, &recorded, (!minimal).then_some(&app.presentation)));
+    Ok(answer(&app, &headers, &recorded))
+}
+
+/// The answer of one recording, with the budget unless it was asked to be left out.
+fn answer(app: &App, headers: &HeaderMap, recorded: &Recorded) -> Response {
+    let minimal = wants_minimal(headers);
+    let json = Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation)));
     let mut response = json.answer(StatusCode::OK);
     if minimal {
         response.headers_mut().insert("preference-applied", HeaderValue::from_static("return=minimal"));
     }
-    Ok(response)
+    response
 }
 
 async fn record_one(app: &App, posted: Posted) -> Result<Recorded, Problem> {
@@ -162,6 +167,7 @@ fn wants_minimal(headers: &HeaderMap) -> bool {
 pub(super) async fn reverse(
     State(app): State<SharedApp>,
     OfOperation(user_id, original): OfOperation,
+    headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut fields = body.object_or_empty()?;
@@ -173,8 +179,7 @@ pub(super) async fn reverse(
         given.or_else(|| made_id.clone()).ok_or_else(|| Problem::new(Kind::Internal).because("no id was made"))?;
     let command = Command::Reverse { user_id, original, operation_id, reason };
     let recorded = submit_recording(&app, command).await.map_err(|problem| Told::plain(made_id).tell(problem))?;
-    let json = Json::of_object(|object| present::recorded(object, &recorded, Some(&app.presentation)));
-    Ok(json.answer(StatusCode::OK))
+    Ok(answer(&app, &headers, &recorded))
 }
 
 /// List operations

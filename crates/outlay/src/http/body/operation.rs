@@ -2,14 +2,14 @@
 
 use outlay_core::id::{Label, Name, OperationId, SessionId, UserId};
 use outlay_core::money::{Quantity, Usd};
-use outlay_core::month::Timestamp;
+use outlay_core::month::{TimeError, Timestamp};
 use outlay_core::operation::{
     Fingerprint, FingerprintBuilder, NewOperation, Tokens, UNKNOWN_PROVIDER, Units, UsageType,
 };
 use outlay_core::session::Finish;
 
-use super::super::problem::Problem;
-use super::{Object, decimal, flag, metadata, string, text, time, whole, word};
+use super::super::problem::{Problem, TIME_IS_AHEAD};
+use super::{Object, decimal, flag, metadata, string, text, whole, word};
 use crate::ids::Ids;
 
 /// What is said where a cost is missing.
@@ -30,19 +30,41 @@ pub(in crate::http) struct Posted {
 pub(in crate::http) struct Told {
     /// The operation's id, where the server made it.
     pub(in crate::http) made_id: Option<OperationId>,
-    /// Where the operation's time was given.
-    time_pointer: &'static str,
+    form: Form,
 }
+
+/// The form in which an operation is posted, which says where its fields are.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Plain,
+    CloudEvent,
+}
+
+/// Fields by which a rejection names what is wrong with an operation, and where they are in an event. A sum of runs is that
+/// of the operation's own run.
+const PLACES: [(&str, &str, &str); 5] = [
+    ("/timestamp", "/timestamp", "/time"),
+    ("/finishSession", "/finishSession", "/data/finishSession"),
+    ("/cost", "/cost", "/data/cost"),
+    ("/aiRuns", "/isBillableRun", "/data/isBillableRun"),
+    ("/apiRuns", "/isBillableRun", "/data/isBillableRun"),
+];
 
 impl Told {
     /// Of an operation in the plain form.
     pub(in crate::http) fn plain(made_id: Option<OperationId>) -> Self {
-        Self { made_id, time_pointer: TIME_POINTER }
+        Self { made_id, form: Form::Plain }
     }
 
     /// A problem in the words of what was posted: with the id that the server made, so that the same can be sent again.
     pub(in crate::http) fn tell(&self, problem: Problem) -> Problem {
-        let problem = problem.renamed(TIME_POINTER, self.time_pointer);
+        let problem = PLACES.iter().fold(problem, |problem, (field, plain, in_event)| {
+            let place = match self.form {
+                Form::Plain => plain,
+                Form::CloudEvent => in_event,
+            };
+            problem.renamed(field, place)
+        });
         match &self.made_id {
             Some(made_id) => problem.with("operationId", &made_id.as_str()),
             None => problem,
@@ -50,15 +72,12 @@ impl Told {
     }
 }
 
-/// Where the time of an operation in the plain form is.
-const TIME_POINTER: &str = "/timestamp";
-
 /// What stands in the envelope of an event.
 struct Head {
     operation_id: Option<OperationId>,
     user_id: Option<UserId>,
     timestamp: Option<Timestamp>,
-    time_pointer: &'static str,
+    form: Form,
 }
 
 /// Reads an operation in the plain form.
@@ -70,8 +89,8 @@ pub(in crate::http) fn plain(raw: &str, ids: &Ids) -> Result<Posted, Problem> {
     let head = Head {
         operation_id: fields.optional("operationId", text(OperationId::new)),
         user_id: fields.required("userId", text(UserId::new)),
-        timestamp: fields.optional("timestamp", time),
-        time_pointer: TIME_POINTER,
+        timestamp: fields.optional("timestamp", time_so_far),
+        form: Form::Plain,
     };
     let posted = rest(&mut fields, head, ids);
     fields.finish(posted)
@@ -95,8 +114,8 @@ pub(in crate::http) fn cloud_event(raw: &str, ids: &Ids) -> Result<Posted, Probl
     let head = Head {
         operation_id: event.required("id", text(OperationId::new)),
         user_id: event.required("subject", text(UserId::new)),
-        timestamp: event.optional("time", time),
-        time_pointer: "/time",
+        timestamp: event.optional("time", time_so_far),
+        form: Form::CloudEvent,
     };
     let posted = if let Some(data) = event.take("data") {
         event.within("/data".to_owned(), data, |fields| rest(fields, head, ids))
@@ -106,6 +125,14 @@ pub(in crate::http) fn cloud_event(raw: &str, ids: &Ids) -> Result<Posted, Probl
     };
     event.rest();
     event.finish(posted)
+}
+
+/// Reads when an operation was; what is too late for any clock is told like what is too late for this one.
+fn time_so_far(raw: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(&string(raw)?).map_err(|error| match error {
+        TimeError::TooLate => TIME_IS_AHEAD.to_owned(),
+        error => error.to_string(),
+    })
 }
 
 /// Reads all but the head.
@@ -156,7 +183,7 @@ fn rest(fields: &mut Object<'_>, head: Head, ids: &Ids) -> Option<Posted> {
     let canonical = metadata.as_ref().map(|metadata| metadata.canonical.as_str());
     operation.fingerprint = FingerprintBuilder::of(&operation, given_id, true, canonical);
     let made_id = (!given_id).then(|| operation.operation_id.clone());
-    let told = Told { made_id, time_pointer: head.time_pointer };
+    let told = Told { made_id, form: head.form };
     Some(Posted { operation: Box::new(operation), told })
 }
 

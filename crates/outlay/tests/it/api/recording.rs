@@ -62,6 +62,11 @@ fn a_minimal_answer_leaves_the_budget_out() {
     assert!(reply.get("/budget").is_none(), "{reply}");
     reply.shows("/success", "true").shows("/cost", "0.5");
     assert!(server.record(ai("u", 0.5)).get("/budget").is_some());
+    let reverse = of("u", &format!("/usage/{}/reverse", reply.text("/operationId")));
+    let reversed = server.send("POST", &reverse, &headers, b"{}");
+    assert_eq!(reversed.header("preference-applied"), Some("return=minimal"));
+    assert!(reversed.is(200).shows("/cost", "-0.5").get("/budget").is_none(), "{}", reversed.text());
+    assert!(server.post(&reverse, json!({})).is(200).shows("/duplicate", "true").get("/budget").is_some());
 }
 
 #[test]
