@@ -20,6 +20,7 @@ mod backup;
 mod body;
 mod breakdown;
 mod budget;
+mod dashboard;
 mod denials;
 mod docs;
 pub mod events;
@@ -43,6 +44,7 @@ pub mod routes;
 mod schemas;
 pub mod server;
 mod sessions;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

@@ -13,4 +13,6 @@ pub mod local;
 pub mod metrics;
 pub mod seal;
 pub mod store;
+mod sums;
+pub mod web;
 pub mod writer;

@@ -257,16 +257,50 @@ pub struct History {
     pub days: Vec<(Day, Dimensions, Sums)>,
 }
 
+/// What to read of one user at once.
+#[derive(Debug, Clone)]
+pub struct PersonQuery {
+    /// Who.
+    pub user_id: UserId,
+    /// The months of the history; the last one is the one that is shown.
+    pub months: RangeInclusive<Month>,
+    /// Which operations of the shown month.
+    pub usage: PageOf,
+    /// The newest sessions, denials and alerts, each at most so many.
+    pub newest: usize,
+}
+
+/// One user, of one snapshot.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The instant of the snapshot.
+    pub as_of: Timestamp,
+    /// Who, with the month that is shown.
+    pub view: UserView,
+    /// Their months and days.
+    pub history: History,
+    /// Operations of the month that is shown.
+    pub usage: Page<Operation>,
+    /// Their newest sessions, of any month.
+    pub sessions: Vec<Session>,
+    /// Their newest denials, of any month.
+    pub denials: Vec<Denial>,
+    /// Their newest alerts, of any month.
+    pub alerts: Vec<Alert>,
+}
+
 /// What the operator sees of one month, of one snapshot.
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// The instant of the snapshot.
     pub as_of: Timestamp,
-    /// The sums over all users, erased ones too, of each day and combination, days ascending: of the month, and of the
-    /// one before.
+    /// The sums over all users, erased ones too, of each day and combination, days ascending: of the month, and of as
+    /// many before as were asked for.
     pub days: Vec<(Day, Dimensions, Sums)>,
     /// Held now, over all users.
     pub held: outlay_core::plan::PerMeter<i128>,
+    /// Sessions in progress now.
+    pub open_sessions: u64,
     /// Users with an operation in the month, erased ones too: they are in the sums.
     pub active_users: u64,
     /// Users with an operation in the month before.
@@ -444,6 +478,9 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// One operation of a user.
     fn operation<'a>(&'a self, user_id: &'a UserId, operation_id: &'a OperationId) -> Reading<'a, Option<Operation>>;
 
+    /// All that is shown of one user, of one snapshot.
+    fn person(&self, query: PersonQuery) -> Reading<'_, Person>;
+
     /// A user's months and days.
     fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History>;
 
@@ -462,8 +499,8 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// Alerts.
     fn alerts(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Alert>>>;
 
-    /// The operator's month.
-    fn overview(&self, month: Month) -> Reading<'_, Overview>;
+    /// The operator's month, with the day sums of so many months before it.
+    fn overview(&self, month: Month, months_before: u32) -> Reading<'_, Overview>;
 
     /// Users, sorted.
     fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage>;

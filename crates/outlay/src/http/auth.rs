@@ -20,6 +20,7 @@ use super::failures::Failures;
 use super::keys;
 use super::problem::{Kind, Problem};
 use super::proxies::Proxies;
+use super::sign_in::SignIns;
 use super::tokens::{Tokens, Whose};
 use crate::ids::RequestId;
 use crate::store::Reads;
@@ -97,6 +98,7 @@ pub struct Access {
     allowed_origins: Vec<HeaderValue>,
     failures: Failures,
     proxies: Proxies,
+    sign_ins: SignIns,
 }
 
 /// Why a setting of who may call cannot be used.
@@ -120,6 +122,7 @@ impl Access {
             allowed_origins: Vec::new(),
             failures: Failures::default(),
             proxies: Proxies::default(),
+            sign_ins: SignIns::default(),
         }
     }
 
@@ -190,6 +193,42 @@ impl Access {
         &self.allowed_origins
     }
 
+    /// Who is signed in to the pages.
+    pub(super) fn sign_ins(&self) -> &SignIns {
+        &self.sign_ins
+    }
+
+    /// The digest of a key that is known and holds, for a sign-in.
+    ///
+    /// # Errors
+    /// `Unauthorized` when it is not known, `TooManyRequests` when that came too often from there.
+    pub(super) fn digest_of_key(&self, shown: &str, address: Option<IpAddr>, app: &App) -> Result<[u8; 32], Problem> {
+        let now = app.clock.wall();
+        let address = address.filter(|address| self.proxies.limits(*address));
+        self.not_too_often(address, now)?;
+        if self.key(shown, &*app.reads, now).is_some() {
+            return Ok(Sha256::digest(shown).into());
+        }
+        Err(self.refused(address, now, app))
+    }
+
+    fn not_too_often(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Problem> {
+        match address.and_then(|address| self.failures.turned_away(address, now)) {
+            Some(seconds) => Err(Problem::new(Kind::TooManyRequests)
+                .detail("Too many keys that are not known came from this address.")
+                .retry_after(seconds)),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, address: Option<IpAddr>, now: Timestamp, app: &App) -> Problem {
+        app.metrics.refused_credential();
+        if let Some(address) = address {
+            self.failures.failed(address, now);
+        }
+        Problem::new(Kind::Unauthorized).detail("The key or token is not known here, or is not valid any more.")
+    }
+
     /// Tells who sent a request, at a door that takes keys and tokens, or tokens alone. Showing nothing is
     /// [`Caller::Nobody`].
     ///
@@ -202,23 +241,19 @@ impl Access {
         app: &App,
         keys_too: bool,
     ) -> Result<Caller, Problem> {
-        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
         let now = app.clock.wall();
         let address = address.filter(|address| self.proxies.limits(*address));
-        if let Some(seconds) = address.and_then(|address| self.failures.turned_away(address, now)) {
-            return Err(Problem::new(Kind::TooManyRequests)
-                .detail("Too many keys that are not known came from this address.")
-                .retry_after(seconds));
-        }
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            // A sign-in that ended is nobody, and no try to break in.
+            let digest = if keys_too { self.sign_ins.key_digest(headers, now) } else { None };
+            return Ok(digest.and_then(|digest| self.of_digest(digest, &*app.reads, now)).unwrap_or(Caller::Nobody));
+        };
+        self.not_too_often(address, now)?;
         if let Some(caller) = bearer(header.as_bytes()).and_then(|shown| self.caller(shown, &*app.reads, now, keys_too))
         {
             return Ok(caller);
         }
-        app.metrics.refused_credential();
-        if let Some(address) = address {
-            self.failures.failed(address, now);
-        }
-        Err(Problem::new(Kind::Unauthorized).detail("The key or token is not known here, or is not valid any more."))
+        Err(self.refused(address, now, app))
     }
 
     fn caller(&self, shown: &str, reads: &dyn Reads, now: Timestamp, keys_too: bool) -> Option<Caller> {
@@ -232,7 +267,10 @@ impl Access {
             return None;
         }
         // From here on there is only the digest.
-        let digest: [u8; 32] = Sha256::digest(shown).into();
+        self.of_digest(Sha256::digest(shown).into(), reads, now)
+    }
+
+    fn of_digest(&self, digest: [u8; 32], reads: &dyn Reads, now: Timestamp) -> Option<Caller> {
         if self.admin_key_digest.is_some_and(|admin| admin.ct_eq(&digest).into()) {
             return Some(Caller::Key { id: Arc::from("environment"), role: Role::Admin });
         }

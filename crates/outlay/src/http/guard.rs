@@ -60,6 +60,8 @@ pub(super) struct Rule {
     pub(super) path: &'static str,
     pub(super) door: Door,
     pub(super) body_bytes_max: usize,
+    /// Whether it is for people: what goes wrong is then a page too.
+    pub(super) page: bool,
 }
 
 impl Rule {
@@ -159,6 +161,7 @@ impl Post {
             Some(Peer::Address(peer)) => Some(self.app.access.proxies().client(peer.ip(), request.headers())),
             Some(Peer::Owner) | None => None,
         };
+        let asked = self.rule.page.then(|| (request.uri().clone(), request.headers().clone()));
         let wait = if WHOLE_STORE_PATHS.contains(&self.rule.path) { WHOLE_STORE_WAIT } else { REQUEST_WAIT };
         let answered = tokio::time::timeout(wait, self.let_through(request, request_id, client, inner));
         let mut response = match answered.await {
@@ -171,6 +174,9 @@ impl Post {
         };
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             self.write_problem(&problem, request_id, &mut response);
+            if let Some((uri, headers)) = asked {
+                response = as_page(response, &problem, &uri, &headers, request_id);
+            }
         }
         self.write_headers(request_id, origin.as_ref(), response.headers_mut());
         let nanos = self.app.clock.monotonic_nanos().saturating_sub(started);
@@ -199,11 +205,14 @@ impl Post {
                 return Err(problem);
             }
         };
-        if self.rule.changes() {
+        if self.rule.changes() && !self.rule.page {
             // No such route takes a parameter; one that is meant to limit what changes must not be passed over.
             Parameters::parse(parts.uri.query().unwrap_or_default()).finish()?;
         }
         let body = self.read_body(&parts.headers, body).await?;
+        if let Some(client) = client {
+            parts.extensions.insert(client);
+        }
         parts.extensions.insert(Asked { caller, request_id });
         let mut request = Request::from_parts(parts, body);
         DefaultBodyLimit::disable().apply(&mut request);
@@ -221,6 +230,14 @@ impl Post {
         client: Option<IpAddr>,
     ) -> Result<Caller, Problem> {
         let caller = self.caller(parts, peer, client)?;
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if changes && !parts.headers.contains_key(AUTHORIZATION) && peer != Some(Peer::Owner) {
+            // Without a key of its own in the request it is the browser's doing that the caller is known.
+            let signed_in = matches!(caller, Caller::Key { .. });
+            if signed_in || self.rule.page {
+                of_our_pages(parts, self.app.presentation.public_url.as_deref(), signed_in)?;
+            }
+        }
         self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
         if let Caller::User { user_id, whose, .. } = &caller {
             whose.still(&self.app, user_id).await?;
@@ -319,6 +336,21 @@ impl Post {
     }
 }
 
+/// A problem as a page, with the headers that say what to do.
+fn as_page(
+    mut response: Response,
+    problem: &Problem,
+    uri: &http::Uri,
+    headers: &HeaderMap,
+    request_id: RequestId,
+) -> Response {
+    let page = super::dashboard::problem(problem, uri, headers, &request_id.to_string());
+    let (parts, body) = page.into_parts();
+    response.headers_mut().extend(parts.headers);
+    *response.body_mut() = body;
+    response
+}
+
 /// Bytes that are still taken of a body that nobody will read, at most.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long they may take.
@@ -394,6 +426,28 @@ fn once(parts: &http::request::Parts, name: &HeaderName, refusal: &'static str) 
     Ok(())
 }
 
+/// Lets a change through only when a page of this server asked for it: a browser sends a cookie, and reaches an open
+/// server, for whichever page it shows. `must_say` wants the browser to say so; else it may say nothing, as no browser does.
+fn of_our_pages(parts: &http::request::Parts, public_url: Option<&str>, must_say: bool) -> Result<(), Problem> {
+    let said = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let ours = match (said("sec-fetch-site"), said("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            let is_public = public_url
+                .and_then(|url| url.strip_prefix(origin))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            is_public || (host.is_some() && host == said("host"))
+        }
+        (None, None) => !must_say,
+    };
+    if ours {
+        Ok(())
+    } else {
+        Err(Problem::new(Kind::Forbidden).detail("Only a page of this server may ask for this."))
+    }
+}
+
 /// Lets only requests through that were made for this machine by this machine: a web page could else have its own name
 /// lead here, and use an open server.
 fn at_home(parts: &http::request::Parts) -> Result<(), Problem> {
@@ -417,7 +471,7 @@ fn at_home(parts: &http::request::Parts) -> Result<(), Problem> {
 }
 
 /// Whether `host` or `host:port` names this machine.
-fn is_loopback(authority: &str) -> bool {
+pub(super) fn is_loopback(authority: &str) -> bool {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(rest) = authority.strip_prefix('[') {
         let Some((address, rest)) = rest.split_once(']') else { return false };

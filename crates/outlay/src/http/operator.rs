@@ -34,7 +34,7 @@ pub(super) async fn overview(State(app): State<SharedApp>, mut parameters: Param
     let month = parameters.read("month", Month::parse);
     parameters.finish()?;
     let month = month.unwrap_or_else(|| app.reads.now().month());
-    let overview = app.reads.overview(month).await?;
+    let overview = app.reads.overview(month, 1).await?;
     let plans = app.reads.plans();
     let json = Json::with_room(8_192, |json| json.object(|object| write_overview(object, month, &overview, &plans)));
     Ok(json.answer(StatusCode::OK))
@@ -124,6 +124,22 @@ fn write_averages(object: &mut Object<'_>, all: &Sums, users: u64) {
     responses((status = 200, description = "A page", body = schemas::Users),
         schemas::ReadProblems))]
 pub(super) async fn users(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let (query, list) = users_query(&app, &mut parameters);
+    parameters.finish()?;
+    let page = app.reads.users(query).await?;
+    let plans = app.reads.plans();
+    let next = page.next.map(|after| seal_after(&app, &list, &after));
+    let json = Json::with_room(768 * (page.items.len() + 1), |json| {
+        json.object(|object| {
+            object.array("items", &page.items, |json, item| json.object(|object| write_user(object, item, &plans)));
+            object.put("nextCursor", next.as_deref());
+        });
+    });
+    Ok(json.answer(StatusCode::OK))
+}
+
+/// What a query asks of the list of users, and the list's tag.
+pub(super) fn users_query(app: &SharedApp, parameters: &mut Parameters) -> (UsersQuery, String) {
     let month = parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month());
     let sort = parameters.read("sort", sort_of).unwrap_or(UserSort::Cost);
     let descending = parameters.read("order", |text| match text {
@@ -144,19 +160,12 @@ pub(super) async fn users(State(app): State<SharedApp>, mut parameters: Paramete
     let list = format!("users {sort:?} {descending} {month}");
     let after = parameters.read("cursor", |text| after_of(&app.open_cursor(&list, text)?));
     let limit = parameters.limit();
-    parameters.finish()?;
+    (UsersQuery { month, sort, descending, state, plan, prefix, after, limit }, list)
+}
 
-    let query = UsersQuery { month, sort, descending, state, plan, prefix, after, limit };
-    let page = app.reads.users(query).await?;
-    let plans = app.reads.plans();
-    let next = page.next.map(|after| app.seal_cursor(&list, &place_of(&after)));
-    let json = Json::with_room(768 * (page.items.len() + 1), |json| {
-        json.object(|object| {
-            object.array("items", &page.items, |json, item| json.object(|object| write_user(object, item, &plans)));
-            object.put("nextCursor", next.as_deref());
-        });
-    });
-    Ok(json.answer(StatusCode::OK))
+/// The cursor of a place in a list of users.
+pub(super) fn seal_after(app: &SharedApp, list: &str, after: &UsersAfter) -> String {
+    app.seal_cursor(list, &place_of(after))
 }
 
 fn sort_of(text: &str) -> Result<UserSort, &'static str> {

@@ -52,6 +52,11 @@ impl Parameters {
         Some(self.given.swap_remove(index).1)
     }
 
+    /// Forgets parameters without a value: that is how a form says that nothing was chosen.
+    pub fn drop_empty(&mut self) {
+        self.given.retain(|(_, value)| !value.is_empty());
+    }
+
     /// The parameter as `read` understands it; what it says otherwise, like `must be a month`, becomes an error.
     pub fn read<T, E: std::fmt::Display>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.take(name)?;

@@ -251,6 +251,14 @@ impl Problem {
         self.0.kind.status()
     }
 
+    /// What it says, in sentences for a person.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let errors = self.0.errors.iter().map(|error| {
+            format!("{} {}.", error.pointer.trim_start_matches('/'), error.detail).trim_start().to_owned()
+        });
+        self.0.detail.iter().map(ToString::to_string).chain(errors).collect()
+    }
+
     /// The fields that are wrong.
     #[cfg(test)]
     pub(super) fn field_errors(&self) -> &[FieldError] {

@@ -13,8 +13,8 @@ use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, assets, backup, budget, denials, docs, events, export, health, history, keys, openapi,
-    operator, pages, plans, sessions, tokens, usage, users, verify,
+    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, health, history, keys, openapi,
+    operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 
@@ -112,7 +112,20 @@ fn rows() -> Table {
     table.get("/docs", Anybody, docs::api);
     table.get("/pages.css", Anybody, pages::style);
     table.get("/card.js", Anywhere, assets::card);
-    table.get("/", Inside, pages::first);
+    // Pages for people.
+    table.page("/", Viewer, dashboard::overview);
+    table.page("/overview.csv", Viewer, dashboard::overview_csv);
+    table.page("/users", Viewer, dashboard::users);
+    table.page("/users.csv", Viewer, dashboard::users_csv);
+    table.page("/users/{userId}", Viewer, dashboard::user);
+    table.page("/users/{userId}/usage.csv", Viewer, dashboard::usage_csv);
+    table.page("/users/{userId}/operations/{operationId}", Viewer, dashboard::operation);
+    table.page("/search", Viewer, dashboard::search);
+    table.page("/sign-in", Inside, sign_in::form);
+    table.form("/sign-in", Inside, sign_in::enter);
+    table.form("/sign-out", Inside, sign_in::leave);
+    table.form("/theme", Inside, sign_in::theme);
+    table.page("/assets/{name}", Anybody, dashboard::asset);
     // What an application does.
     table.post("/v1/usage", App, usage::record);
     table.post("/v1/users/{userId}/usage/{operationId}/reverse", App, usage::reverse);
@@ -160,6 +173,12 @@ pub(super) fn listed() -> Vec<(&'static str, &'static str, Least)> {
     rows().rows.into_iter().map(|row| (row.method, row.path, row.least)).collect()
 }
 
+/// The paths of the pages for people.
+#[cfg(test)]
+pub(super) fn pages() -> Vec<&'static str> {
+    rows().rows.into_iter().filter(|row| row.page).map(|row| row.path).collect()
+}
+
 /// Bytes of a body, at most.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a batch, at most.
@@ -171,6 +190,7 @@ struct Row {
     path: &'static str,
     least: Least,
     handler: MethodRouter<SharedApp>,
+    page: bool,
 }
 
 #[derive(Default)]
@@ -181,6 +201,24 @@ struct Table {
 impl Table {
     fn get<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
         self.row("GET", MethodFilter::GET, path, least, handler);
+    }
+
+    /// A page: what goes wrong is a page too.
+    fn page<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.get(path, least, handler);
+        self.for_people();
+    }
+
+    /// What a form of a page does; it leads to a page.
+    fn form<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
+        self.post(path, least, handler);
+        self.for_people();
+    }
+
+    fn for_people(&mut self) {
+        if let Some(row) = self.rows.last_mut() {
+            row.page = true;
+        }
     }
 
     fn post<H: Handler<T, SharedApp>, T: 'static>(&mut self, path: &'static str, least: Least, handler: H) {
@@ -203,7 +241,7 @@ impl Table {
         least: Least,
         handler: H,
     ) {
-        self.rows.push(Row { method, path, least, handler: on(filter, handler) });
+        self.rows.push(Row { method, path, least, handler: on(filter, handler), page: false });
     }
 }
 
@@ -216,7 +254,7 @@ pub(super) fn router(app: SharedApp, door: Door) -> Router {
         }
         let body_bytes_max =
             if row.method == "POST" && row.path == "/v1/usage" { BATCH_BYTES_MAX } else { BODY_BYTES_MAX };
-        let rule = Rule { least: row.least, method: row.method, path: row.path, door, body_bytes_max };
+        let rule = Rule { least: row.least, method: row.method, path: row.path, door, body_bytes_max, page: row.page };
         let mut handler = row.handler.route_layer(Guarding::new(&app, rule));
         if row.least.is_for_pages() {
             let preflight = on(MethodFilter::OPTIONS, super::guard::preflight);
@@ -227,7 +265,8 @@ pub(super) fn router(app: SharedApp, door: Door) -> Router {
         paths.insert(row.path, known.merge(handler));
     }
     let rest = |path| {
-        let rule = Rule { least: Least::Anybody, method: "(any)", path, door, body_bytes_max: BODY_BYTES_MAX };
+        let rule =
+            Rule { least: Least::Anybody, method: "(any)", path, door, body_bytes_max: BODY_BYTES_MAX, page: false };
         Guarding::new(&app, rule)
     };
     let mut router = Router::new();

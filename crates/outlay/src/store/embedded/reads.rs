@@ -25,8 +25,8 @@ use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
 use crate::feed::Feed;
 use crate::store::{
-    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Reading, Reads, SecretRecord,
-    SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery, UsersPage, UsersQuery,
+    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Person, PersonQuery, Reading,
+    Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery, UsersPage, UsersQuery,
 };
 
 /// Connections that read at the same time.
@@ -257,6 +257,10 @@ impl Reads for EmbeddedReads {
         })
     }
 
+    fn person(&self, query: PersonQuery) -> Reading<'_, Person> {
+        self.read(move |inner, connection| inner.with_memory(connection, |snapshot| person::whole(snapshot, &query)))
+    }
+
     fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History> {
         let user_id = user_id.clone();
         self.snapshot(move |snapshot| person::history(snapshot, &user_id, &months))
@@ -288,9 +292,9 @@ impl Reads for EmbeddedReads {
         self.snapshot(move |snapshot| lists::alerts(snapshot, &query))
     }
 
-    fn overview(&self, month: Month) -> Reading<'_, Overview> {
+    fn overview(&self, month: Month, months_before: u32) -> Reading<'_, Overview> {
         self.read(move |inner, connection| {
-            inner.with_memory(connection, |snapshot| operator::overview(snapshot, month))
+            inner.with_memory(connection, |snapshot| operator::overview(snapshot, month, months_before))
         })
     }
 

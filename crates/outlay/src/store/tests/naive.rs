@@ -306,7 +306,7 @@ impl Case<'_> {
 
     async fn overview(&self, random: &mut Random) {
         let month = self.month(random);
-        let read = self.reads.overview(month).await.unwrap();
+        let read = self.reads.overview(month, 1).await.unwrap();
         assert_eq!(read.as_of, self.now);
         let days = self.days(|row| row.month() == month || row.month() == month.minus(1));
         assert_eq!(sorted_days(read.days), days, "{month}");

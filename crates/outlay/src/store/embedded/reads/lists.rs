@@ -85,6 +85,22 @@ pub(super) fn all_usage(snapshot: &Snapshot<'_>, user: &User, of: PageOf) -> Res
     page(of.limit, |operation: &Operation| operation.no.0, || rows.next(snapshot), |_| true)
 }
 
+/// A user's operations of one month.
+pub(super) fn month_usage(
+    snapshot: &Snapshot<'_>,
+    user: &User,
+    month: Month,
+    of: PageOf,
+) -> Result<Page<Operation>, StoreError> {
+    let mut rows = Rows::of_months(snapshot, user, Some(month), of.below())?;
+    page(
+        of.limit,
+        |operation: &Operation| operation.no.0,
+        || rows.next(snapshot),
+        |operation| operation.month() == month,
+    )
+}
+
 /// Operations by number, the newest first.
 struct Rows {
     /// The next of each chain.

@@ -21,7 +21,11 @@ use crate::store::{Overview, SessionStats, StoreError, UserItem, UsersPage, User
 const TOP_USERS: usize = 10;
 
 /// The operator's month; `None` when the snapshot is older than what is in memory.
-pub(super) fn overview(snapshot: &Snapshot<'_>, month: Month) -> Result<Option<Overview>, StoreError> {
+pub(super) fn overview(
+    snapshot: &Snapshot<'_>,
+    month: Month,
+    months_before: u32,
+) -> Result<Option<Overview>, StoreError> {
     let before = month.minus(1);
     let kept = &snapshot.shared.roster;
     let Some([roster, roster_before]) = kept.of(&snapshot.transaction, snapshot.batch, [month, before])? else {
@@ -29,18 +33,25 @@ pub(super) fn overview(snapshot: &Snapshot<'_>, month: Month) -> Result<Option<O
     };
     let as_of = snapshot.shared.clock.now();
     let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
-    let days = days::all_days(connection, Day::new(before, 1)..=Day::new(month, 31))?;
+    let days = days::all_days(connection, Day::new(month.minus(months_before), 1)..=Day::new(month, 31))?;
     let days = days.into_iter().map(|(day, combination, sums)| Ok((day, combination.dimensions(names)?, sums)));
     let top_users = roster.top_by_cost(TOP_USERS).into_iter();
     Ok(Some(Overview {
         as_of,
         days: days.collect::<Result<_, StoreError>>()?,
         held: roster.held_by_all(as_of),
+        open_sessions: sessions_in_progress(connection)?,
         active_users: roster.active(),
         active_users_before: roster_before.active(),
         states: roster.states(&load::plans(connection)?, as_of),
         top_users: top_users.map(|no| item(snapshot, &roster, no, month, as_of)).collect::<Result<_, _>>()?,
     }))
+}
+
+fn sessions_in_progress(connection: &rusqlite::Connection) -> Result<u64, StoreError> {
+    let sql = "select count(*) from session indexed by session_due where due is not null";
+    let count: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 /// A page of users; `None` when the snapshot is older than what is in memory.

@@ -12,7 +12,7 @@ use outlay_core::session::Session;
 
 use super::{Snapshot, lists};
 use crate::store::embedded::{days, load};
-use crate::store::{ExportAt, Exported, History, Page, PageOf, StoreError};
+use crate::store::{ExportAt, Exported, History, Page, PageOf, Person, PersonQuery, StoreError};
 
 /// Rows of an export that are read in one snapshot.
 const EXPORT_ROWS: usize = 500;
@@ -23,6 +23,29 @@ pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> R
     let months = load::month(&snapshot.transaction, user.no, month)?.into_iter().collect();
     let held = snapshot.shared.roster.held(snapshot.batch, user.no);
     Ok(held.map(|held| UserView { user: Some(Arc::new(user)), months, held }))
+}
+
+/// All that is shown of one user; `None` when the snapshot is older than what is in memory.
+pub(super) fn whole(snapshot: &Snapshot<'_>, query: &PersonQuery) -> Result<Option<Person>, StoreError> {
+    let month = *query.months.end();
+    let Some(view) = view(snapshot, &query.user_id, month)? else { return Ok(None) };
+    let newest = PageOf { before: None, limit: query.newest };
+    let mut person = Person {
+        as_of: snapshot.shared.clock.now(),
+        history: history(snapshot, &query.user_id, &query.months)?,
+        view,
+        usage: Page { items: Vec::new(), next: None },
+        sessions: Vec::new(),
+        denials: Vec::new(),
+        alerts: Vec::new(),
+    };
+    if let Some(user) = person.view.user.clone() {
+        person.usage = lists::month_usage(snapshot, &user, month, query.usage)?;
+        person.sessions = lists::of_user::<Session>(snapshot, &user, newest, |_| true)?.items;
+        person.denials = lists::of_user::<Denial>(snapshot, &user, newest, |_| true)?.items;
+        person.alerts = lists::of_user::<Alert>(snapshot, &user, newest, |_| true)?.items;
+    }
+    Ok(Some(person))
 }
 
 /// The user's months in the range, and the sums of their days.

@@ -60,7 +60,7 @@ fn what_memory_says_is_as_of_the_batch_that_the_file_shows() {
             assert!(page.items.is_sorted_by(|a, b| a.month.used.cost >= b.month.used.cost));
             let last = page.items.last().map(|last| i128::from(last.month.used.cost));
             assert!(page.next.is_none_or(|next| Some(next.key) == last));
-            let overview = runtime.block_on(reads.overview(query(UserSort::Cost, 1).month)).unwrap();
+            let overview = runtime.block_on(reads.overview(query(UserSort::Cost, 1).month, 1)).unwrap();
             let first_operations = overview.days.iter().filter(|(_, of, _)| of.feature.as_str() == "first");
             let first_operations: u64 = first_operations.map(|(_, _, sums)| sums.operations).sum();
             assert_eq!(overview.active_users, first_operations);
@@ -153,7 +153,7 @@ fn operators_reads() {
         took.sort_unstable();
         println!("{what}: first {first:?}, fastest {:?}, median {:?}, p95 {:?}", took[0], took[30], took[57]);
     };
-    measure("overview", &|| assert!(runtime.block_on(reads.overview(month)).unwrap().active_users > 10_000));
+    measure("overview", &|| assert!(runtime.block_on(reads.overview(month, 1)).unwrap().active_users > 10_000));
     for sort in
         [UserSort::Cost, UserSort::Percent, UserSort::AiRuns, UserSort::ApiRuns, UserSort::LastSeen, UserSort::UserId]
     {

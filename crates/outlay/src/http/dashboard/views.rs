@@ -1,0 +1,159 @@
+//! The views: queries into pages.
+
+use axum::extract::State;
+use axum::response::Response;
+use outlay_core::id::{OperationId, SessionId, UserId};
+use outlay_core::month::Month;
+
+use super::Browser;
+use crate::http::SharedApp;
+use crate::http::json::Json;
+use crate::http::operator::users_query;
+use crate::http::page::{CursorError, Parameters};
+use crate::http::present::Worded;
+use crate::http::problem::{Kind, Problem};
+use crate::http::reading::{OfOperation, OfUser, not_loaded};
+use crate::http::sign_in::back;
+use crate::web::links::{Query, encoded, user_path};
+use crate::web::overview::{By, View as Overview};
+use crate::web::{quickstart, user, users};
+
+fn by(parameters: &mut Parameters) -> Option<By> {
+    parameters.read("by", |name| By::parse(name).ok_or("must be feature, provider or model"))
+}
+
+fn month(app: &SharedApp, parameters: &mut Parameters) -> Month {
+    parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month())
+}
+
+/// `GET /`: one month of everybody; before there is any, the quickstart.
+pub(in crate::http) async fn overview(
+    State(app): State<SharedApp>,
+    browser: Browser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.drop_empty();
+    let (month, by) = (month(&app, &mut parameters), by(&mut parameters));
+    let language =
+        parameters.read("in", |name| quickstart::Language::parse(name).ok_or("must be curl, typescript or python"));
+    parameters.finish()?;
+    if app.reads.status().operations == 0 {
+        let base = browser.base(&app);
+        let page = quickstart::page(&browser.links, &base, app.access.is_open(), language.unwrap_or_default());
+        return Ok(browser.answer(&page));
+    }
+    let view = Overview::read(&*app.reads, month, by.unwrap_or_default()).await?;
+    Ok(browser.answer(&crate::web::overview::page(&view, &browser.links)))
+}
+
+/// `GET /users`
+pub(in crate::http) async fn users(
+    State(app): State<SharedApp>,
+    browser: Browser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.drop_empty();
+    let (mut query, list) = users_query(&app, &mut parameters);
+    parameters.finish()?;
+    query.limit = users::ROWS;
+    let page = app.reads.users(query.clone()).await?;
+    let next = page.next.map(|after| crate::http::operator::seal_after(&app, &list, &after));
+    let view = users::View { query, items: page.items, next, plans: app.reads.plans(), as_of: app.reads.now() };
+    Ok(browser.answer(&users::page(&view, &browser.links)))
+}
+
+/// `GET /users/{userId}`
+pub(in crate::http) async fn user(
+    State(app): State<SharedApp>,
+    browser: Browser,
+    OfUser(user_id): OfUser,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.drop_empty();
+    let (month, by) = (month(&app, &mut parameters), by(&mut parameters));
+    let cursor = parameters.take("cursor");
+    let before = match &cursor {
+        None => None,
+        Some(text) => {
+            let number = app.open_cursor("usage", text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+            if number.is_none() {
+                parameters.wrong("cursor", CursorError.to_string());
+            }
+            number.map(u64::from_le_bytes)
+        }
+    };
+    parameters.finish()?;
+    let view = user_view(&app, user_id, month, by.unwrap_or_default(), before, cursor).await?;
+    Ok(browser.answer(&user::page(&view, &browser.links, browser.viewer)))
+}
+
+async fn user_view(
+    app: &SharedApp,
+    user_id: UserId,
+    month: Month,
+    by: By,
+    before: Option<u64>,
+    cursor: Option<String>,
+) -> Result<user::View, Problem> {
+    let person = user::View::read(&*app.reads, &user_id, month, before).await?;
+    let plans = app.reads.plans();
+    let budget = person.view.budget(&plans, &user_id, month, person.as_of).ok_or_else(|| not_loaded(month))?;
+    let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
+    let next = person.usage.next.map(|next| app.cursor_of("usage", next));
+    Ok(user::View {
+        user_id,
+        month,
+        by,
+        budget_json: String::from_utf8(json.into_bytes()).unwrap_or_default(),
+        labels: app.presentation.labels.clone(),
+        person,
+        budget,
+        plans,
+        cursor,
+        next,
+        forecast: Vec::new(),
+    })
+}
+
+/// `GET /users/{userId}/operations/{operationId}`
+pub(in crate::http) async fn operation(
+    State(app): State<SharedApp>,
+    browser: Browser,
+    OfOperation(user_id, operation_id): OfOperation,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    parameters.finish()?;
+    let operation = app.reads.operation(&user_id, &operation_id).await?;
+    let operation = operation.ok_or_else(|| Problem::new(Kind::NotFound).detail("The user has no such operation."))?;
+    let view = user::OperationView { user_id, operation, as_of: app.reads.now() };
+    Ok(browser.answer(&user::operation_page(&view, &browser.links)))
+}
+
+/// `GET /search`: straight to what has exactly this id, else to the users that begin so.
+pub(in crate::http) async fn search(
+    State(app): State<SharedApp>,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let text = parameters.take("q").unwrap_or_default();
+    let text = text.trim();
+    let of = parameters.take("user").and_then(|user| UserId::new(&user).ok());
+    parameters.finish()?;
+    if let Some(user_id) = of {
+        if let Ok(id) = SessionId::new(text)
+            && app.reads.session(&user_id, &id).await?.is_some()
+        {
+            return Ok(back(&format!("{}/sessions/{}", user_path(&user_id), encoded(text)), None));
+        }
+        if let Ok(id) = OperationId::new(text)
+            && app.reads.operation(&user_id, &id).await?.is_some()
+        {
+            return Ok(back(&format!("{}/operations/{}", user_path(&user_id), encoded(text)), None));
+        }
+    }
+    if let Ok(id) = UserId::new(text)
+        && app.reads.view(&id, app.reads.now().month()).await?.user.is_some()
+    {
+        return Ok(back(&user_path(&id), None));
+    }
+    Ok(back(&format!("users{}", Query::new().with("q", text).with("sort", "userId").as_str()), None))
+}
