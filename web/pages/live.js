@@ -1,23 +1,193 @@
 // @ts-check
-// What a page does beyond its HTML, which is whole without it: the card, the shortcut of the search, and staying live.
+/**
+ * What a page does beyond its HTML, which is whole without it: it feeds the card, opens the search by a key, and stays live.
+ *
+ * One tab of a browser listens to the server's events, chosen by a lock; it tells the others. Whoever is looked at then asks
+ * for its own page again, and changes what differs. Nothing is added up here.
+ */
 const root = document.documentElement.dataset.root ?? "";
+const address = (/** @type {string} */ path) => new URL(root + path, location.href).href;
+/** @param {string} id */
+const find = (id) => document.getElementById(id);
 
-/** Feeds the card with the figures that the page was made of: it shows the same snapshot, and opens no stream. */
+/** Gives the card the figures that the page was made of: it shows the same snapshot, and opens no stream. */
 function feedCards() {
   for (const card of document.querySelectorAll("outlay-budget-card[data-budget]")) {
-    /** @type {any} */ (card).budget = JSON.parse(/** @type {HTMLElement} */ (card).dataset.budget ?? "null");
+    const { dataset } = /** @type {HTMLElement} */ (card);
+    /** @type {any} */ (card).budget = JSON.parse(dataset.budget ?? "null");
   }
 }
 
 if (document.querySelector("outlay-budget-card"))
-  import(new URL(`${root}card.js`, location.href).href).then(feedCards, () => {
+  import(address("card.js")).then(feedCards, () => {
     // Without it the same figures stand there as they came.
   });
 
 addEventListener("keydown", (event) => {
-  const typing = event.target instanceof HTMLElement && event.target.closest("input, select, textarea");
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    document.getElementById("search")?.focus();
-  }
+  const { target, key, ctrlKey, metaKey, altKey } = event;
+  if (key !== "/" || ctrlKey || metaKey || altKey || (target instanceof Element && target.closest("input, select, textarea"))) return;
+  event.preventDefault();
+  find("search")?.focus();
 });
+
+/** @param {string} html */
+let trusted = (html) => html;
+if ("trustedTypes" in globalThis) {
+  const policy = /** @type {any} */ (globalThis).trustedTypes.createPolicy("outlay", { createHTML: (/** @type {string} */ html) => html });
+  trusted = (html) => policy.createHTML(html);
+}
+
+/** @param {Node} node */
+const keyOf = (node) => (node instanceof Element ? node.id || node.getAttribute("data-key") : null);
+
+/**
+ * Makes `old` like `fresh`, touching only what differs, so that focus, selection, scroll and what was opened stay.
+ * @param {Element} old @param {Element} fresh
+ */
+function morph(old, fresh) {
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name } of [...old.attributes])
+    // Whether it is open is the reader's affair.
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.localName === "details")) old.removeAttribute(name);
+  if (old === document.activeElement && old.matches("input, select, textarea")) return;
+  /** @type {Map<string | null, Node>} */
+  const known = new Map();
+  for (const child of old.childNodes) if (keyOf(child)) known.set(keyOf(child), child);
+  let at = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const key = keyOf(child);
+    const match = key ? known.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : null;
+    if (!match || match.nodeName !== child.nodeName) {
+      old.insertBefore(child, at);
+      continue;
+    }
+    if (match === at) at = at.nextSibling;
+    else old.insertBefore(match, at);
+    if (match instanceof Element) morph(match, /** @type {Element} */ (child));
+    else if (match.nodeValue !== child.nodeValue) match.nodeValue = child.nodeValue;
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+let tag = "", busy = false, dirty = false, askedAt = 0, ended = false;
+
+/** Asks for this page again, four times a second at most, one at a time, and only while it is looked at. */
+async function refresh() {
+  dirty = true;
+  if (busy || ended || document.hidden) return;
+  busy = true;
+  while (dirty && !document.hidden && !ended) {
+    await new Promise((done) => setTimeout(done, askedAt + 250 - Date.now()));
+    dirty = false;
+    askedAt = Date.now();
+    try {
+      const answer = await fetch(location.href, { headers: { "Outlay-Fragment": "1", ...(tag && { "If-None-Match": tag }) } });
+      // Signed out: the page says so itself. What was made by a form cannot be asked for again.
+      if (answer.status === 401) location.reload();
+      if (answer.status >= 400) ended = answer.status < 500;
+      if (answer.status === 200) {
+        tag = answer.headers.get("ETag") ?? "";
+        show(new DOMParser().parseFromString(trusted(await answer.text()), "text/html"));
+      }
+      if (answer.status < 400) moment(answer.headers.get("Outlay-As-Of") ?? "");
+    } catch {
+      // The stream notices too, and says when to ask again.
+    }
+  }
+  busy = false;
+}
+
+/** @param {Document} fresh */
+function show(fresh) {
+  const regions = [...document.querySelectorAll("[data-live]")];
+  // It has become another page: the first operation came.
+  if (!regions.some((old) => fresh.getElementById(old.id))) return location.reload();
+  for (const old of regions) {
+    const region = fresh.getElementById(old.id);
+    if (region) morph(old, region);
+  }
+  feedCards();
+}
+
+/** @param {string} asOf */
+function moment(asOf) {
+  const time = find("as-of");
+  if (!time || !asOf) return;
+  time.textContent = asOf.slice(11, 19);
+  time.setAttribute("datetime", asOf);
+  time.title = asOf;
+}
+
+let lost = false, saidAt = 0;
+
+/** Says how it stands, beside the figures, and to screen readers only when it changes. @param {boolean} now */
+function stands(now) {
+  const sign = find("live"), said = find("said");
+  if (!sign || !said) return;
+  const text = now ? `Reconnecting, figures from ${find("as-of")?.textContent?.slice(0, 5)}` : "Live";
+  sign.hidden = false;
+  sign.textContent = text;
+  sign.classList.toggle("lost", now);
+  if (now !== lost && Date.now() > saidAt + 10_000) {
+    said.textContent = text;
+    saidAt = Date.now();
+  }
+  lost = now;
+}
+
+const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(`outlay ${address("")}`) : null;
+
+/** @param {string} what */
+function hear(what) {
+  stands(what === "lost");
+  if (what !== "lost") refresh();
+}
+
+/** @param {string} what */
+function tell(what) {
+  channel?.postMessage(what);
+  hear(what);
+}
+
+/** Listens until `signal` ends it; what the browser gives up is begun again, later each time. @param {AbortSignal} [signal] */
+function listen(signal) {
+  let tries = 0;
+  const begin = () => {
+    if (signal?.aborted) return;
+    const stream = new EventSource(address("v1/events"));
+    signal?.addEventListener("abort", () => stream.close());
+    for (const name of ["overview", "alert", "denial"])
+      stream.addEventListener(name, () => {
+        tries = 0;
+        tell("changed");
+      });
+    stream.onopen = () => tell("open");
+    stream.onerror = () => {
+      tell("lost");
+      if (stream.readyState === EventSource.CLOSED) setTimeout(begin, Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2));
+    };
+  };
+  begin();
+}
+
+if (document.querySelector("[data-live]")) {
+  document.addEventListener("visibilitychange", () => dirty && refresh());
+  if (channel && "locks" in navigator) {
+    channel.onmessage = ({ data }) => hear(data);
+    // Held for as long as the tab lives; the next one gets it then.
+    navigator.locks.request(`outlay ${address("")}`, () => new Promise(() => listen()));
+  } else {
+    /** @type {AbortController | null} */
+    let stop = null;
+    const look = () => {
+      if (document.hidden) stop = void stop?.abort() ?? null;
+      else if (!stop) listen((stop = new AbortController()).signal);
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
+  }
+}

@@ -509,6 +509,9 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// after a plan's limits changed.
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>>;
 
+    /// How many users there are with each plan of their own; `None` follows the default plan.
+    fn users_by_plan(&self) -> Reading<'_, Vec<(Option<Name>, u64)>>;
+
     /// Sums over the sessions opened since this day, in the order of the features' names.
     fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>>;
 

@@ -5,14 +5,20 @@
 //! relative, since the server may be reached below a path.
 
 pub mod assets;
+pub mod change;
 pub mod chart;
 pub mod format;
 pub mod frame;
 pub mod links;
+pub mod my;
 pub mod notices;
 pub mod overview;
 pub mod parts;
+pub mod plans;
 pub mod quickstart;
+pub mod session;
+pub mod sessions;
+pub mod settings;
 pub mod sign_in;
 pub mod user;
 pub mod users;
@@ -113,3 +119,6 @@ pub struct Page {
     /// The user whom the page is about: the search then knows their sessions and operations.
     pub user_id: Option<UserId>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,16 @@
 //! Each page answers whole; with `Outlay-Fragment: 1` only its content, with an `ETag`, for the script that keeps it live;
 //! and beside most of them is the same as CSV.
 
+mod change;
 mod csv;
+mod lists;
+mod operate;
 mod views;
 
+pub(super) use self::change::{erase, erase_form, set, set_form, token, token_form};
 pub(super) use self::csv::{overview_csv, usage_csv, users_csv};
+pub(super) use self::lists::{alerts, alerts_csv, denials, denials_csv, session, sessions, sessions_csv, steps_csv};
+pub(super) use self::operate::{make_key, plans, revoke_key, set_plan, settings};
 pub(super) use self::views::{operation, overview, search, user, users};
 
 use std::net::IpAddr;
@@ -157,6 +163,11 @@ pub(super) fn problem(problem: &Problem, uri: &http::Uri, headers: &HeaderMap, r
         problem.status(),
         &crate::web::sign_in::problem(&links, theme, kind.title(), &details, kind.slug(), request_id),
     )
+}
+
+/// `GET /my`: the end user's own page.
+pub(super) async fn my(browser: Browser) -> Response {
+    html(StatusCode::OK, &crate::web::my::page(&browser.links, browser.theme))
 }
 
 /// `GET /assets/{name}`: a file of the pages. Its address changes with its content.

@@ -58,8 +58,7 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
     let role = fields.required("role", word(Role::parse, "viewer, app or admin"));
     let description = fields.optional("description", |raw| {
         let text = string(raw)?;
-        let sound = text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control);
-        if sound {
+        if is_description(&text) {
             Ok(text.into_owned())
         } else {
             Err(format!("must have at most {DESCRIPTION_CHARACTERS_MAX} characters, none of them control characters"))
@@ -89,13 +88,24 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
     responses((status = 204, description = "It is revoked"),
         (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem)))]
 pub(super) async fn revoke(State(app): State<SharedApp>, path: Option<Path<String>>) -> Result<Response, Problem> {
-    let key = path.and_then(|Path(id)| app.reads.keys().into_iter().find(|key| key.id == id));
+    end(&app, path.as_ref().map(|Path(id)| id.as_str())).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Whether a text can say what a key is for.
+pub(super) fn is_description(text: &str) -> bool {
+    text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control)
+}
+
+/// Ends a key; again changes nothing.
+pub(super) async fn end(app: &SharedApp, id: Option<&str>) -> Result<(), Problem> {
+    let key = id.and_then(|id| app.reads.keys().into_iter().find(|key| key.id == id));
     let key = key.ok_or_else(|| Problem::new(Kind::NotFound).detail("There is no key with this id."))?;
     if key.revoked_at.is_none() {
         app.writer.put(Record::RevokeKey { id: key.id.clone(), at: app.clock.wall() }).await?;
         tracing::info!(key.id = key.id, "revoked a key");
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 fn described(object: &mut Object<'_>, key: &KeyRecord) {

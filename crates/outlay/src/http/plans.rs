@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use outlay_core::id::UserNo;
+use outlay_core::id::{Name, UserNo};
 use outlay_core::ledger::{Command, Outcome};
 use outlay_core::money::Usd;
 use outlay_core::plan::{Limits, Plan, RUNS_LIMIT_MAX};
@@ -71,18 +71,24 @@ pub(super) async fn put(
     }
 
     let created = app.reads.plans().get(name.as_str()).is_none();
+    let plan = change(&app, name, limits, tier).await?;
+    let is_default = plan.name == *app.reads.plans().default_plan();
+    let json = Json::of_object(|object| write(object, &plan, is_default));
+    Ok(json.answer(if created { StatusCode::CREATED } else { StatusCode::OK }))
+}
+
+/// Sets a plan, and raises what lower limits make due.
+pub(super) async fn change(app: &SharedApp, name: Name, limits: Limits, tier: Option<u32>) -> Result<Plan, Problem> {
     let (plan, lowered) = match app.writer.submit(Command::PutPlan { name, limits, tier }).await? {
         Outcome::Plan { plan, lowered } => (plan, lowered),
         other => return Err(unexpected(&other)),
     };
     if lowered {
-        let rechecked = spawn(recheck(Arc::clone(&app), plan.clone()));
+        let rechecked = spawn(recheck(Arc::clone(app), plan.clone()));
         // It goes on after this, and after the client left.
         let _ = tokio::time::timeout(RECHECK_WAIT, rechecked).await;
     }
-    let is_default = plan.name == *app.reads.plans().default_plan();
-    let json = Json::of_object(|object| write(object, &plan, is_default));
-    Ok(json.answer(if created { StatusCode::CREATED } else { StatusCode::OK }))
+    Ok(plan)
 }
 
 #[expect(clippy::disallowed_methods, reason = "alerts must be raised also when the client who lowered a limit left")]

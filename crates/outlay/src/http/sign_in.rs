@@ -169,12 +169,17 @@ pub(super) fn form_fields(body: &Bytes) -> Parameters {
 /// Leads back to a page of ours: whatever `to` says, it stays on this server.
 pub(super) fn back(to: &str, cookie: Option<&str>) -> Response {
     let to = to.trim_start_matches(['/', '\\']);
-    let location = HeaderValue::from_str(&format!("./{to}")).unwrap_or(HeaderValue::from_static("./"));
-    let mut response = (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response();
+    let mut response = lead_to(to);
     if let Some(value) = cookie.and_then(|cookie| HeaderValue::from_str(cookie).ok()) {
         response.headers_mut().insert(SET_COOKIE, value);
     }
     response
+}
+
+/// Leads to an address as seen from the form's own.
+pub(super) fn lead_to(address: &str) -> Response {
+    let location = HeaderValue::from_str(&format!("./{address}")).unwrap_or(HeaderValue::from_static("./"));
+    (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
 }
 
 /// Whether the browser asked this machine by its own name.

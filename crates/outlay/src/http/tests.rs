@@ -384,6 +384,80 @@ async fn pages_of_other_origins_read_what_a_token_reads_and_nothing_else() {
     }
 }
 
+/// The header of an answer's cookie, as the browser sends it back.
+fn cookie_of(reply: &Reply) -> String {
+    reply.header("set-cookie").and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_key_is_taken_once_and_a_cookie_stands_for_it() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let home = [("host", "127.0.0.1:1"), ("origin", "http://127.0.0.1:1")];
+    let post = async |path: &str, headers: &[(&str, &str)], body: String| {
+        let request = headers.iter().fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
+        send(&router, request.body(Body::from(body)).unwrap()).await
+    };
+    let page = ask(&router, "GET", "/users", &home).await;
+    assert_eq!((page.status.as_u16(), page.body.contains("type=\"password\"")), (401, true), "{}", page.body);
+    assert_eq!(post("/sign-in", &home, "key=wrong".to_owned()).await.status, 401);
+    let elsewhere = [("host", "outlay.example.org"), ("origin", "http://outlay.example.org")];
+    assert_eq!(post("/sign-in", &elsewhere, format!("key={ADMIN}")).await.status, 403, "plain http from afar");
+    let strange = [("host", "127.0.0.1:1"), ("origin", "http://evil.example.org")];
+    assert_eq!(post("/sign-in", &strange, format!("key={ADMIN}")).await.status, 403);
+
+    let entered = post("/sign-in", &home, format!("key={ADMIN}&to=users%3Fq%3Da")).await;
+    assert_eq!((entered.status.as_u16(), entered.header("location")), (303, Some("./users?q=a")));
+    let set = entered.header("set-cookie").unwrap();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict") && !set.contains("Secure"), "{set}");
+    assert!(!set.contains(ADMIN) && !set.contains("Path"), "{set}");
+    let secure = [("host", "outlay.example.org"), ("origin", "https://outlay.example.org")];
+    let afar = post("/sign-in", &secure, format!("key={ADMIN}&to=//evil.example.org")).await;
+    assert!(afar.header("set-cookie").unwrap().contains("; Secure"));
+    assert_eq!(afar.header("location"), Some("./evil.example.org"));
+
+    let cookie = cookie_of(&entered);
+    let signed = [home[0], home[1], ("cookie", cookie.as_str())];
+    assert_eq!(ask(&router, "GET", "/users", &signed).await.status, 200);
+    assert_eq!(ask(&router, "GET", "/v1/users", &signed).await.status, 200);
+    assert_eq!(ask(&public_router(Arc::clone(&service.app)), "GET", "/v1/users/a/budget", &signed).await.status, 401);
+    // A change needs the browser's word that a page of ours asked for it, also through the API.
+    for (origin, allowed) in
+        [(Some("http://127.0.0.1:1"), true), (Some("http://127.0.0.1:2"), false), (Some("null"), false), (None, false)]
+    {
+        let headers: Vec<(&str, &str)> =
+            [home[0], ("cookie", cookie.as_str())].into_iter().chain(origin.map(|origin| ("origin", origin))).collect();
+        for path in ["/users/alice/settings", "/v1/users/alice/tokens"] {
+            let reply = post(path, &headers, "{}".to_owned()).await;
+            assert_eq!(reply.status != 403, allowed, "{path} from {origin:?}: {}", reply.status);
+        }
+    }
+    let fetched = [home[0], ("sec-fetch-site", "cross-site"), ("cookie", cookie.as_str())];
+    assert_eq!(post("/settings/keys", &fetched, "role=admin".to_owned()).await.status, 403);
+    assert_eq!(post("/sign-out", &signed, String::new()).await.status, 303);
+    assert_eq!(ask(&router, "GET", "/users", &signed).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_with_its_key() {
+    let service = service(false, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let key = service.key(Role::Viewer).await;
+    let home = [("host", "localhost"), ("origin", "http://localhost")];
+    let request = home.iter().fold(Request::post("/sign-in"), |request, (name, value)| request.header(*name, *value));
+    let entered = send(&router, request.body(Body::from(format!("key={key}"))).unwrap()).await;
+    let cookie = cookie_of(&entered);
+    let signed = [home[0], home[1], ("cookie", cookie.as_str())];
+    assert_eq!(ask(&router, "GET", "/", &signed).await.status, 200);
+    // A viewer sees, and changes nothing.
+    for path in ["/users/a/settings", "/users/a/token", "/users/a/erase", "/v1/keys"] {
+        assert_eq!(ask(&router, "GET", path, &signed).await.status, 403, "{path}");
+    }
+    let id = service.app.reads.keys().last().unwrap().id.clone();
+    keys::end(&service.app, Some(&id)).await.unwrap();
+    assert_eq!(ask(&router, "GET", "/", &signed).await.status, 401);
+}
+
 #[tokio::test]
 async fn a_token_key_is_kept_sealed_and_another_master_key_is_told() {
     let service = service(false, &[]).await;

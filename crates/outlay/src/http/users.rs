@@ -127,7 +127,7 @@ pub(super) fn limit(fields: &mut Object<'_>, name: &str, read: impl Fn(&str) -> 
 }
 
 /// Whether it has the form of an address. Whether it is one only a letter to it would show.
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     let unbroken = |character: char| !character.is_control() && !character.is_whitespace();
     let inside = |(local, domain): (&str, &str)| !local.is_empty() && domain.contains(|c| c != '.' && c != '-');
     text.len() <= EMAIL_BYTES_MAX && text.chars().all(unbroken) && text.rsplit_once('@').is_some_and(inside)

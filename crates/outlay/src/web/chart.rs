@@ -125,6 +125,9 @@ fn scale(highest: i128) -> (i128, Vec<i128>) {
     (count * step, (1..=count).map(|line| line * step).collect())
 }
 
+/// Thousandths of the width before the first bar.
+const GUTTER: i128 = 70;
+
 /// A bar of parts, such as a month with what its parts cost.
 #[derive(Debug, Clone)]
 pub struct Stack {
@@ -144,7 +147,9 @@ pub struct Stack {
 pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
     let totals: Vec<i128> = stacks.iter().map(|stack| stack.parts.iter().sum()).collect();
     let (max, lines) = scale(totals.iter().copied().max().unwrap_or(0));
-    let width = 1_000 / i128::try_from(stacks.len().max(1)).unwrap_or(1);
+    // What stands at the lines has a place of its own before the first bar.
+    let width = (1_000 - GUTTER) / i128::try_from(stacks.len().max(1)).unwrap_or(1);
+    let left = |at: i128| GUTTER + at * width;
     html! {
         figure {
             figcaption { (sentence) }
@@ -153,12 +158,12 @@ pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
                 @for ((at, stack), total) in (0_i128..).zip(stacks).zip(&totals) {
                     a href=(stack.href) aria-current=[stack.here.then_some("true")]
                         aria-label={ (stack.label) ", " (stack.name) ": " (format::usd(UsdSum::from_picos(*total))) } {
-                        rect.hit x={ (tenths(at * width)) "%" } y="0" width={ (tenths(width)) "%" } height="224" {}
+                        rect.hit x={ (tenths(left(at))) "%" } y="0" width={ (tenths(width)) "%" } height="224" {}
                         @for (series, top, height) in pieces(&stack.parts, max) {
-                            rect class={ "s" (series) } x={ (tenths(at * width + width / 5)) "%" } width={ (tenths(width * 3 / 5)) "%" }
+                            rect class={ "s" (series) } x={ (tenths(left(at) + width / 5)) "%" } width={ (tenths(width * 3 / 5)) "%" }
                                 y=(tenths(top)) height=(tenths(height)) {}
                         }
-                        text.tick x={ (tenths(at * width + width / 2)) "%" } y="218" text-anchor="middle" { (stack.label) }
+                        text.tick x={ (tenths(left(at) + width / 2)) "%" } y="218" text-anchor="middle" { (stack.label) }
                     }
                 }
             }

@@ -173,7 +173,7 @@ fn steps(stepper: &Stepper) -> Markup {
 }
 
 fn search(page: &Page, links: &Links) -> Markup {
-    let hint = if page.user_id.is_some() { "User, session or operation id" } else { "User id" };
+    let hint = if page.user_id.is_some() { "User, session, operation" } else { "User id" };
     html! {
         form.search role="search" action=(links.to("search", &Query::new())) {
             input #search type="search" name="q" placeholder=(hint) aria-label=(hint) aria-keyshortcuts="/" maxlength="128"

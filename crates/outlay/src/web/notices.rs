@@ -103,7 +103,14 @@ pub fn denials_page(asked: &Asked, denials: &[Of<Denial>], links: &Links) -> Pag
             }
         }
     };
-    list_page("denials", "Denials", asked, links, &content, "An intent that did not fit: nothing was spent. The same session refused again within a minute counts up.")
+    list_page(
+        "denials",
+        "Denials",
+        asked,
+        links,
+        &content,
+        "An intent that did not fit: nothing was spent. The same session refused again within a minute counts up.",
+    )
 }
 
 fn denial_row(of: &Of<Denial>, links: &Links, now: Timestamp) -> Markup {
@@ -134,6 +141,9 @@ fn asked_for(amounts: &outlay_core::plan::Amounts) -> String {
     for (meter, amount) in amounts.iter().filter(|(_, amount)| **amount > 0) {
         parts.push(match meter {
             Meter::Cost => format::usd_exact(amounts.usd().into()),
+            Meter::AiRuns | Meter::ApiRuns if *amount == 1 => {
+                format!("1 {}", format::meter(meter).trim_end_matches('s'))
+            }
             Meter::AiRuns | Meter::ApiRuns => format!("{} {}", format::count((*amount).into()), format::meter(meter)),
         });
     }
@@ -144,14 +154,20 @@ fn list_page(path: &str, name: &str, asked: &Asked, links: &Links, content: &Mar
     let shown = asked.month.unwrap_or_else(|| asked.as_of.month());
     let next = asked.next.as_ref().map(|cursor| links.to(path, &asked.query(asked.month).with("cursor", cursor)));
     let first = asked.goes_on.then(|| links.to(path, &asked.query(asked.month)));
-    let tab = |of: &str| links.to(of, &Query::new().with_some("month", asked.month).with_some("user", asked.user_id.as_ref()));
+    let tab = |of: &str| {
+        links.to(of, &Query::new().with_some("month", asked.month).with_some("user", asked.user_id.as_ref()))
+    };
     let tabs = [("Alerts", tab("alerts"), path == "alerts"), ("Denials", tab("denials"), path == "denials")];
     let is_filtered = asked.user_id.is_some() || asked.meter.is_some() || asked.month.is_some();
     Page {
         section: Some(Section::Alerts),
-        title: match asked.month { Some(month) => format!("{name} · {}", format::month(month)), None => name.to_owned() },
+        title: match asked.month {
+            Some(month) => format!("{name} · {}", format::month(month)),
+            None => name.to_owned(),
+        },
         heading: html! { h1 { (name) } (parts::tabs("List", &tabs)) },
-        stepper: Some(Stepper::new(shown, asked.as_of, |month| links.to(path, &asked.query(Some(month))))).filter(|_| asked.month.is_some()),
+        stepper: Some(Stepper::new(shown, asked.as_of, |month| links.to(path, &asked.query(Some(month)))))
+            .filter(|_| asked.month.is_some()),
         main: html! {
             form.filters action=(links.to(path, &Query::new())) aria-label="Filter" {
                 label { span { "User" } input name="user" value=[asked.user_id.as_ref()] maxlength="128" autocomplete="off" spellcheck="false"; }

@@ -344,6 +344,9 @@ fn highest(stacks: &[Stack], view: &View) -> String {
     let highest = stacks.iter().max_by_key(|stack| total(stack));
     let highest = highest.map(|stack| format!("Highest: {}, {}", stack.name, usd(total(stack)))).unwrap_or_default();
     let here = stacks.iter().find(|stack| stack.here).map_or(0, total);
+    if stacks.iter().all(|stack| total(stack) <= here) {
+        return format!("{highest}{}.", if view.overview.as_of.month() == view.month { " so far" } else { "" });
+    }
     let so_far = if view.overview.as_of.month() == view.month { " so far" } else { "" };
     format!("{highest}; {}{so_far} {}.", format::month_name(view.month), usd(here))
 }
@@ -440,7 +443,7 @@ pub(super) fn names_table<'a>(
                     } }
                     tbody {
                         @for (name, sums) in &rows {
-                            @let change = before.get(name).and_then(|before| format::change(sums.cost.picos(), before.cost.picos()));
+                            @let change = before.get(name).map(|before| format::change(sums.cost.picos(), before.cost.picos()).unwrap_or_default());
                             (row(html! { (parts::text(name.unwrap_or(NAMELESS), 32)) }, sums, change))
                         }
                         @if !cut.is_empty() { (row(html! { span.muted { (format::plural(cut.len() as u64, "other", "others")) } }, &rest, Some(String::new()))) }

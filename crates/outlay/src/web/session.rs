@@ -104,7 +104,7 @@ fn hold(session: &Session) -> Markup {
             div #live-hold data-live {
                 div.scroll tabindex="0" role="group" aria-label="Held against used" {
                     table.rows {
-                        thead { tr { th scope="col" { "Meter" } th.n scope="col" { "Held" } th.n scope="col" { "Used" } th scope="col" {} th.n scope="col" { @if is_open { "Left" } @else { "Given back" } } th.n scope="col" { "Beyond the hold" } } }
+                        thead { tr { th scope="col" { "Meter" } th.n scope="col" { "Held" } th.n scope="col" { "Used" } th scope="col" { "Share" } th.n scope="col" { @if is_open { "Left" } @else { "Given back" } } th.n scope="col" { "Beyond the hold" } } }
                         tbody {
                             @for (meter, total) in hold.total.iter().filter(|(meter, total)| **total > 0 || *used.get(*meter) != 0) {
                                 @let amount = |amount: i64| if meter == Meter::Cost { format::usd_exact(outlay_core::money::Usd::from_picos(amount).into()) } else { format::count(amount.into()) };

@@ -65,12 +65,12 @@ pub fn page(view: &View, links: &Links) -> Page {
         stepper: None,
         main: html! {
             (filters(view, links))
-            @if !view.open.is_empty() {
+            div #live-open data-live { @if !view.open.is_empty() {
                 section.panel aria-labelledby="open" {
                     header { h2 #open { "Open now" } a href=(links.to("sessions", &Query::new().with("status", "in-progress"))) { "All that are open" } }
-                    div #live-open data-live { (table(&view.open, links, view.as_of, "Open sessions")) }
+                    (table(&view.open, links, view.as_of, "Open sessions"))
                 }
-            }
+            } }
             section.panel.flush #list data-live aria-label="Sessions" {
                 @if view.items.is_empty() { (nothing("No session is like this.")) } @else { (table(&view.items, links, view.as_of, "The list of sessions")) }
             }

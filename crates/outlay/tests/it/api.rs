@@ -2,6 +2,7 @@
 
 mod access;
 mod budget;
+mod pages;
 mod reading;
 mod recording;
 mod sessions;

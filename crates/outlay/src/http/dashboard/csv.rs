@@ -1,5 +1,7 @@
 //! The same as CSV: rows as they are read, page by page, so that a long list needs no more memory than a short one.
 
+use std::pin::Pin;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -51,6 +53,9 @@ where
         [(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")), (CONTENT_DISPOSITION, disposition)];
     (headers, body).into_response()
 }
+
+/// The reading of one page.
+pub(super) type PageReading<T> = Pin<Box<dyn Future<Output = Result<Page<T>, StoreError>> + Send>>;
 
 /// A list of numbered rows, page after page.
 pub(super) fn pages<T, F, R>(app: SharedApp, read: F, row: R) -> impl Stream<Item = Result<Bytes, StoreError>> + Send

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
-use outlay_core::id::{OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::id::{Name, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
 use outlay_core::ledger::UserView;
 use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::Operation;
@@ -304,6 +304,10 @@ impl Reads for EmbeddedReads {
 
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>> {
         self.snapshot(move |snapshot| operator::users_on_plan(snapshot, &plan, after, limit))
+    }
+
+    fn users_by_plan(&self) -> Reading<'_, Vec<(Option<Name>, u64)>> {
+        self.snapshot(operator::users_by_plan)
     }
 
     fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>> {

@@ -107,6 +107,19 @@ pub(super) fn users_on_plan(
     Ok(found)
 }
 
+/// How many users there are with each plan of their own.
+pub(super) fn users_by_plan(snapshot: &Snapshot<'_>) -> Result<Vec<(Option<Name>, u64)>, StoreError> {
+    let sql = "select plan, count(*) from user where user_id is not null group by plan";
+    let mut statement = snapshot.transaction.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut row = RowReader::new(row);
+        found.push((row.text()?.map(Name::from_stored), row.number()?));
+    }
+    Ok(found)
+}
+
 /// Sums over the sessions opened since a day, in the order of the features' names.
 pub(super) fn session_stats(snapshot: &Snapshot<'_>, since: Day) -> Result<Vec<SessionStats>, StoreError> {
     let sql = "select feature, status, count, cost, steps, duration_ms from session_day where day >= ?";

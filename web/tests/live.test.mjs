@@ -1,0 +1,71 @@
+// What a page does while it is looked at: figures move without a reload, and what the reader does is left alone.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { ask, launch, open, outlay, seed } from "./support/dashboard.mjs";
+
+let browser, server;
+before(async () => {
+  [browser, server] = await Promise.all([launch(), outlay()]);
+  await seed(server);
+});
+after(() => Promise.all([browser.close(), server.stop()]));
+
+let number = 0;
+const record = (userId, cost = 1) => ask(server, "POST", "/v1/usage", { userId, operationId: `live-${++number}`, feature: "chat", cost });
+
+test("a recording moves the figures of an open page without a reload", async () => {
+  const { page, close, errors } = await open(browser, `${server.url}/users?q=cem`);
+  await page.evaluate(() => Object.assign(window, { marker: 1 }));
+  await page.locator("#live:not([hidden])").waitFor();
+  await record("cem", 41);
+  await page.getByText("$41.15").waitFor();
+  assert.equal(await page.evaluate(() => window.marker), 1);
+  assert.deepEqual(errors, []);
+  await close();
+});
+
+test("the quickstart becomes the overview with the first operation", async () => {
+  const fresh = await outlay();
+  const { page, close } = await open(browser, `${fresh.url}/`);
+  await page.getByText("Waiting for the first operation").waitFor();
+  await page.locator("#live:not([hidden])").waitFor();
+  await ask(fresh, "POST", "/v1/usage", { userId: "a", operationId: "1", feature: "chat", cost: 0.5 });
+  await page.getByText("Spend this month").waitFor();
+  await close();
+  await fresh.stop();
+});
+
+test("what is typed, opened, selected and scrolled to survives a hundred changes", async () => {
+  const { page, close } = await open(browser, `${server.url}/?by=feature`);
+  await page.locator("#live:not([hidden])").waitFor();
+  await page.locator("#days-table summary").click();
+  await page.locator("#search").fill("half a w");
+  await page.evaluate(() => {
+    scrollTo(0, 500);
+    const text = document.querySelector("#live-where th[scope=row] bdi").firstChild;
+    getSelection().setBaseAndExtent(text, 0, text, 4);
+  });
+  const [scroll, chosen] = await page.evaluate(() => [scrollY, getSelection().toString()]);
+  for (let n = 0; n < 100; n++) await record("cem", 0.01);
+  await page.locator("#tiles").getByText("43.").first().waitFor();
+  assert.deepEqual(await page.evaluate(() => [scrollY, getSelection().toString()]), [scroll, chosen]);
+  assert.equal(await page.locator("#search").inputValue(), "half a w");
+  assert.ok(await page.evaluate(() => document.querySelector("#days-table").open));
+  await close();
+});
+
+test("twelve tabs are all live by one stream, also after the one that listened is closed", async () => {
+  const context = await browser.newContext();
+  const tabs = [];
+  for (let n = 0; n < 12; n++) tabs.push(await open(browser, `${server.url}/users?q=dan`, { context }));
+  const streams = () => tabs.reduce((sum, tab) => sum + tab.requests.filter((url) => url.includes("/v1/events")).length, 0);
+  await tabs[11].page.locator("#live:not([hidden])").waitFor();
+  assert.equal(streams(), 1);
+  await record("dan", 7);
+  for (const { page } of tabs) await page.getByText("$7.00").waitFor();
+  await tabs[0].page.close();
+  await new Promise((done) => setTimeout(done, 500));
+  await record("dan", 1);
+  for (const { page } of tabs.slice(1)) await page.getByText("$8.00").waitFor();
+  await context.close();
+});

@@ -1,0 +1,124 @@
+// The dashboard in a real browser: every view in both themes and 320 px wide, without a script, by keyboard, and its weight.
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { ask, axe, launch, open, outlay, seed } from "./support/dashboard.mjs";
+
+const PICTURES = fileURLToPath(new URL("./pictures/", import.meta.url));
+const KEY = "the-admin-key-of-a-test-0123456789abcdef";
+let browser, server, views;
+before(async () => {
+  mkdirSync(PICTURES, { recursive: true });
+  [browser, server] = await Promise.all([launch(), outlay()]);
+  views = await seed(server);
+});
+after(() => Promise.all([browser.close(), server.stop()]));
+
+for (const [name, options] of Object.entries({ light: { scheme: "light" }, dark: { scheme: "dark" }, narrow: { width: 320 } }))
+  test(`every view is sound: ${name}`, async () => {
+    for (const [view, path] of Object.entries(views)) {
+      const whole = await open(browser, server.url + path, options);
+      assert.equal(whole.status, view === "missing" ? 404 : 200, path);
+      await whole.page.screenshot({ path: `${PICTURES}${view}-${name}.png`, fullPage: true });
+      const sideways = await whole.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(sideways <= 0, `${view} scrolls sideways by ${sideways}`);
+      assert.deepEqual(whole.errors.filter((text) => !/404/.test(text)), [], view);
+      assert.ok(whole.requests.every((url) => url.startsWith(server.url) || url.startsWith("data:")), `${view} asks elsewhere: ${whole.requests}`);
+      await whole.close();
+      // axe itself is a script that the pages' policy would not let in.
+      const looked = await open(browser, server.url + path, { ...options, bypassCSP: true });
+      assert.deepEqual(await axe(looked.page), [], view);
+      await looked.close();
+    }
+  });
+
+test("without a script every view, sort, filter and step works", async () => {
+  const { page, close } = await open(browser, `${server.url}/`, { script: false });
+  await page.getByRole("link", { name: /All 5 active users/ }).click();
+  assert.equal(await page.locator("tbody tr").count(), 5);
+  await page.getByRole("link", { name: "AI runs" }).click();
+  assert.match(await page.locator("tbody tr").first().innerText(), /30 \/ 30/);
+  assert.equal(await page.locator("th[aria-sort]").getAttribute("aria-sort"), "descending");
+  await page.getByLabel("Begins with").fill("b");
+  await page.getByRole("button", { name: "Filter" }).click();
+  assert.equal(await page.locator("tbody tr").count(), 1);
+  await page.getByRole("link", { name: "bob" }).click();
+  assert.match(await page.locator("outlay-budget-card").innerText(), /24 \/ 30/);
+  await page.getByRole("link", { name: "The month before" }).click();
+  assert.match(await page.locator("#live-operations").innerText(), /No operation in this month/);
+  await page.getByRole("button", { name: "Colours: Dark" }).click();
+  assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
+  assert.match(page.url(), /users\/bob\?month=/);
+  await close();
+});
+
+test("by keyboard alone a user is found and changed", async () => {
+  const { page, close } = await open(browser, `${server.url}/sessions`);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Skip to the content");
+  await page.keyboard.press("/");
+  await page.keyboard.type("ann");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/users\/ann$/);
+  for (let presses = 0; presses < 60; presses++) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate(() => document.activeElement?.textContent === "Plan and limits")) break;
+  }
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/settings$/);
+  await page.getByLabel("AI runs").focus();
+  await page.keyboard.type("3");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Save" }).waitFor();
+  assert.match(await page.locator("form.stacked").innerText(), /raises an alert: AI runs at 80%, AI runs at 95%, AI runs at 100%/);
+  await page.getByRole("button", { name: "Save" }).press("Enter");
+  await page.waitForURL(/users\/ann$/);
+  assert.equal((await ask(server, "GET", "/v1/users/ann/budget")).meters.aiRuns.limit, 3);
+  await close();
+});
+
+test("signing in keeps no key in the browser", async () => {
+  const keyed = await outlay({ key: KEY });
+  const { page, close, context } = await open(browser, `${keyed.url}/users?sort=userId`);
+  await page.getByLabel("Key").fill("wrong");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  assert.match(await page.getByRole("alert").innerText(), /not known/);
+  await page.getByLabel("Key").fill(KEY);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL(/users\?sort=userId$/);
+  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  assert.ok(!kept.includes(KEY), kept);
+  const [cookie] = await context.cookies();
+  assert.ok(cookie.httpOnly && cookie.sameSite === "Strict" && !cookie.value.includes(KEY), JSON.stringify(cookie));
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Key").waitFor();
+  await close();
+  await keyed.stop();
+});
+
+test("a user's own page takes the token out of its address, and asks with it for what it reads", async () => {
+  const { token } = await ask(server, "POST", "/v1/users/bob/tokens", { reads: ["sessions", "usage"] });
+  const { page, close, requests } = await open(browser, `${server.url}/my#t=${token}`);
+  await page.locator("#my-months tbody tr").first().waitFor();
+  assert.equal(await page.locator("#my-months tbody tr").count(), 6);
+  assert.match(await page.locator("#my-features").innerText(), /chat/);
+  assert.match(await page.locator("#my-sessions").innerText(), /in-progress/);
+  assert.ok(!page.url().includes(token) && requests.every((url) => !url.includes(token) || url.includes("#t=")), requests.join("\n"));
+  await close();
+});
+
+test("pages and files keep to their weight", async () => {
+  const weigh = async (path) => gzipSync(Buffer.from(await (await fetch(server.url + path)).arrayBuffer())).length;
+  const html = await (await fetch(`${server.url}/`)).text();
+  const assets = [...html.matchAll(/assets\/[^"]+/g)].map(([path]) => `/${path}`);
+  assert.ok((await weigh("/")) <= 12 * 1024, `the overview weighs ${await weigh("/")}`);
+  const [style, script] = [assets.find((path) => path.includes(".css")), assets.find((path) => path.includes(".js"))];
+  assert.ok((await weigh(style)) <= 10 * 1024, `the style weighs ${await weigh(style)}`);
+  assert.ok((await weigh(script)) <= 3 * 1024, `live.js weighs ${await weigh(script)}`);
+  assert.ok((await weigh(script)) + (await weigh("/assets/my.js")) <= 12 * 1024);
+  const { requests, close } = await open(browser, `${server.url}/`);
+  assert.ok(requests.filter((url) => !url.includes("/v1/events") && !url.startsWith("data:")).length <= 4, requests.join("\n"));
+  await close();
+});

@@ -1,0 +1,61 @@
+// A server with a little of everything, and what a person would see of its pages.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { launch } from "../../../clients/card/test/support/pages.mjs";
+import { outlay } from "../../../clients/support/outlay.mjs";
+
+const AXE = readFileSync(createRequire(new URL("../../../clients/card/test/support/look.mjs", import.meta.url)).resolve("axe-core/axe.min.js"), "utf8");
+
+export { launch, outlay };
+
+/** Asks the server; the answer's JSON. */
+export async function ask(server, method, path, body) {
+  const headers = { ...(body && { "Content-Type": "application/json" }), ...(server.key && { Authorization: `Bearer ${server.key}` }) };
+  const answer = await fetch(server.url + path, { method, headers, body: body && JSON.stringify(body) });
+  if (!answer.ok && answer.status !== 402) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+  return answer.status === 204 ? null : answer.json();
+}
+
+export const HOSTILE = "<img src=x onerror=alert(1)>\u202e";
+
+/** Users in each state, sessions in each status, a denial, alerts, and one whose ids are as bad as can be. */
+export async function seed(server) {
+  const users = ["ann", "bob", "cem", HOSTILE, "w".repeat(128)];
+  for (const [at, userId] of users.entries()) {
+    const user = `/v1/users/${encodeURIComponent(userId)}`;
+    await ask(server, "PUT", user, { plan: at === 2 ? "enterprise" : "premium" });
+    const operations = Array.from({ length: [3, 24, 12, 29, 30][at] }, (_, n) => ({
+      userId, operationId: `op-${n}`, usageType: "AIUsage", feature: at === 3 ? HOSTILE : ["business_card_scan", "chat"][n % 2], provider: "gemini", model: "gemini-2.5-flash-lite",
+      cost: "0.0123", isBillableRun: true, sessionId: n < 4 ? "scan-1" : undefined, stepLabel: n < 4 ? `step ${n}` : undefined, durationMs: 120 + n, tokens: { input: 650, output: 51 }, metadata: { note: HOSTILE },
+    }));
+    await ask(server, "POST", "/v1/usage", operations);
+    if (at !== 1) await ask(server, "POST", `${user}/sessions/scan-1/finish`, { status: at === 2 ? "failed" : "completed" });
+    await ask(server, "POST", `${user}/sessions`, { feature: "chat", estimate: { cost: 0.01 } });
+    await ask(server, "POST", `${user}/sessions`, { feature: "chat", choices: [{ name: "full", estimate: { cost: 100 } }, { name: "small", estimate: { cost: 50 } }] });
+  }
+  const bad = encodeURIComponent(HOSTILE);
+  return {
+    overview: "/", models: "/?by=model", users: "/users", filtered: "/users?state=warning&plan=premium&q=b", user: "/users/bob", unseen: "/users/nobody", hostile: `/users/${bad}`,
+    operation: `/users/${bad}/operations/op-0`, sessions: "/sessions", session: `/users/${bad}/sessions/scan-1`, alerts: "/alerts", denials: "/denials", plans: "/plans?edit=premium",
+    settings: "/settings?card=bob", change: "/users/bob/settings", token: "/users/bob/token", erase: "/users/bob/erase", my: "/my", signIn: "/sign-in", missing: "/users/bob/operations/none",
+  };
+}
+
+/** Violations of WCAG 2.2 AA and of axe's best practices, as text. */
+export async function axe(page) {
+  await page.evaluate(AXE);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary}`).join("; ")}`);
+}
+
+/** Opens a page; `errors` gathers what the console says, `requests` what is asked for. */
+export async function open(browser, url, { scheme = "light", width = 1280, script = true, bypassCSP = false, context: more } = {}) {
+  const context = more ?? (await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, javaScriptEnabled: script, reducedMotion: "reduce", bypassCSP }));
+  const page = await context.newPage();
+  const errors = [], requests = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("request", (request) => requests.push(request.url()));
+  const answer = await page.goto(url);
+  return { page, errors, requests, status: answer.status(), context, close: () => context.close() };
+}
