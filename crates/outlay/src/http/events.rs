@@ -118,7 +118,7 @@ impl Glance {
         }
         let seq = app.reads.feed().last_change();
         let month = app.reads.now().month();
-        let overview = app.reads.overview(month).await?;
+        let overview = app.reads.overview(month, 1).await?;
         let text: Arc<str> = Json::of_object(|object| write_glance(object, month, &overview)).into_text().into();
         *made = Some(Made { seq, at: Instant::now(), text: Arc::clone(&text) });
         Ok(text)

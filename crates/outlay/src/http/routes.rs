@@ -13,8 +13,8 @@ use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, health, history, keys, openapi,
-    operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
+    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, health, history, keys,
+    openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 

@@ -58,6 +58,14 @@ pub async fn reseal(master: &MasterKey, writer: &Writer, reads: &dyn Reads, ids:
 /// For how long a token is good when nothing is said.
 const TTL_SECONDS_DEFAULT: i64 = 3_600;
 
+/// Who a token made now for this id is bound to.
+pub(super) async fn whose(app: &App, user_id: &UserId) -> Result<Whose, Problem> {
+    // Taken before the user is looked for: whoever is first seen later has this number, or a later one.
+    let next_user = app.reads.next_user();
+    let view = view(app, user_id, app.reads.now().month()).await?;
+    Ok(view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag)))
+}
+
 /// Make a token for a user
 ///
 /// For the user's own browser: it reads their budget, history, forecast and events, and nothing of anybody else. It cannot
@@ -82,10 +90,7 @@ pub(super) async fn create(
         return Err(Problem::new(Kind::StoreUnavailable)
             .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
     };
-    // Taken before the user is looked for: whoever is first seen later has this number, or a later one.
-    let next_user = app.reads.next_user();
-    let view = view(&app, &user_id, app.reads.now().month()).await?;
-    let whose = view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag));
+    let whose = whose(&app, &user_id).await?;
     let (token, expires_at) = tokens
         .mint(&user_id, whose, &readable.unwrap_or_default(), ttl_seconds, app.clock.wall())
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;

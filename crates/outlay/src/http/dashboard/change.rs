@@ -184,8 +184,9 @@ pub(in crate::http) async fn token(
             .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start again.")
     })?;
     let seconds = i64::try_from(ttl).unwrap_or(3_600);
+    let whose = crate::http::tokens::whose(&app, &user_id).await?;
     let (token, expires_at) = tokens
-        .mint(&user_id, &reads, seconds, app.clock.wall())
+        .mint(&user_id, whose, &reads, seconds, app.clock.wall())
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;
     let address = format!("{}/my", browser.base(&app));
     let page = token_page(&user_id, Some(&Made { token, expires_at }), &address, &browser.links);
