@@ -141,10 +141,15 @@ function stands(now) {
 
 const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(`outlay ${address("")}`) : null;
 
+/** Whether this tab is the one that listens, and is heard. */
+let listens = false;
+
 /** @param {string} what */
 function hear(what) {
+  // A tab that is new asks how it stands.
+  if (what === "?") return void (listens && channel?.postMessage(lost ? "lost" : "here"));
   stands(what === "lost");
-  if (what !== "lost") refresh();
+  if (what !== "lost" && what !== "here") refresh();
 }
 
 /** @param {string} what */
@@ -165,7 +170,10 @@ function listen(signal) {
         tries = 0;
         tell("changed");
       });
-    stream.onopen = () => tell("open");
+    stream.onopen = () => {
+      listens = true;
+      tell("open");
+    };
     stream.onerror = () => {
       tell("lost");
       if (stream.readyState === EventSource.CLOSED) setTimeout(begin, Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2));
@@ -178,6 +186,7 @@ if (document.querySelector("[data-live]")) {
   document.addEventListener("visibilitychange", () => dirty && refresh());
   if (channel && "locks" in navigator) {
     channel.onmessage = ({ data }) => hear(data);
+    channel.postMessage("?");
     // Held for as long as the tab lives; the next one gets it then.
     navigator.locks.request(`outlay ${address("")}`, () => new Promise(() => listen()));
   } else {
