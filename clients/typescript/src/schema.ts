@@ -483,7 +483,7 @@ export interface components {
             clockJump?: boolean;
             /** @description What an acknowledgement promises. */
             promise: string;
-            /** @description Whether space runs out: then intents are refused, and later facts. */
+            /** @description Whether space runs out: then intents are refused. */
             spaceShort?: boolean;
             /** @description `ok`. */
             status: string;
