@@ -460,7 +460,9 @@ fn at_home(parts: &http::request::Parts) -> Result<(), Problem> {
     if ![host, authority].into_iter().flatten().all(is_loopback) {
         return refused("An open server answers only to a Host that is this machine, like localhost.");
     }
-    if let Some(origin) = parts.headers.get(ORIGIN) {
+    // A form of our own pages comes with the origin `null`, since they send no referrer; the browser then says whose it is.
+    let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+    if let Some(origin) = parts.headers.get(ORIGIN).filter(|origin| !(is_own && *origin == "null")) {
         let origin = origin.to_str().unwrap_or_default();
         let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         if !host.is_some_and(is_loopback) {
