@@ -370,11 +370,11 @@ export class BudgetCard extends Base {
     this.#late = 0;
   }
 
-  /** Starts over, or rests while nobody looks. */
+  /** Starts over, or rests while nobody looks or no user is named yet. */
   #begin = () => {
     if (!this.#given) this.#end();
     this.#draw();
-    if (!this.#given && this.isConnected && !document.hidden) this.#follow((this.#stop = new AbortController()).signal);
+    if (!this.#given && this.isConnected && !document.hidden && this.getAttribute("user-id")) this.#follow((this.#stop = new AbortController()).signal);
   };
 
   /** Follows the budget until `signal` ends it. @param {AbortSignal} signal */

@@ -273,6 +273,17 @@ test("the page is told of figures, states and upgrades, and may upgrade in its o
   assert.equal(new URL(page.url()).pathname, "/");
 });
 
+test("while no user is named and no budget is given, nobody is asked", async () => {
+  const page = await open("", { behind: "" });
+  await page.evaluate(() => document.querySelector("outlay-budget-card").removeAttribute("user-id"));
+  await page.evaluate(() => import("/card.js"));
+  for (let turn = 0; turn < 5; turn++) await page.evaluate((url) => fetch(url), `${host.url}/card.js`);
+  assert.deepEqual(server.asked, []);
+  await page.evaluate(() => document.querySelector("outlay-budget-card").setAttribute("user-id", "bgtfrdsZ"));
+  await page.live();
+  assert.ok(server.asked.every(({ path }) => path.includes("/users/bgtfrdsZ/")), JSON.stringify(server.asked));
+});
+
 test("what the page set before the script was there counts", async () => {
   const page = await open("", { behind: `<script src="/early.js"></script>${SCRIPT}` });
   await page.getByText("Now", { exact: true }).waitFor();

@@ -56,6 +56,10 @@ export async function open(browser, url, { scheme = "light", width = 1280, scrip
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("request", (request) => requests.push(request.url()));
+  // What the console says of a refused resource names neither its address nor the reason.
+  page.on("response", async (answer) => {
+    if (answer.status() >= 400) errors.push(`${answer.status()} ${answer.request().method()} ${answer.url()} ${JSON.stringify(answer.headers())} ${await answer.text().catch(String)}`);
+  });
   const answer = await page.goto(url);
   return { page, errors, requests, status: answer.status(), context, close: () => context.close() };
 }
