@@ -5,6 +5,7 @@
 //! relative, since the server may be reached below a path.
 
 pub mod assets;
+pub mod breakdown;
 pub mod change;
 pub mod chart;
 pub mod format;
@@ -12,6 +13,7 @@ pub mod frame;
 pub mod links;
 pub mod my;
 pub mod notices;
+pub mod operation;
 pub mod overview;
 pub mod parts;
 pub mod plans;

@@ -242,3 +242,13 @@ pub fn pager(first: Option<String>, next: Option<String>) -> Markup {
         }
     }
 }
+
+/// The mark of a billable run.
+pub fn billable() -> Markup {
+    html! { span.mark { "Billable" } }
+}
+
+/// An application's own JSON, as it came.
+pub fn json(text: &str) -> Markup {
+    html! { pre.json tabindex="0" dir="ltr" { code { (text) } } }
+}

@@ -9,7 +9,6 @@ use outlay_core::session::{Ask, Session, SessionStatus};
 
 use super::links::{Links, Query, encoded, user_path};
 use super::parts::{self, nothing, tenths, thousandths};
-use super::user::{billable, json};
 use super::{Page, Section, format};
 
 /// Steps of a page.
@@ -57,7 +56,7 @@ pub fn page(view: &View, links: &Links) -> Page {
                 }
             }
             @if let Some(metadata) = &view.session.metadata {
-                section.panel aria-labelledby="metadata" { header { h2 #metadata { "Metadata" } } (json(metadata)) }
+                section.panel aria-labelledby="metadata" { header { h2 #metadata { "Metadata" } } (parts::json(metadata)) }
             }
         },
         as_of: Some(view.as_of),
@@ -140,7 +139,7 @@ fn flow_step(view: &View, at: usize, step: &Operation, links: &Links) -> Markup 
             p.small { (step.usage_type.as_str()) " · " (parts::text(step.provider.as_str(), 28)) @if let Some(model) = &step.model { ", " (parts::text(model.as_str(), 28)) } }
             p.step-cost {
                 (parts::exact(step.cost))
-                @if step.is_billable_run { (billable()) }
+                @if step.is_billable_run { (parts::billable()) }
                 @if is_late { span.mark { "late" } }
                 @if step.reversed_by.is_some() { span.mark { "reversed" } }
                 @if step.reverses.is_some() { span.mark { "reversal" } }
@@ -152,7 +151,7 @@ fn flow_step(view: &View, at: usize, step: &Operation, links: &Links) -> Markup 
             details id={ "step-" (step.no.0) } {
                 summary { "Details" }
                 p { (parts::operation(links, &view.user_id, &step.operation_id)) }
-                @if let Some(metadata) = &step.metadata { (json(metadata)) }
+                @if let Some(metadata) = &step.metadata { (parts::json(metadata)) }
             }
         }
     }

@@ -73,7 +73,7 @@ fn overview() -> overview::View {
     };
     overview::View {
         month,
-        by: overview::By::Feature,
+        by: breakdown::By::Feature,
         overview,
         plans: Arc::new(Plans::standard()),
         alerts: Vec::new(),

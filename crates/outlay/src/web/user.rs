@@ -12,9 +12,10 @@ use outlay_core::operation::Operation;
 use outlay_core::plan::{Overrides, PerMeter, Plans};
 use outlay_core::session::Session;
 
+use super::breakdown::{By, names_table, series};
 use super::chart::{self, Stack};
 use super::links::{Links, Query, user_path};
-use super::overview::{By, MONTHS, names_table, series};
+use super::overview::MONTHS;
 use super::parts::{self, nothing};
 use super::{Page, Section, Stepper, Viewer, format, notices, users};
 use crate::store::{Of, PageOf, Person, PersonQuery, Reads, StoreError};
@@ -266,16 +267,11 @@ fn operation_row(operation: &Operation, view: &View, links: &Links) -> Markup {
             td { (parts::text(operation.provider.as_str(), 24)) @if let Some(model) = &operation.model { span.muted { ", " (parts::text(model.as_str(), 28)) } } }
             td.n { @match operation.tokens { Some(tokens) => span title="In and out" { (format::count(tokens.input.into())) " → " (format::count(tokens.output.into())) }, None => span.muted { "–" } } }
             td.n { (parts::exact(operation.cost)) }
-            td { @if operation.is_billable_run { (billable()) } }
+            td { @if operation.is_billable_run { (parts::billable()) } }
             td { @if let Some((_, session_id)) = &operation.session { a.id href=(links.session(&view.user_id, session_id)) { (parts::text(session_id.as_str(), 22)) } } }
             td.n { @match operation.duration_ms { Some(millis) => (format::duration(millis)), None => span.muted { "–" } } }
         }
     }
-}
-
-/// The mark of a billable run.
-pub(super) fn billable() -> Markup {
-    html! { span.mark { "Billable" } }
 }
 
 fn sessions(view: &View, links: &Links) -> Markup {
@@ -309,61 +305,4 @@ fn session_row(session: &Session, user_id: &UserId, links: &Links, now: Timestam
             td.n { (parts::moment(session.created_at, now)) }
         }
     }
-}
-
-/// What an operation's page shows.
-#[derive(Debug)]
-pub struct OperationView {
-    /// Whose.
-    pub user_id: UserId,
-    /// Which.
-    pub operation: Operation,
-    /// Now.
-    pub as_of: Timestamp,
-}
-
-/// Draws an operation, whole.
-pub fn operation_page(view: &OperationView, links: &Links) -> Page {
-    let OperationView { user_id, operation, as_of } = view;
-    let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
-    Page {
-        section: Some(Section::Users),
-        title: format!("Operation {}", format::shortened(operation.operation_id.as_str(), 40)),
-        heading: html! { h1.id { (parts::text(operation.operation_id.as_str(), 48)) } },
-        stepper: None,
-        main: html! {
-            section.panel aria-label="Operation" {
-                dl.sheet {
-                    (fact("User", parts::user(links, Some(user_id), &Query::new().with("month", operation.month()))))
-                    (fact("Time", parts::moment(operation.timestamp, *as_of)))
-                    (fact("Cost", parts::exact(operation.cost)))
-                    (fact("Type", html! { (operation.usage_type.as_str()) @if operation.is_billable_run { " " (billable()) } }))
-                    (fact("Feature", parts::text(operation.feature.as_str(), 128)))
-                    (fact("Provider", parts::text(operation.provider.as_str(), 128)))
-                    @if let Some(model) = &operation.model { (fact("Model", parts::text(model.as_str(), 128))) }
-                    @if let Some((_, session_id)) = &operation.session { (fact("Session", parts::session(links, Some(user_id), session_id))) }
-                    @if let Some(label) = &operation.step_label { (fact("Step", parts::text(label.as_str(), 128))) }
-                    @if let Some(tokens) = operation.tokens {
-                        (fact("Tokens", html! { (format::count(tokens.input.into())) " in (" (format::count(tokens.cached_input.into())) " cached), " (format::count(tokens.output.into())) " out (" (format::count(tokens.reasoning.into())) " reasoning)" }))
-                    }
-                    @for (name, quantity) in operation.units.iter().flat_map(|units| units.iter()) { (fact("Units", html! { (quantity) " " (parts::text(name.as_str(), 40)) })) }
-                    @if let Some(millis) = operation.duration_ms { (fact("Took", html! { (format::duration(millis)) })) }
-                    (fact("Recorded", html! { (parts::moment(operation.recorded_at, *as_of)) " in " (operation.recorded_in().as_str()) }))
-                    @if let Some((_, id)) = &operation.reverses { (fact("Reverses", parts::operation(links, user_id, id))) }
-                    @if let Some((_, id)) = &operation.reversed_by { (fact("Reversed by", parts::operation(links, user_id, id))) }
-                    @if let Some(reason) = &operation.reason { (fact("Reason", parts::text(reason.as_str(), 256))) }
-                }
-                @if let Some(metadata) = &operation.metadata { h2 { "Metadata" } (json(metadata)) }
-            }
-        },
-        as_of: Some(*as_of),
-        csv: None,
-        json: None,
-        user_id: Some(user_id.clone()),
-    }
-}
-
-/// An application's own JSON, as it came.
-pub(super) fn json(text: &str) -> Markup {
-    html! { pre.json tabindex="0" dir="ltr" { code { (text) } } }
 }

@@ -14,9 +14,10 @@ use crate::http::present::Worded;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reading::{OfOperation, OfUser, not_loaded};
 use crate::http::sign_in::back;
+use crate::web::breakdown::By;
 use crate::web::links::{Query, encoded, user_path};
-use crate::web::overview::{By, View as Overview};
-use crate::web::{quickstart, user, users};
+use crate::web::overview::View as Overview;
+use crate::web::{operation, quickstart, user, users};
 
 fn by(parameters: &mut Parameters) -> Option<By> {
     parameters.read("by", |name| By::parse(name).ok_or("must be feature, provider or model"))
@@ -125,8 +126,8 @@ pub(in crate::http) async fn operation(
     parameters.finish()?;
     let operation = app.reads.operation(&user_id, &operation_id).await?;
     let operation = operation.ok_or_else(|| Problem::new(Kind::NotFound).detail("The user has no such operation."))?;
-    let view = user::OperationView { user_id, operation, as_of: app.reads.now() };
-    Ok(browser.answer(&user::operation_page(&view, &browser.links)))
+    let view = operation::View { user_id, operation, as_of: app.reads.now() };
+    Ok(browser.answer(&operation::page(&view, &browser.links)))
 }
 
 /// `GET /search`: straight to what has exactly this id, else to the users that begin so.
