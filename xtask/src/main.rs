@@ -44,6 +44,13 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Measure how often the forecast's ranges hold
+    #[command(disable_help_flag = true)]
+    Backtest {
+        /// Passed on; `cargo xtask backtest --help` shows what it takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure the built server beside what bounds it, in one run
     #[command(disable_help_flag = true)]
     Bench {
@@ -58,7 +65,8 @@ fn main() -> ExitCode {
         Command::Test { long, rust } => test::all(long, rust),
         Command::Lint => lint(),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
-        Command::Bench { arguments } => bench(&arguments),
+        Command::Backtest { arguments } => bench("backtest", &arguments),
+        Command::Bench { arguments } => bench("throughput", &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +97,6 @@ fn lint() -> Result<(), Failed> {
     Ok(())
 }
 
-fn bench(arguments: &[String]) -> Result<(), Failed> {
-    Step::cargo(&["bench", "--package", "outlay", "--bench", "throughput", "--"]).arguments(arguments).run()
+fn bench(name: &str, arguments: &[String]) -> Result<(), Failed> {
+    Step::cargo(&["bench", "--package", "outlay", "--bench", name, "--"]).arguments(arguments).run()
 }

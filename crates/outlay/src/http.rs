@@ -26,6 +26,7 @@ mod docs;
 pub mod events;
 mod export;
 mod failures;
+mod forecast;
 mod guard;
 mod health;
 mod history;

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod feed;
+pub mod forecast;
 pub mod http;
 pub mod ids;
 pub mod local;

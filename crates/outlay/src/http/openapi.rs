@@ -40,6 +40,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
         super::users::put,
         super::users::delete,
         super::budget::get,
+        super::forecast::get,
         super::events::of_user,
         super::events::of_all,
         super::afford::afford,

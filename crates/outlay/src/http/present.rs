@@ -17,7 +17,7 @@ use super::Presentation;
 use super::json::{Hundredths, Json, Object, ToJson};
 
 /// What is said of a meter that allows nothing.
-const NOT_IN_PLAN: &str = "Not in your plan";
+pub(super) const NOT_IN_PLAN: &str = "Not in your plan";
 
 /// A value in its meter's unit: picodollars are written as USD, runs as they are.
 #[derive(Debug, Clone, Copy)]
@@ -131,12 +131,17 @@ fn message(meter: Meter, budget: &MeterBudget, presentation: &Presentation) -> O
     Some(runs_left(remaining, presentation.labels.get(meter)))
 }
 
+/// A label as it stands within a sentence: `AI Operations` is `AI operations`.
+pub(super) fn in_a_sentence(label: &str) -> String {
+    let words = label.split(' ').map(|word| {
+        let is_abbreviation = word == word.to_uppercase();
+        if is_abbreviation { word.to_owned() } else { word.to_lowercase() }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn runs_left(remaining: i64, label: &str) -> String {
-    let mut what = label
-        .split(' ')
-        .map(|word| if word == word.to_uppercase() { word.to_owned() } else { word.to_lowercase() })
-        .collect::<Vec<_>>()
-        .join(" ");
+    let mut what = in_a_sentence(label);
     if remaining == 1
         && let Some(one) = what.strip_suffix('s')
     {

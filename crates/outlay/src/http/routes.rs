@@ -13,8 +13,8 @@ use super::auth::Caller;
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, health, history, keys,
-    openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
+    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, forecast, health,
+    history, keys, openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 
@@ -159,6 +159,7 @@ fn rows() -> Table {
     table.get("/v1/users/{userId}", Viewer, users::get);
     table.get("/v1/users/{userId}/budget", User, budget::get);
     table.get("/v1/users/{userId}/history", User, history::get);
+    table.get("/v1/users/{userId}/forecast", User, forecast::get);
     table.get("/v1/users/{userId}/events", User, events::of_user);
     table.get("/v1/users/{userId}/usage", UserUsage, usage::list);
     table.get("/v1/users/{userId}/sessions", UserSessions, sessions::list);

@@ -113,6 +113,48 @@ pub(super) struct Budget {
     meters: Meters,
 }
 
+/// Where one meter will stand; all but the message is null while there is too little past
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct MeterForecast {
+    /// At the month's end, as likely below as above: USD to the cent or to three digits, or whole runs.
+    projected: Option<f64>,
+    /// The month's end is between this and `high` four times out of five.
+    low: Option<f64>,
+    high: Option<f64>,
+    /// The day on which the limit will be reached, where that is likely this month.
+    #[schema(example = "2025-10-24")]
+    hits_limit_on: Option<String>,
+    /// From today to that day; 0 when the limit is reached already.
+    days_left: Option<u8>,
+    /// The first and the last of the days between which that day is four times out of five; the last is the month's last day
+    /// where the limit may also not be reached.
+    range: Option<Vec<String>>,
+    /// The same as a sentence.
+    #[schema(example = "You will reach your AI operations limit around 24 October (20 to 29 October)")]
+    message: String,
+}
+
+/// Forecasts of each meter
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct MeterForecasts {
+    cost: MeterForecast,
+    ai_runs: MeterForecast,
+    api_runs: MeterForecast,
+}
+
+/// Where a user's meters will stand at the end of the running month
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Forecast {
+    user_id: String,
+    #[schema(example = "2025-10")]
+    month: String,
+    as_of: String,
+    meters: MeterForecasts,
+}
+
 /// Tokens as the provider reported them: `input` includes cached and cache-write ones, `output` includes reasoning
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]

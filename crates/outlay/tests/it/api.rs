@@ -2,6 +2,8 @@
 
 mod access;
 mod budget;
+#[cfg(feature = "test-clock")]
+mod forecast;
 mod pages;
 mod reading;
 mod recording;

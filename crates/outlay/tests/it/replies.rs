@@ -129,6 +129,9 @@ fn every_reply_is_as_it_was() {
     script.get("/v1/users/bgtfrdsZ/sessions/s1");
     script.get("/v1/users/bgtfrdsZ/sessions/none");
     script.get("/v1/users/bgtfrdsZ/history?months=2");
+    script.get("/v1/users/bgtfrdsZ/forecast");
+    script.get("/v1/users/nobody/forecast");
+    script.get("/v1/users/bgtfrdsZ/forecast?month=2025-10");
     script.get("/v1/users/bgtfrdsZ/budget?month=2025-09");
     script.get("/v1/users/bgtfrdsZ/budget?month=13");
     script.get("/v1/users/bgtfrdsZ/export");

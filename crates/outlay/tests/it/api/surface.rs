@@ -53,6 +53,7 @@ fn the_description_names_every_route() {
         ("/v1/users/{}/sessions/{}/finish", "post"),
         ("/v1/users/{}/sessions/{}/extend", "post"),
         ("/v1/users/{}/history", "get"),
+        ("/v1/users/{}/forecast", "get"),
         ("/v1/users/{}/events", "get"),
         ("/v1/events", "get"),
         ("/card.js", "get"),

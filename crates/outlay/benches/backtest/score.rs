@@ -1,0 +1,199 @@
+//! Cuts a past off, has the rest foretold, and counts how often what came was in the range.
+
+use outlay::forecast::{DAYS_MAX, Past, outlook};
+use rand::RngExt as _;
+use rand_pcg::Pcg64;
+
+use crate::series::{MonthAt, Series, Used};
+
+/// The names of the meters, in the order of [`Used`].
+const METERS: [&str; 3] = ["cost", "aiRuns", "apiRuns"];
+/// Moments of a made-up month at which its end is foretold.
+const MOMENTS: usize = 3;
+
+/// How often something was within, below and above.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    within: usize,
+    below: usize,
+    above: usize,
+}
+
+impl Tally {
+    fn count(self) -> usize {
+        self.within + self.below + self.above
+    }
+
+    fn percent(self) -> f64 {
+        100.0 * self.within as f64 / self.count().max(1) as f64
+    }
+
+    fn add(&mut self, other: Self) {
+        self.within += other.within;
+        self.below += other.below;
+        self.above += other.above;
+    }
+}
+
+/// What was measured on one kind of series.
+pub(crate) struct Score {
+    name: &'static str,
+    ends: [Tally; 3],
+    hits: [Tally; 3],
+    /// How wide the ranges are, against what came.
+    widths: [Vec<f64>; 3],
+}
+
+impl Score {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, ends: [Tally::default(); 3], hits: [Tally::default(); 3], widths: Default::default() }
+    }
+
+    /// Foretells one month of a made-up series at some moments, with limits near what was used before.
+    pub(crate) fn add_made_up(&mut self, series: &Series, month: &MonthAt, random: &mut Pcg64) {
+        for _ in 0..MOMENTS {
+            let (today, passed) = (random.random_range(month.clone()), random.random());
+            for meter in 0..3 {
+                let limit = Some(near(series, month, meter, random));
+                self.foretell(series, month, &Asked { today, passed, meter, limit, stops_at_limit: false }, random);
+            }
+        }
+    }
+
+    /// Foretells one month of somebody who asks before using, on the morning of each of its days: of these more is not known.
+    pub(crate) fn add(&mut self, series: &Series, month: &MonthAt, limits: [Option<f64>; 3], random: &mut Pcg64) {
+        for today in month.clone() {
+            for (meter, limit) in limits.into_iter().enumerate() {
+                self.foretell(series, month, &Asked { today, passed: 0.0, meter, limit, stops_at_limit: true }, random);
+            }
+        }
+    }
+
+    fn foretell(&mut self, series: &Series, month: &MonthAt, asked: &Asked, random: &mut Pcg64) {
+        let Asked { today, passed, meter, limit, stops_at_limit } = *asked;
+        let whole = meter > 0;
+        let of = |used: &Used| used[meter];
+        let all: Vec<f64> = series.days.iter().map(|(_, used)| of(used)).collect();
+        let of_today = all[today];
+        let so_far = if whole {
+            (0..of_today as usize).filter(|_| random.random::<f64>() < passed).count() as f64
+        } else {
+            of_today * passed
+        };
+        let used = all[month.start..today].iter().sum::<f64>() + so_far;
+        let came: f64 = all[month.clone()].iter().sum();
+        let days = &all[today.saturating_sub(DAYS_MAX)..today];
+        if days.iter().sum::<f64>() <= 0.0 {
+            return;
+        }
+        let past = Past {
+            days,
+            today: series.days[today].0,
+            today_left: 1.0 - passed,
+            used,
+            limit,
+            stops_at_limit,
+            whole,
+            seed: random.random(),
+        };
+        if stops_at_limit && limit.is_some_and(|limit| used >= limit) {
+            return;
+        }
+        let Some(outlook) = outlook(&past) else { return };
+        let rounding = 1e-9;
+        // Where one value is surer than the range should be, as a limit that will surely be met, there is no range to judge.
+        let is_judged = outlook.high > outlook.low;
+        let tally = if is_judged { &mut self.ends[meter] } else { &mut Tally::default() };
+        if came < outlook.low - rounding {
+            tally.below += 1;
+        } else if came > outlook.high + rounding {
+            tally.above += 1;
+        } else {
+            tally.within += 1;
+        }
+        if came > 0.0 {
+            self.widths[meter].push((outlook.high - outlook.low) / came);
+        }
+        if let (Some(reaches), Some(limit)) = (outlook.reaches, limit) {
+            let mut sum = used;
+            let reached = (today..month.end).find(|day| {
+                sum += if *day == today { of_today - so_far } else { all[*day] };
+                sum >= limit - rounding
+            });
+            let tally = &mut self.hits[meter];
+            match reached.map(|day| series.days[day].0) {
+                Some(day) if day < reaches.early => tally.below += 1,
+                Some(day) if reaches.late.is_some_and(|late| day > late) => tally.above += 1,
+                None if reaches.late.is_some() => tally.above += 1,
+                _ => tally.within += 1,
+            }
+        }
+    }
+
+    /// All of these together.
+    pub(crate) fn sum(name: &'static str, scores: &[Self]) -> Self {
+        let mut sum = Self::new(name);
+        for score in scores {
+            for meter in 0..3 {
+                sum.ends[meter].add(score.ends[meter]);
+                sum.hits[meter].add(score.hits[meter]);
+                sum.widths[meter].extend(&score.widths[meter]);
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn heading() -> String {
+        let meters: Vec<String> = METERS.iter().map(|meter| format!("{meter} in range (n)")).collect();
+        let hits: Vec<String> = METERS.iter().map(|meter| format!("{meter} hit date (n)")).collect();
+        let rule = "|---".repeat(8);
+        format!("| series | {} | {} | typical width |\n{rule}|", meters.join(" | "), hits.join(" | "))
+    }
+
+    pub(crate) fn row(&self) -> String {
+        let cells = |tallies: &[Tally; 3]| {
+            let cells = tallies.iter().map(|tally| format!("{:.1} ({})", tally.percent(), tally.count()));
+            cells.collect::<Vec<_>>().join(" | ")
+        };
+        let widths: Vec<String> = self.widths.iter().map(|widths| format!("{:.0}", 100.0 * median(widths))).collect();
+        format!("| {} | {} | {} | {} % |", self.name, cells(&self.ends), cells(&self.hits), widths.join(", "))
+    }
+
+    /// Month's ends that are not in their range as often as they should be.
+    pub(crate) fn ends_outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
+        let off = METERS.into_iter().zip(self.ends).filter(|(_, tally)| !promised.contains(&tally.percent()));
+        off.map(|(meter, tally)| format!("{}: month's end, {meter}: {:.1}", self.name, tally.percent())).collect()
+    }
+
+    /// The same of the dates on which limits are reached.
+    pub(crate) fn dates_outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
+        let off = METERS.into_iter().zip(self.hits).filter(|(_, tally)| !promised.contains(&tally.percent()));
+        off.map(|(meter, tally)| format!("{}: hit date, {meter}: {:.1}", self.name, tally.percent())).collect()
+    }
+}
+
+/// What one forecast is asked with.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// Today's place in the series.
+    today: usize,
+    /// How much of today is over.
+    passed: f64,
+    meter: usize,
+    limit: Option<f64>,
+    stops_at_limit: bool,
+}
+
+/// A limit near what was used in the month before, or of what there is.
+fn near(series: &Series, month: &MonthAt, meter: usize, random: &mut Pcg64) -> f64 {
+    let before = &series.days[month.start.saturating_sub(30)..month.start];
+    let used: f64 = before.iter().map(|(_, used)| used[meter]).sum();
+    let limit = used * random.random_range(0.5..1.3);
+    if meter > 0 { limit.round().max(1.0) } else { limit.max(0.01) }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
