@@ -37,6 +37,9 @@ pub(super) struct Demo {
     /// The address to listen on [OUTLAY_LISTEN; default 127.0.0.1:4780]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Makes up other people: the forecast's back-test judges on some on whom it was not made
+    #[arg(long, value_name = "N", default_value_t = people::SEED, hide = true)]
+    seed: u64,
 }
 
 impl Demo {
@@ -58,13 +61,13 @@ impl Demo {
             ..read_config(&flags, "warn")?
         };
         let runtime = runtime(true)?;
-        let served = runtime.block_on(demo(&config, self.fresh));
+        let served = runtime.block_on(demo(&config, self.fresh, self.seed));
         runtime.shutdown_background();
         served
     }
 }
 
-async fn demo(config: &Config, fresh: bool) -> Result<Exit, Failure> {
+async fn demo(config: &Config, fresh: bool, seed: u64) -> Result<Exit, Failure> {
     let clock = SystemClock::shared();
     let whole = prepare(&config.data, fresh)?;
     // Before the work, so that a port that is taken is known at once; who connects meanwhile waits.
@@ -75,7 +78,7 @@ async fn demo(config: &Config, fresh: bool) -> Result<Exit, Failure> {
         let replay = Arc::new(ReplayClock::new(Arc::clone(&clock), first));
         // The store that records the past is another one to this process than the one that goes on: only its clock differs.
         let local = open(config, Arc::<ReplayClock>::clone(&replay)).await?;
-        let recorded = Box::pin(history::record(&local.app.writer, &replay, now)).await;
+        let recorded = Box::pin(history::record(&local.app.writer, &replay, now, seed)).await;
         local.close().await?;
         recorded?;
         let mark = config.data.join(MARK_NAME);
@@ -83,7 +86,7 @@ async fn demo(config: &Config, fresh: bool) -> Result<Exit, Failure> {
     }
     let local = open(config, Arc::clone(&clock)).await?;
     show::say(&welcome(listeners.address, &config.data));
-    let going_on = live::go_on(local.app.writer.clone(), clock);
+    let going_on = live::go_on(local.app.writer.clone(), clock, seed);
     serve(local, listeners, going_on).await
 }
 

@@ -25,9 +25,9 @@ const RECENT_SLICE_SECONDS: i64 = 600;
 const RECENT_SECONDS: i64 = 24 * 3_600;
 
 /// Records everything up to now.
-pub(super) async fn record(writer: &Writer, clock: &ReplayClock, now: Timestamp) -> Result<(), Failure> {
+pub(super) async fn record(writer: &Writer, clock: &ReplayClock, now: Timestamp, seed: u64) -> Result<(), Failure> {
     let first = now.month().minus(MONTHS_BACK);
-    let people = population(first);
+    let people = population(first, seed);
     put_everybody(writer, &people).await?;
     let bar = ProgressBar::new(u64::from(MONTHS_BACK) + 1);
     if let Ok(style) = ProgressStyle::with_template("making sample data {bar:30} {msg}") {

@@ -19,11 +19,11 @@ const PAUSE: std::ops::Range<u64> = 500..1_500;
 const STEP: std::ops::Range<u64> = 60..400;
 
 /// Records for as long as it runs.
-pub(super) async fn go_on(writer: Writer, clock: SharedClock) {
+pub(super) async fn go_on(writer: Writer, clock: SharedClock, seed: u64) {
     let now = clock.wall();
     // Another seed each time: what was done already is not done again.
     let mut random = Pcg64::seed_from_u64(u64::try_from(now.nanos()).unwrap_or(0));
-    let people = population(now.month().minus(MONTHS_BACK));
+    let people = population(now.month().minus(MONTHS_BACK), seed);
     loop {
         tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE))).await;
         let Some(person) = people.get(somebody(&people, &mut random)) else { continue };
