@@ -2,93 +2,21 @@
 //!
 //! They are made here, whole, without any script.
 
-use std::sync::LazyLock;
-
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use maud::{Markup, html};
-use serde_json::Value;
 
 use super::pages;
 use super::problem::{Kind, Problem};
 
-/// `GET /docs`
-pub(super) async fn api() -> Response {
-    static PAGE: LazyLock<String> = LazyLock::new(|| {
-        let description = serde_json::from_slice(&super::openapi::JSON).unwrap_or_default();
-        pages::page("", "The API", &described(&description)).into_string()
-    });
-    pages::answer(PAGE.as_str())
-}
+mod api;
+mod description;
+mod examples;
 
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
-
-fn described(description: &Value) -> Markup {
-    let tags = items(description, "/tags");
-    let routes: Vec<(&str, &String, &Value)> = description
-        .pointer("/paths")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .flat_map(|(path, item)| METHODS.into_iter().filter_map(move |method| Some((method, path, item.get(method)?))))
-        .collect();
-    html! {
-        h1 { "The API of Outlay" }
-        @for paragraph in text(description, "/info/description").split("\n\n") {
-            p { (inline(paragraph)) }
-        }
-        p { "The same for machines: " a href="openapi.json" { "openapi.json" } "." }
-        @for tag in tags {
-            @let name = text(tag, "/name");
-            h2 { (name) }
-            p { (text(tag, "/description")) "." }
-            @for (method, path, route) in routes.iter().filter(|route| text(route.2, "/tags/0") == name) {
-                (described_route(method, path, route))
-            }
-        }
-    }
-}
-
-fn described_route(method: &str, path: &str, route: &Value) -> Markup {
-    let parameters = items(route, "/parameters");
-    let fields = route.pointer("/requestBody/content").and_then(Value::as_object);
-    html! {
-        section {
-            h3 { code { span.method { (method.to_uppercase()) } " " (path) } }
-            p { strong { (text(route, "/summary")) } }
-            @for paragraph in text(route, "/description").split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-                p { (inline(paragraph)) }
-            }
-            @if !parameters.is_empty() || fields.is_some() {
-                dl {
-                    @for parameter in parameters {
-                        dt { code { (text(parameter, "/name")) } " " small { (text(parameter, "/in")) } }
-                        dd { (inline(text(parameter, "/description"))) }
-                    }
-                    @for (kind, _) in fields.into_iter().flatten() {
-                        dt { "body" }
-                        dd { code { (kind) } " " (inline(text(route, "/requestBody/description"))) }
-                    }
-                }
-            }
-            ul.answers {
-                @for (status, answer) in route.get("responses").and_then(Value::as_object).into_iter().flatten() {
-                    li { code { (status) } " " (inline(text(answer, "/description"))) }
-                }
-            }
-        }
-    }
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
+pub(super) use api::{llms, page as api, text};
+pub(super) use examples::Examples;
 
 /// What a kind of problem means
 ///

@@ -11,6 +11,8 @@ use http::header::CONTENT_TYPE;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
+use super::docs::Examples;
+
 /// The description. Every route of the table in [`super::routes`] is named here.
 #[derive(Debug, OpenApi)]
 #[openapi(
@@ -74,7 +76,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
         super::keys::revoke,
     ),
     components(schemas(Problem)),
-    modifiers(&Credentials)
+    modifiers(&Credentials, &Examples)
 )]
 struct Description;
 

@@ -110,6 +110,8 @@ fn rows() -> Table {
     table.get("/problems/{slug}", Anybody, docs::problem_page);
     table.get("/openapi.json", Anybody, openapi::json);
     table.get("/docs", Anybody, docs::api);
+    table.get("/docs.md", Anybody, docs::text);
+    table.get("/llms.txt", Anybody, docs::llms);
     table.get("/pages.css", Anybody, pages::style);
     table.get("/card.js", Anywhere, assets::card);
     // Pages for people.
@@ -186,6 +188,12 @@ fn rows() -> Table {
     table.delete("/v1/keys/{keyId}", Admin, keys::revoke);
     table.post("/v1/users/{userId}/tokens", App, tokens::create);
     table
+}
+
+/// Who may call a route, in words; nothing where anybody may.
+pub(super) fn wanted(method: &str, path: &str) -> &'static str {
+    let row = rows().rows.into_iter().find(|row| row.method == method && row.path == path);
+    row.filter(|row| !row.least.is_open()).map_or("", |row| row.least.wanted())
 }
 
 /// Method, path and least caller of every row, for tests that walk the table.

@@ -186,7 +186,7 @@ async fn every_route_is_described() {
     let description: serde_json::Value = serde_json::from_slice(&super::openapi::JSON).unwrap();
     let paths = description.get("paths").unwrap();
     // Pages for people, and the description itself.
-    let pages = ["/docs", "/problems", "/pages.css", "/openapi.json"];
+    let pages = ["/docs", "/docs.md", "/llms.txt", "/problems", "/pages.css", "/openapi.json"];
     let is_page = |path: &str| pages.contains(&path) || routes::pages().contains(&path);
     let mut missing = Vec::new();
     // Code is made from these, so each must be one of its own.

@@ -2,6 +2,7 @@
 
 mod access;
 mod budget;
+mod docs;
 #[cfg(feature = "test-clock")]
 mod forecast;
 mod pages;
