@@ -6,13 +6,16 @@
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text, which is no Markdown")]
 
 mod ask;
+mod budget;
 mod demo;
 mod export;
+mod follow;
 mod import;
 mod keys;
 mod maintain;
 mod serve;
 mod show;
+mod top;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -102,7 +105,8 @@ impl Failure {
     after_help = "Examples:\n  outlay demo                          try it, with sample data\n  \
         outlay serve --open                  start it on this machine, without keys\n  \
         outlay keys create --role app        make a key for the application\n  \
-        outlay budget bgtfrdsZ               what a user used and has left\n\n\
+        outlay budget bgtfrdsZ --watch       what a user used and has left, as it changes\n  \
+        outlay top                           who costs most this month\n\n\
         Exit codes: 0 done, 1 failed (or the answer is no), 2 bad usage.\n\
         `outlay serve --help` lists every setting with its variable and its key in outlay.toml."
 )]
@@ -144,7 +148,8 @@ enum Command {
     Demo(demo::Demo),
     Record(ask::Record),
     Afford(ask::Afford),
-    Budget(ask::BudgetOf),
+    Budget(budget::BudgetOf),
+    Top(top::Top),
     Import(import::Import),
     Export(export::Export),
     Erase(export::Erase),
@@ -209,7 +214,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(restore) => restore.run(&read_config(&flags, "warn")?),
         Command::Record(record) => with_client(flags, record.server.url.clone(), record, ask::Record::run),
         Command::Afford(afford) => with_client(flags, afford.server.url.clone(), afford, ask::Afford::run),
-        Command::Budget(budget) => with_client(flags, budget.server.url.clone(), budget, ask::BudgetOf::run),
+        Command::Budget(budget) => with_client(flags, budget.server.url.clone(), budget, budget::BudgetOf::run),
+        Command::Top(top) => with_client(flags, top.server.url.clone(), top, top::Top::run),
         Command::Import(import) => with_client(flags, import.server.url.clone(), import, import::Import::run),
         Command::Export(export) => with_client(flags, export.server.url.clone(), export, export::Export::run),
         Command::Erase(erase) => with_client(flags, erase.server.url.clone(), erase, export::Erase::run),

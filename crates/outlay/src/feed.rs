@@ -165,9 +165,12 @@ impl Feed {
             let is_erased = erased.contains(&watched.user_id);
             watched.kept.send_modify(|kept| {
                 if is_erased {
+                    // Of one batch it is not known which came before the erasure: the one after it is in the list of alerts.
                     kept.notices.clear();
+                    self.add(kept, [], NOTICES_OF_USER);
+                } else {
+                    self.add(kept, own, NOTICES_OF_USER);
                 }
-                self.add(kept, own, NOTICES_OF_USER);
             });
         }
         if plans {
@@ -175,8 +178,9 @@ impl Feed {
         }
         if self.everybody.receiver_count() > 0 {
             self.everybody.send_modify(|kept| {
-                kept.notices.retain(|(_, notice)| !erased.contains(notice.user_id()));
-                self.add(kept, &notices, NOTICES_OF_ALL);
+                let is_of_erased = |notice: &Arc<Notice>| erased.contains(notice.user_id());
+                kept.notices.retain(|(_, notice)| !is_of_erased(notice));
+                self.add(kept, notices.iter().filter(|notice| !is_of_erased(notice)), NOTICES_OF_ALL);
             });
         }
     }

@@ -1,4 +1,4 @@
-//! `outlay record`, `afford` and `budget`: one question each to the API, and its answer in words.
+//! `outlay record` and `afford`: one question each to the API, and its answer in words.
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -216,56 +216,6 @@ fn choice(text: &str) -> Result<Value, String> {
     Ok(serde_json::json!({"name": name, "estimate": estimate}))
 }
 
-/// What a user used, holds and has left in a month
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  outlay budget bgtfrdsZ\n  outlay budget bgtfrdsZ --month 2025-10 --json")]
-pub(super) struct BudgetOf {
-    /// The user
-    user: String,
-    /// The month, such as 2025-10; the current one if absent
-    #[arg(long)]
-    month: Option<String>,
-    /// Print the answer as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    pub(super) server: ServerFlags,
-}
-
-impl BudgetOf {
-    pub(super) async fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let month = self.month.map_or_else(String::new, |month| format!("?month={}", segment(&month)));
-        let path = format!("/v1/users/{}/budget{month}", segment(&self.user));
-        let answer = client.ask(Method::GET, &path, None).await?;
-        if self.json {
-            show::json(&answer)?;
-            return Ok(Exit::Done);
-        }
-        let budget: Budget<'_> = read(&answer)?;
-        show::line(&format!(
-            "{}  plan {}  {}  {}, begins anew at {}",
-            budget.user_id, budget.plan, budget.month, budget.state, budget.resets_at
-        ))?;
-        let mut table = show::Table::new(["meter", "state", "used", "held", "limit", "remaining", "percent"], 2);
-        let Meters { cost, ai_runs, api_runs } = &budget.meters;
-        for meter in [cost, ai_runs, api_runs] {
-            let number = |number: Option<&RawValue>, none: &str| number.map_or(none, RawValue::get).to_owned();
-            table.row([
-                meter.label.clone(),
-                meter.state.clone(),
-                meter.used.get().to_owned(),
-                meter.held.get().to_owned(),
-                number(meter.limit, "unlimited"),
-                number(meter.remaining, "-"),
-                number(meter.percent, "-"),
-            ]);
-        }
-        table.print()?;
-        [cost, ai_runs, api_runs].into_iter().filter_map(|meter| meter.message.as_deref()).try_for_each(show::line)?;
-        Ok(Exit::Done)
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Recorded<'a> {
@@ -284,47 +234,6 @@ struct Check {
     choice: Option<String>,
     message: Option<String>,
     next_plan: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Budget<'a> {
-    user_id: String,
-    plan: String,
-    month: String,
-    resets_at: String,
-    state: String,
-    #[serde(borrow)]
-    meters: Meters<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meters<'a> {
-    #[serde(borrow)]
-    cost: MeterOf<'a>,
-    #[serde(borrow)]
-    ai_runs: MeterOf<'a>,
-    #[serde(borrow)]
-    api_runs: MeterOf<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MeterOf<'a> {
-    label: String,
-    state: String,
-    message: Option<String>,
-    #[serde(borrow)]
-    used: &'a RawValue,
-    #[serde(borrow)]
-    held: &'a RawValue,
-    #[serde(borrow)]
-    limit: Option<&'a RawValue>,
-    #[serde(borrow)]
-    remaining: Option<&'a RawValue>,
-    #[serde(borrow)]
-    percent: Option<&'a RawValue>,
 }
 
 /// A body from its value.

@@ -28,12 +28,13 @@ fn bad_usage_is_exit_code_2() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &["serve"],
         &["demo"],
         &["record"],
         &["afford"],
         &["budget"],
+        &["top"],
         &["import"],
         &["export"],
         &["keys"],
@@ -131,6 +132,39 @@ fn commands_reach_a_server_by_its_address_and_key() {
     let nowhere = [("OUTLAY_URL", "http://127.0.0.1:1"), ("OUTLAY_KEY", "x")];
     outlay_with_environment(&["budget", "u", "--json"], &nowhere).exits(1);
     server.budget("u").meter("cost", "0", "0");
+}
+
+#[test]
+fn a_watched_budget_is_printed_as_it_changes_also_over_a_restart() {
+    let mut server = Server::open();
+    server.user("u", "premium");
+    let mut watch = server.outlay_lines(&["budget", "u", "--watch", "--json"]);
+    watch.json().shows("/userId", "u").meter("aiRuns", "0", "0");
+    server.record(ai_run("u", 0.01));
+    watch.json().meter("aiRuns", "1", "0").meter("cost", "0.01", "0");
+    server.kill9();
+    server.start_again();
+    watch.json().meter("aiRuns", "1", "0");
+    server.record(ai_run("u", 0.01));
+    watch.json().meter("aiRuns", "2", "0");
+    // What is wrong from the start is no interruption.
+    let wrong = server.outlay(&["budget", "..", "--watch", "--json"]).exits(1);
+    assert!(wrong.err.contains("userId"), "{wrong:?}");
+    outlay(&["budget", "u", "--watch", "--url", "http://127.0.0.1:1"]).exits(1);
+}
+
+#[test]
+fn top_names_who_costs_most() {
+    let server = Server::open();
+    for (user, cost) in [("little", 0.01), ("much", 0.3), ("some", 0.1)] {
+        server.record(ai_run(user, cost));
+    }
+    let top = server.outlay(&["top"]).exits(0);
+    let users: Vec<_> = top.out.lines().skip(1).filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(users, ["much", "some", "little"], "{top:?}");
+    let most = server.outlay(&["top", "--users", "1", "--sort", "ai-runs", "--json"]).exits(0).json();
+    most.shows("/items/0/meters/aiRuns/used", "1");
+    server.outlay(&["top", "--users", "0"]).exits(2);
 }
 
 #[test]

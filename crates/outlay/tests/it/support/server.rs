@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -361,11 +361,45 @@ impl Server {
         ran(command)
     }
 
+    /// Starts the program on this server's data folder, and gives the lines that it prints as it prints them; it is
+    /// killed when they are dropped.
+    pub(crate) fn outlay_lines(&self, arguments: &[&str]) -> Lines {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
+        clean(&mut command, self.home.path());
+        command.args(arguments).arg("--data").arg(self.data());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Lines { child, lines }
+    }
+
     /// `outlay verify` finds nothing, beside the server or on the folder of a stopped one.
     #[track_caller]
     pub(crate) fn verifies(&self) {
         let ran = self.outlay(&["verify"]);
         assert!(ran.code == 0, "verify found something: {ran:?}");
+    }
+}
+
+/// The lines of a program that runs on.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Lines {
+    /// The next line, as JSON.
+    #[track_caller]
+    pub(crate) fn json(&mut self) -> Json {
+        let line = self.lines.next().expect("it ended").unwrap();
+        Json::parse(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
