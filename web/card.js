@@ -565,7 +565,8 @@ export class BudgetCard extends Base {
 
     meter.className = `meter ${none ? "none" : state}`;
     put(label, name);
-    put(pending, inProgress && money ? `+${show(budget.held)}` : inProgress);
+    // What is held is often less than a cent, and still not nothing.
+    put(pending, inProgress && money ? `+${show(budget.held, budget.held < 0.005 ? 5 : 2)}` : inProgress);
     put(value, none ? texts.none : !bar ? fillIn(texts.unlimited, show(used))
       : this.getAttribute("show") === "remaining" ? fillIn(texts.remaining, show(left), show(limit)) : `${show(used)} / ${show(limit)}`);
     value.title = money ? show(used, 12) : "";

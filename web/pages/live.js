@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a page does beyond its HTML, which is whole without it: it feeds the card, opens the search by a key, and stays live.
+ * How a page stays live; it is whole without it.
  *
  * One tab of a browser listens to the server's events, chosen by a lock; it tells the others. Whoever is looked at then asks
  * for its own page again, and changes what differs. Nothing is added up here.
@@ -9,26 +9,6 @@ const root = document.documentElement.dataset.root ?? "";
 const address = (/** @type {string} */ path) => new URL(root + path, location.href).href;
 /** @param {string} id */
 const find = (id) => document.getElementById(id);
-
-/** Gives the card the figures that the page was made of: it shows the same snapshot, and opens no stream. */
-function feedCards() {
-  for (const card of document.querySelectorAll("outlay-budget-card[data-budget]")) {
-    const { dataset } = /** @type {HTMLElement} */ (card);
-    /** @type {any} */ (card).budget = JSON.parse(dataset.budget ?? "null");
-  }
-}
-
-if (document.querySelector("outlay-budget-card"))
-  import(address("card.js")).then(feedCards, () => {
-    // Without it the same figures stand there as they came.
-  });
-
-addEventListener("keydown", (event) => {
-  const { target, key, ctrlKey, metaKey, altKey } = event;
-  if (key !== "/" || ctrlKey || metaKey || altKey || (target instanceof Element && target.closest("input, select, textarea"))) return;
-  event.preventDefault();
-  find("search")?.focus();
-});
 
 /** @param {string} html */
 let trusted = (html) => html;
@@ -110,7 +90,7 @@ function show(fresh) {
     const region = fresh.getElementById(old.id);
     if (region) morph(old, region);
   }
-  feedCards();
+  document.dispatchEvent(new Event("outlay-changed"));
 }
 
 /** @param {string} asOf */
@@ -139,7 +119,9 @@ function stands(now) {
   lost = now;
 }
 
-const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(`outlay ${address("")}`) : null;
+/** All pages of this server share one stream, whichever they are. */
+const shared = `outlay ${address("./")}`;
+const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(shared) : null;
 
 /** Whether this tab is the one that listens, and is heard. */
 let listens = false;
@@ -188,7 +170,7 @@ if (document.querySelector("[data-live]")) {
     channel.onmessage = ({ data }) => hear(data);
     channel.postMessage("?");
     // Held for as long as the tab lives; the next one gets it then.
-    navigator.locks.request(`outlay ${address("")}`, () => new Promise(() => listen()));
+    navigator.locks.request(shared, () => new Promise(() => listen()));
   } else {
     /** @type {AbortController | null} */
     let stop = null;

@@ -33,8 +33,10 @@ function claims() {
 }
 
 const usd = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
-const fine = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", maximumFractionDigits: 6 });
+const fine = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: 5, maximumFractionDigits: 5 });
 const whole = new Intl.NumberFormat();
+/** @type {Record<string, string>} */
+const STATUS = { "in-progress": "In progress", completed: "Completed", failed: "Failed", abandoned: "Abandoned" };
 /** From the UTC key: no browser's zone moves a month. @param {string} month */
 const monthName = (month) => new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${month}-15T00:00:00Z`));
 /** @param {string} at */
@@ -64,7 +66,7 @@ async function begin() {
   }
   find("my-note").hidden = true;
   const card = make("outlay-budget-card", "");
-  for (const [name, value] of Object.entries({ src: address("").replace(/\/$/, ""), "user-id": who.sub, token, forecast: "" })) card.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ src: address("./").replace(/\/$/, ""), "user-id": who.sub, token, forecast: "" })) card.setAttribute(name, value);
   find("my-card").replaceChildren(card);
   import(address("card.js")).catch(() => (find("my-note").hidden = false));
 
@@ -84,7 +86,7 @@ async function begin() {
       table("my-features", ["Feature", "Cost", "Operations"], features.map((/** @type {any} */ one) => [isolated(one.name), fine.format(one.cost), whole.format(one.operations)]));
   }
   if (sessions?.items.length)
-    table("my-sessions", ["Session", "Status", "Cost", "Started"], sessions.items.map((/** @type {any} */ one) => [isolated(one.feature), one.status, fine.format(one.totalCost), dayName(one.createdAt)]));
+    table("my-sessions", ["Session", "Status", "Cost", "Started"], sessions.items.map((/** @type {any} */ one) => [isolated(one.feature), STATUS[one.status] ?? one.status, fine.format(one.totalCost), dayName(one.createdAt)]));
 }
 
 begin();

@@ -34,6 +34,82 @@ for (const [name, options] of Object.entries({ light: { scheme: "light" }, dark:
     }
   });
 
+test("before anything is recorded each view says so, also 320 px wide", async () => {
+  const fresh = await outlay();
+  for (const [path, text] of [["/", /Waiting for the first operation/], ["/?in=typescript", /npm install @outlay\/client/], ["/?in=python", /urllib/], ["/users", /No user yet/], ["/sessions", /No session yet/], ["/alerts", /No alert yet/], ["/denials", /No denial yet/], ["/users/nobody", /Not seen yet/]]) {
+    const { page, close } = await open(browser, fresh.url + path, { width: 320 });
+    assert.match(await page.locator("main").innerText(), text, path);
+    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(sideways <= 0, `${path} scrolls sideways by ${sideways}`);
+    await page.screenshot({ path: `${PICTURES}empty${path.replace(/\W+/g, "-")}-narrow.png`, fullPage: true });
+    await close();
+  }
+  await fresh.stop();
+});
+
+test("lists are narrowed to what a figure sums", async () => {
+  const { page, close } = await open(browser, `${server.url}/users/bob`);
+  await page.locator("#live-where").getByRole("link", { name: "chat" }).click();
+  await page.waitForURL(/feature=chat/);
+  assert.equal(await page.locator("#live-operations tbody tr").count(), 12);
+  assert.ok(!/business_card_scan/.test(await page.locator("#live-operations").innerText()));
+  assert.match(await page.locator("#operations header a[href*=csv]").getAttribute("href"), /feature=chat/);
+  await page.goto(`${server.url}/alerts?state=critical`);
+  const thresholds = await page.locator("#list tbody td .badge").allInnerTexts();
+  assert.ok(thresholds.length > 0 && thresholds.every((text) => text === "95%"), String(thresholds));
+  const csv = await (await fetch(`${server.url}/alerts.csv?state=critical`)).text();
+  assert.ok(csv.trim().split("\r\n").slice(1).every((line) => line.includes(",95,")), csv);
+  assert.equal((await fetch(`${server.url}/alerts?state=ok`)).status, 400);
+  await page.goto(`${server.url}/alerts?state=reached&meter=cost`);
+  await page.getByRole("link", { name: "Show all" }).click();
+  assert.ok((await page.locator("#list tbody tr").count()) > thresholds.length);
+  await close();
+});
+
+test("a hold counts down, and its end stands there without a script", async () => {
+  const { page, close } = await open(browser, `${server.url}/sessions`);
+  await page.locator("#live-open time", { hasText: /^in \d+ min \d+ s$/ }).first().waitFor();
+  await close();
+  const plain = await open(browser, `${server.url}/sessions`, { script: false });
+  assert.match(await plain.page.locator("#live-open time[data-until]").first().innerText(), /^until \d\d:\d\d:\d\d$/);
+  await plain.close();
+});
+
+test("keys lead to the search and to the help, unless they are turned off", async () => {
+  const { page, close, context } = await open(browser, `${server.url}/users/bob`);
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.reload();
+  await page.getByRole("button", { name: "Copy the id" }).click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "bob");
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "search");
+  await page.keyboard.type("scan-1");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/users\/bob\/sessions\/scan-1$/);
+  await page.keyboard.press("?");
+  await page.waitForURL(/help$/);
+  await page.getByRole("button", { name: "Turn single keys off" }).click();
+  await page.getByText("They are off in this browser").waitFor();
+  await page.keyboard.press("/");
+  assert.notEqual(await page.evaluate(() => document.activeElement?.id), "search");
+  await page.getByRole("button", { name: "Turn single keys on" }).click();
+  await page.getByRole("button", { name: "Turn single keys off" }).waitFor();
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "search");
+  await close();
+});
+
+test("a session shows its steps in order, what came late, and how long each took", async () => {
+  const user = "/v1/users/ann";
+  await ask(server, "POST", "/v1/usage", { userId: "ann", operationId: "late-1", sessionId: "scan-1", stepLabel: "afterthought", feature: "chat", cost: 0, durationMs: 40 });
+  const { page, close } = await open(browser, `${server.url}/users/ann/sessions/scan-1`);
+  const steps = await page.locator("ol.flow > li").allInnerTexts();
+  assert.deepEqual(steps.map((text) => /\blate\b/.test(text)), [false, false, false, true], user);
+  assert.ok(steps.slice(1).every((text) => /\d ms later|\d s later|min/.test(text)) && !/later/.test(steps[0]), steps.join("\n"));
+  assert.equal(await page.locator("ul.waterfall rect").count(), 4);
+  await close();
+});
+
 test("without a script every view, sort, filter and step works", async () => {
   const { page, close } = await open(browser, `${server.url}/`, { script: false });
   await page.getByRole("link", { name: /All 5 active users/ }).click();
@@ -104,7 +180,8 @@ test("a user's own page takes the token out of its address, and asks with it for
   await page.locator("#my-months tbody tr").first().waitFor();
   assert.equal(await page.locator("#my-months tbody tr").count(), 6);
   assert.match(await page.locator("#my-features").innerText(), /chat/);
-  assert.match(await page.locator("#my-sessions").innerText(), /in-progress/);
+  assert.match(await page.locator("#my-sessions").innerText(), /In progress/);
+  await page.locator("outlay-budget-card").getByText("24 / 30").waitFor();
   assert.ok(!page.url().includes(token) && requests.every((url) => !url.includes(token) || url.includes("#t=")), requests.join("\n"));
   await close();
 });
@@ -114,10 +191,10 @@ test("pages and files keep to their weight", async () => {
   const html = await (await fetch(`${server.url}/`)).text();
   const assets = [...html.matchAll(/assets\/[^"]+/g)].map(([path]) => `/${path}`);
   assert.ok((await weigh("/")) <= 12 * 1024, `the overview weighs ${await weigh("/")}`);
-  const [style, script] = [assets.find((path) => path.includes(".css")), assets.find((path) => path.includes(".js"))];
+  const [style, script, live] = [".css", "page.js", "live.js"].map((name) => assets.find((path) => path.includes(name)));
   assert.ok((await weigh(style)) <= 10 * 1024, `the style weighs ${await weigh(style)}`);
-  assert.ok((await weigh(script)) <= 3 * 1024, `live.js weighs ${await weigh(script)}`);
-  assert.ok((await weigh(script)) + (await weigh("/assets/my.js")) <= 12 * 1024);
+  assert.ok((await weigh(live)) <= 3 * 1024, `live.js weighs ${await weigh(live)}`);
+  assert.ok((await weigh(live)) + (await weigh(script)) + (await weigh("/assets/my.js")) <= 12 * 1024);
   const { requests, close } = await open(browser, `${server.url}/`);
   assert.ok(requests.filter((url) => !url.includes("/v1/events") && !url.startsWith("data:")).length <= 4, requests.join("\n"));
   await close();

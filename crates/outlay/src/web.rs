@@ -10,6 +10,7 @@ pub mod change;
 pub mod chart;
 pub mod format;
 pub mod frame;
+pub mod help;
 pub mod links;
 pub mod my;
 pub mod notices;

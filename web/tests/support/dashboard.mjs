@@ -35,9 +35,9 @@ export async function seed(server) {
   }
   const bad = encodeURIComponent(HOSTILE);
   return {
-    overview: "/", models: "/?by=model", users: "/users", filtered: "/users?state=warning&plan=premium&q=b", user: "/users/bob", unseen: "/users/nobody", hostile: `/users/${bad}`,
-    operation: `/users/${bad}/operations/op-0`, sessions: "/sessions", session: `/users/${bad}/sessions/scan-1`, alerts: "/alerts", denials: "/denials", plans: "/plans?edit=premium",
-    settings: "/settings?card=bob", change: "/users/bob/settings", token: "/users/bob/token", erase: "/users/bob/erase", my: "/my", signIn: "/sign-in", missing: "/users/bob/operations/none",
+    overview: "/", models: "/?by=model", users: "/users", filtered: "/users?state=warning&plan=premium&q=b", user: "/users/bob", feature: "/users/bob?feature=chat", unseen: "/users/nobody", hostile: `/users/${bad}`,
+    operation: `/users/${bad}/operations/op-0`, sessions: "/sessions", session: `/users/${bad}/sessions/scan-1`, alerts: "/alerts", critical: "/alerts?state=critical", denials: "/denials", plans: "/plans?edit=premium",
+    settings: "/settings?card=bob", change: "/users/bob/settings", token: "/users/bob/token", erase: "/users/bob/erase", help: "/help", my: "/my", signIn: "/sign-in", missing: "/users/bob/operations/none",
   };
 }
 

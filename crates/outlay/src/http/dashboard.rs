@@ -51,6 +51,8 @@ pub(super) struct Browser {
     pub(super) viewer: Viewer,
     /// Which colours.
     pub(super) theme: Theme,
+    /// Whether single keys do something.
+    pub(super) shortcuts: bool,
     /// Where the connection comes from.
     pub(super) address_of_peer: Option<IpAddr>,
     headers: HeaderMap,
@@ -79,6 +81,7 @@ impl Browser {
             address: address.to_owned(),
             viewer: Viewer { role, signed_in },
             theme: sign_in::theme_of(&headers),
+            shortcuts: sign_in::shortcuts_of(&headers),
             address_of_peer,
             headers,
         }
@@ -109,8 +112,24 @@ impl Browser {
         if self.headers.contains_key(FRAGMENT) {
             return self.fragment(page);
         }
-        let around = Around { links: &self.links, address: &self.address, viewer: self.viewer, theme: self.theme };
-        html(StatusCode::OK, &frame::framed(page, &around))
+        self.answer_with(StatusCode::OK, page)
+    }
+
+    /// A whole page, such as one that answers a form that cannot be carried out, or only in part.
+    pub(super) fn answer_with(&self, status: StatusCode, page: &Page) -> Response {
+        let around = Around {
+            links: &self.links,
+            address: &self.address,
+            viewer: self.viewer,
+            theme: self.theme,
+            shortcuts: self.shortcuts,
+        };
+        html(status, &frame::framed(page, &around))
+    }
+
+    /// Leads to a page of ours after a form was carried out; `path` is without its first slash.
+    pub(super) fn lead_to(&self, path: &str) -> Response {
+        sign_in::lead_to(&format!("{}{path}", self.links.root()))
     }
 
     /// The content of a page; nothing where it is as the browser has it.
@@ -168,6 +187,11 @@ pub(super) fn problem(problem: &Problem, uri: &http::Uri, headers: &HeaderMap, r
 /// `GET /my`: the end user's own page.
 pub(super) async fn my(browser: Browser) -> Response {
     html(StatusCode::OK, &crate::web::my::page(&browser.links, browser.theme))
+}
+
+/// `GET /help`: what keys do, and what the words mean.
+pub(super) async fn help(browser: Browser) -> Response {
+    browser.answer(&crate::web::help::page(&browser.links, browser.shortcuts))
 }
 
 /// `GET /assets/{name}`: a file of the pages. Its address changes with its content.

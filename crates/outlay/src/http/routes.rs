@@ -146,6 +146,8 @@ fn rows() -> Table {
     table.form("/sign-in", Inside, sign_in::enter);
     table.form("/sign-out", Inside, sign_in::leave);
     table.form("/theme", Inside, sign_in::theme);
+    table.form("/shortcuts", Inside, sign_in::shortcuts);
+    table.page("/help", Viewer, dashboard::help);
     table.page("/my", Anybody, dashboard::my);
     table.page("/assets/{name}", Anybody, dashboard::asset);
     // What an application does.

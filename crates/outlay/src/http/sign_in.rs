@@ -32,6 +32,7 @@ const SIGN_INS_MAX: usize = 10_000;
 const COOKIE_NAME: &str = "outlay_session";
 /// The cookie that keeps the colours.
 const THEME_COOKIE: &str = "outlay_theme";
+const SHORTCUTS_COOKIE: &str = "outlay_shortcuts";
 
 /// Who is signed in: digests of cookies, and of the keys that they stand for.
 #[derive(Debug, Default)]
@@ -102,6 +103,11 @@ pub(super) fn theme_of(headers: &HeaderMap) -> Theme {
     cookie(headers, THEME_COOKIE).map(Theme::parse).unwrap_or_default()
 }
 
+/// Whether single keys do something; they do unless they were turned off.
+pub(super) fn shortcuts_of(headers: &HeaderMap) -> bool {
+    cookie(headers, SHORTCUTS_COOKIE) != Some("off")
+}
+
 /// `GET /sign-in`
 pub(super) async fn form(browser: Browser, mut parameters: Parameters) -> Response {
     let to = parameters.take("to").unwrap_or_default();
@@ -157,6 +163,16 @@ pub(super) async fn theme(body: Bytes) -> Response {
     let cookie = match theme.as_str() {
         Some(name) => format!("{THEME_COOKIE}={name}; Max-Age=31536000; SameSite=Strict"),
         None => format!("{THEME_COOKIE}=; Max-Age=0; SameSite=Strict"),
+    };
+    back(&fields.take("to").unwrap_or_default(), Some(&cookie))
+}
+
+/// `POST /shortcuts`: turns single keys on or off.
+pub(super) async fn shortcuts(body: Bytes) -> Response {
+    let mut fields = form_fields(&body);
+    let cookie = match fields.take("shortcuts").as_deref() {
+        Some("off") => format!("{SHORTCUTS_COOKIE}=off; Max-Age=31536000; SameSite=Strict"),
+        _ => format!("{SHORTCUTS_COOKIE}=; Max-Age=0; SameSite=Strict"),
     };
     back(&fields.take("to").unwrap_or_default(), Some(&cookie))
 }

@@ -91,12 +91,15 @@ pub(super) fn series<'a>(
     (names, parts)
 }
 
-/// What each name cost, beside what it cost before.
+/// What a change is against.
+const AGAINST: &str = "the same days of last month";
+
+/// What each name cost, beside what it cost before; `link` is the list of what a name sums, where there is one.
 pub(super) fn names_table<'a>(
     now: impl Iterator<Item = &'a (Day, Dimensions, Sums)> + Clone,
     before: impl Iterator<Item = &'a (Day, Dimensions, Sums)>,
     by: By,
-    against: &str,
+    link: impl Fn(&str) -> Option<String>,
 ) -> Markup {
     let name = |dimensions: &'a Dimensions| Some(by.name(dimensions).unwrap_or(NAMELESS));
     let whole = Totals::of(now.clone()).all();
@@ -108,12 +111,12 @@ pub(super) fn names_table<'a>(
         html! {
             tr {
                 th scope="row" { (label) }
-                td.n { (parts::cost_share(sums.cost, whole.cost)) }
-                td.n { (format::percent(sums.cost.picos(), whole.cost.picos()).unwrap_or(0)) "%" }
+                td.n { (parts::money(sums.cost)) }
+                td.n { (parts::share_of(sums.cost.picos(), whole.cost.picos())) }
                 td.n { (format::count(sums.operations.into())) }
                 td.n { (format::count(sums.billable_runs.into())) }
                 td.n { @match sums.cost_per_operation() { Some(mean) => span title=(format::usd_exact(mean)) { (format::usd_fine(mean)) }, None => "–" } }
-                td.n { @match change { Some(change) => (change), None => span.muted { "new" } } }
+                td.n.muted { (change.as_deref().unwrap_or("new")) }
             }
         }
     };
@@ -124,18 +127,19 @@ pub(super) fn names_table<'a>(
                 table.rows {
                     thead { tr {
                         th scope="col" { (by.title()) } th.n scope="col" { "Cost" } th.n scope="col" { "Share" } th.n scope="col" { "Operations" }
-                        th.n scope="col" { "Billable" } th.n scope="col" { "Per operation" } th.n scope="col" title={ "Against " (against) } { "Change" }
+                        th.n scope="col" { "Billable" } th.n scope="col" { "Per operation" } th.n scope="col" title={ "Against " (AGAINST) } { "Change" }
                     } }
                     tbody {
                         @for (name, sums) in &rows {
-                            @let change = before.get(name).map(|before| format::change(sums.cost.picos(), before.cost.picos()).unwrap_or_default());
-                            (row(html! { (parts::text(name.unwrap_or(NAMELESS), 32)) }, sums, change))
+                            @let change = before.get(name).map(|before| format::change(sums.cost.picos(), before.cost.picos()).unwrap_or_else(|| "–".to_owned()));
+                            @let href = name.and_then(&link);
+                            (row(html! { @if let Some(href) = href { a href=(href) { (parts::text(name.unwrap_or(NAMELESS), 32)) } } @else { (parts::text(name.unwrap_or(NAMELESS), 32)) } }, sums, change))
                         }
-                        @if !cut.is_empty() { (row(html! { span.muted { (format::plural(cut.len() as u64, "other", "others")) } }, &rest, Some(String::new()))) }
+                        @if !cut.is_empty() { (row(html! { span.muted { (format::plural(cut.len() as u64, "other", "others")) } }, &rest, Some("–".to_owned()))) }
                     }
                 }
             }
-            p.small { "Change is against " (against) "." @if rows.iter().any(|(name, _)| *name == Some(OTHER)) { " " (OTHER) " stands for the names beyond the 10,000 that are kept apart." } }
+            p.small { "Change is against " (AGAINST) "." @if rows.iter().any(|(name, _)| *name == Some(OTHER)) { " " (OTHER) " stands for the names beyond the 10,000 that are kept apart." } }
         }
     }
 }

@@ -9,6 +9,7 @@ use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
 use outlay_core::plan::{Meter, Plans};
 
+use super::frame::crumbs;
 use super::links::{Links, Query, user_path};
 use super::parts;
 use super::{Page, Section, format};
@@ -45,11 +46,14 @@ pub struct SettingsView {
     pub as_of: Timestamp,
 }
 
-fn framed(user_id: &UserId, title: &str, as_of: Option<Timestamp>, main: Markup) -> Page {
+fn framed(user_id: &UserId, title: &str, links: &Links, as_of: Option<Timestamp>, main: Markup) -> Page {
     Page {
         section: Some(Section::Users),
         title: format!("{title} · {}", format::shortened(user_id.as_str(), 40)),
-        heading: html! { h1 { (title) } },
+        heading: html! {
+            (crumbs(&[html! { a href=(links.to("users", &Query::new())) { "Users" } }, parts::user(links, Some(user_id), &Query::new())]))
+            h1 { (title) }
+        },
         stepper: None,
         main,
         as_of,
@@ -59,17 +63,13 @@ fn framed(user_id: &UserId, title: &str, as_of: Option<Timestamp>, main: Markup)
     }
 }
 
-fn back(user_id: &UserId, links: &Links) -> Markup {
-    html! { a href=(links.user(user_id, &Query::new())) { "Back to " (parts::text(user_id.as_str(), 40)) } }
-}
-
 /// Draws the form for plan and limits.
 pub fn settings_page(view: &SettingsView, links: &Links) -> Page {
     let action = links.to(&format!("{}/settings", user_path(&view.user_id)), &Query::new());
     let default = view.plans.default_plan();
     let main = html! {
         section.panel aria-labelledby="form" {
-            header { h2 #form { "Of " (parts::text(view.user_id.as_str(), 48)) } (back(&view.user_id, links)) }
+            header { h2 #form { "Of " (parts::text(view.user_id.as_str(), 48)) } }
             form.stacked method="post" action=(action) {
                 div.filters {
                     label { span { "Plan" }
@@ -98,7 +98,7 @@ pub fn settings_page(view: &SettingsView, links: &Links) -> Page {
             }
         }
     };
-    framed(&view.user_id, "Plan and limits", Some(view.as_of), main)
+    framed(&view.user_id, "Plan and limits", links, Some(view.as_of), main)
 }
 
 fn previewed(preview: &Preview) -> Markup {
@@ -140,6 +140,8 @@ pub struct Made {
     pub token: String,
     /// Until when it is good.
     pub expires_at: Timestamp,
+    /// When it was made.
+    pub made_at: Timestamp,
 }
 
 /// Draws the form that makes a token, and the token.
@@ -148,14 +150,14 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
     let main = html! {
         @if let Some(made) = made {
             section.panel aria-labelledby="made" {
-                header { h2 #made { "The token, shown this once" } span.muted { "good until " (made.expires_at) } }
+                header { h2 #made { "The token, shown this once" } span.muted { "good until " (parts::moment(made.expires_at, made.made_at)) " UTC" } }
                 pre tabindex="0" { code { (made.token) } }
                 p.small { "Their own page, with the token in it:" }
                 pre tabindex="0" { code { (page_address) "#t=" (made.token) } }
             }
         }
         section.panel aria-labelledby="form" {
-            header { h2 #form { "For " (parts::text(user_id.as_str(), 48)) } (back(user_id, links)) }
+            header { h2 #form { "For " (parts::text(user_id.as_str(), 48)) } }
             form.stacked method="post" action=(action) {
                 label { span { "Good for" }
                     select name="ttl" { option value="3600" { "1 hour" } option value="28800" { "8 hours" } option value="86400" { "24 hours" } }
@@ -171,7 +173,7 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
             }
         }
     };
-    framed(user_id, "Make a token", None, main)
+    framed(user_id, "Make a token", links, None, main)
 }
 
 /// Draws the form that erases.
@@ -179,7 +181,7 @@ pub fn erase_page(user_id: &UserId, error: Option<&str>, links: &Links) -> Page 
     let action = links.to(&format!("{}/erase", user_path(user_id)), &Query::new());
     let main = html! {
         section.panel aria-labelledby="form" {
-            header { h2 #form { (parts::text(user_id.as_str(), 48)) } (back(user_id, links)) }
+            header { h2 #form { (parts::text(user_id.as_str(), 48)) } }
             form.stacked method="post" action=(action) {
                 p { "All that names this person goes: id, address, operations' ids, metadata, sessions, denials and alerts. The anonymous sums stay. This cannot be undone." }
                 p { a href=(links.to(&format!("v1/{}/export", user_path(user_id)), &Query::new())) { "Export everything first" } }
@@ -189,5 +191,5 @@ pub fn erase_page(user_id: &UserId, error: Option<&str>, links: &Links) -> Page 
             }
         }
     };
-    framed(user_id, "Erase", None, main)
+    framed(user_id, "Erase", links, None, main)
 }

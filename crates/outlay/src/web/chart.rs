@@ -62,6 +62,8 @@ pub struct BurnUp<'a> {
     pub this: &'a [i128],
     /// The same of the month before, all its days.
     pub before: &'a [i128],
+    /// The month as it stands at the first day, like `Oct`.
+    pub month: &'a str,
     /// Days of the month.
     pub days: usize,
     /// Where it is expected to end.
@@ -79,7 +81,7 @@ pub fn burn_up(of: &BurnUp<'_>, sentence: &str) -> Markup {
     html! {
         svg.chart.burn role="img" aria-label=(sentence) {
             (grid(&lines, max))
-            svg.plot viewBox="0 0 1000 1000" preserveAspectRatio="none" height="200" {
+            svg.plot x={ (tenths(GUTTER)) "%" } width={ (tenths(1_000 - GUTTER)) "%" } viewBox="0 0 1000 1000" preserveAspectRatio="none" height="200" {
                 polyline.before points=(points(of.before, max, days)) {}
                 @if let Some(band) = of.band.filter(|_| of.this.len() < of.days && !of.this.is_empty()) {
                     polygon.band points=(format!("{today},{} {end},{} {end},{}", y_of(now, max), y_of(band.high, max), y_of(band.low, max))) {}
@@ -89,16 +91,17 @@ pub fn burn_up(of: &BurnUp<'_>, sentence: &str) -> Markup {
                 polyline.this points=(this) {}
             }
             @for day in [1, 8, 15, 22, 29].into_iter().filter(|day| *day <= days) {
-                @let anchor = if day == 1 { "start" } else { "middle" };
-                text.tick x={ (tenths(i128::try_from(x_of(day - 1, days)).unwrap_or(0))) "%" } y="218" text-anchor=(anchor) { (day) }
+                @let x = i128::try_from(x_of(day - 1, days)).unwrap_or(0) * (1_000 - GUTTER) / 1_000;
+                text.tick x={ (tenths(GUTTER + x)) "%" } y="218" text-anchor="middle" { (day) @if day == 1 { " " (of.month) } }
             }
         }
     }
 }
 
-/// Lines across with their values, and the value at the top.
+/// Lines across with their values, and the one of nothing.
 fn grid(lines: &[i128], max: i128) -> Markup {
     html! {
+        line.rule.zero x1="0" x2="100%" y1="200" y2="200" {}
         @for line in lines {
             @let y = tenths_of_pixel(*line, max);
             line.rule x1="0" x2="100%" y1=(y) y2=(y) {}
@@ -155,6 +158,10 @@ pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
             figcaption { (sentence) }
             svg.chart.stacks role="group" aria-label=(sentence) {
                 (grid(&lines, max))
+                // Beside the links, whose names say the same.
+                @for (at, total) in (0_i128..).zip(&totals).filter(|(_, total)| **total > 0) {
+                    text.tick x={ (tenths(left(at) + width / 2)) "%" } y=(tenths_of_pixel(*total, max)) dy="-5" text-anchor="middle" { (format::usd_short(UsdSum::from_picos(*total))) }
+                }
                 @for ((at, stack), total) in (0_i128..).zip(stacks).zip(&totals) {
                     a href=(stack.href) aria-current=[stack.here.then_some("true")]
                         aria-label={ (stack.label) ", " (stack.name) ": " (format::usd(UsdSum::from_picos(*total))) } {

@@ -2,6 +2,7 @@
 
 use outlay_core::money::{Usd, UsdSum, divide_half_even};
 use outlay_core::month::{Day, Month, Timestamp};
+use outlay_core::operation::UsageType;
 use outlay_core::plan::{Limit, Meter};
 
 /// Picodollars in a cent.
@@ -82,6 +83,12 @@ pub fn amount(meter: Meter, amount: i64) -> String {
     }
 }
 
+/// `1 AI run`, `2 API runs`.
+pub fn runs(of: Meter, runs: i64) -> String {
+    let name = meter(of);
+    format!("{} {}", count(runs.into()), if runs == 1 { name.trim_end_matches('s') } else { name })
+}
+
 /// A limit, in words where it is none or allows nothing.
 pub fn limit(meter: Meter, limit: Limit) -> String {
     match limit {
@@ -100,9 +107,34 @@ pub const fn meter(meter: Meter) -> &'static str {
     }
 }
 
+/// What kind of operation it is.
+pub const fn usage_type(of: UsageType) -> &'static str {
+    match of {
+        UsageType::Ai => "AI",
+        UsageType::Api => "API",
+    }
+}
+
 /// `part` of `whole` in whole percent; none of nothing.
 pub fn percent(part: i128, whole: i128) -> Option<i128> {
     (whole > 0).then(|| divide_half_even(part.saturating_mul(100), whole))
+}
+
+/// A share in whole percent, like `33%`; what is less than half a percent but not nothing is `<1%`.
+pub fn share(part: i128, whole: i128) -> String {
+    match percent(part, whole) {
+        Some(0) if part > 0 => "<1%".to_owned(),
+        percent => format!("{}%", percent.unwrap_or(0)),
+    }
+}
+
+/// Money where there is little room, like `$61.67` and `$1,235`.
+pub fn usd_short(amount: UsdSum) -> String {
+    let dollars = divide_half_even(amount.picos(), PICOS_PER_CENT * 100);
+    if dollars.unsigned_abs() < 100 {
+        return usd(amount);
+    }
+    format!("{}${}", if dollars < 0 { "−" } else { "" }, grouped(dollars.unsigned_abs()))
 }
 
 /// How `now` differs from `before`, in whole percent, with its sign, like `+12%`; none where there was nothing.
@@ -221,6 +253,8 @@ mod tests {
         assert_eq!(usd_fine(UsdSum::from_picos(1)), "<$0.00001");
         assert_eq!(usd_fine(UsdSum::from_picos(2_500_000_000_000)), "$2.50");
         assert_eq!(usd_exact(UsdSum::from_picos(-1_607_850_000)), "−$0.00160785");
+        let short = |cents: i128| usd_short(UsdSum::from_picos(cents * PICOS_PER_CENT));
+        assert_eq!([6_167, 9_949, 9_951, 123_456].map(short), ["$61.67", "$99.49", "$100", "$1,235"]);
     }
 
     #[test]
@@ -250,5 +284,9 @@ mod tests {
         assert_eq!(change(50, 100).as_deref(), Some("−50%"));
         assert_eq!(change(100, 100).as_deref(), Some("±0%"));
         assert_eq!(change(1, 0), None);
+        assert_eq!(
+            [(0, 9), (1, 900), (1, 3), (0, 0)].map(|(part, whole)| share(part, whole)),
+            ["0%", "<1%", "33%", "0%"]
+        );
     }
 }

@@ -46,6 +46,8 @@ pub struct Around<'a> {
     pub viewer: Viewer,
     /// Which colours.
     pub theme: Theme,
+    /// Whether single keys do something; who speaks to their computer may not want that.
+    pub shortcuts: bool,
 }
 
 const ENTRIES: [(Section, &str, &str, Icon); 6] = [
@@ -59,17 +61,22 @@ const ENTRIES: [(Section, &str, &str, Icon); 6] = [
 
 /// A whole page of the dashboard.
 pub fn framed(page: &Page, around: &Around<'_>) -> Markup {
-    let Around { links, address, viewer, theme } = around;
+    let Around { links, address, viewer, theme, shortcuts } = around;
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
-        div.shell {
+        div.shell data-shortcuts=[(!shortcuts).then_some("off")] {
             (rail(page, links, *viewer, address))
             div.page {
                 header.top {
-                    div.title { (page.heading) @if let Some(stepper) = &page.stepper { (steps(stepper)) } }
+                    div.title {
+                        (page.heading)
+                        @if let Some(stepper) = &page.stepper { (steps(stepper)) }
+                        span.live #live hidden { "Live" }
+                    }
                     div.tools {
                         (search(page, links))
                         (theme_switch(links, *theme, address))
+                        a.help #help href=(links.to("help", &Query::new())) aria-label="Help" title="Help" aria-keyshortcuts="?" { "?" }
                     }
                 }
                 main #main tabindex="-1" { (page.main) }
@@ -77,7 +84,6 @@ pub fn framed(page: &Page, around: &Around<'_>) -> Markup {
                     @if let Some(as_of) = page.as_of {
                         span { "Figures as of " time #as-of datetime=(as_of) title=(as_of) { (format::time(as_of)) } " UTC. All days are UTC." }
                     }
-                    span.live #live hidden { "Live" }
                     span.twins {
                         @if let Some(csv) = &page.csv { a href=(csv) { "CSV" } }
                         @if let Some(json) = &page.json { a href=(json) { "JSON" } }
@@ -88,15 +94,15 @@ pub fn framed(page: &Page, around: &Around<'_>) -> Markup {
         }
         div #said .said aria-live="polite" {}
     };
-    document(links, &page.title, *theme, "live.js", &body)
+    document(links, &page.title, *theme, &["page.js", "live.js"], &body)
 }
 
 /// A page without a rail: sign-in, problems, and what an end user sees.
-pub fn bare(links: &Links, title: &str, theme: Theme, script: &str, body: &Markup) -> Markup {
-    document(links, title, theme, script, &html! { main.bare #main { (body) } })
+pub fn bare(links: &Links, title: &str, theme: Theme, script: Option<&str>, body: &Markup) -> Markup {
+    document(links, title, theme, script.as_slice(), &html! { main.bare #main { (body) } })
 }
 
-fn document(links: &Links, title: &str, theme: Theme, script: &str, body: &Markup) -> Markup {
+fn document(links: &Links, title: &str, theme: Theme, scripts: &[&str], body: &Markup) -> Markup {
     let asset = |name: &str| links.to(&format!("assets/{name}"), &Query::new().with("v", assets::version(name)));
     html! {
         (DOCTYPE)
@@ -109,7 +115,7 @@ fn document(links: &Links, title: &str, theme: Theme, script: &str, body: &Marku
                 title { (title) " · Outlay" }
                 link rel="icon" href=(ICON);
                 link rel="stylesheet" href=(asset("app.css"));
-                script type="module" src=(asset(script)) {}
+                @for script in scripts { script type="module" src=(asset(script)) {} }
             }
             body { (body) }
         }
@@ -132,7 +138,7 @@ fn rail(page: &Page, links: &Links, viewer: Viewer, address: &str) -> Markup {
     // A month that was chosen stays chosen.
     let month = page.stepper.as_ref().filter(|stepper| stepper.running.is_some()).map(|stepper| stepper.month);
     html! {
-        nav.rail aria-label="Main" {
+        nav.rail aria-label="Main" { div.rail-in {
             a.brand href=(links.to("", &Query::new())) { (brand()) }
             div.entries {
                 @for (section, name, path, icon) in ENTRIES {
@@ -146,11 +152,16 @@ fn rail(page: &Page, links: &Links, viewer: Viewer, address: &str) -> Markup {
             @if viewer.signed_in {
                 form.out method="post" action=(links.to("sign-out", &Query::new())) {
                     input type="hidden" name="to" value=(address);
-                    button type="submit" { "Sign out" }
+                    button type="submit" { (Icon::Out.draw()) span { "Sign out" } }
                 }
             }
-        }
+        } }
     }
+}
+
+/// What leads to where a page belongs, above its heading.
+pub fn crumbs(steps: &[Markup]) -> Markup {
+    html! { nav.crumbs aria-label="Where this belongs" { @for (at, step) in steps.iter().enumerate() { @if at > 0 { span aria-hidden="true" { " / " } } (step) } } }
 }
 
 fn steps(stepper: &Stepper) -> Markup {
@@ -165,7 +176,7 @@ fn steps(stepper: &Stepper) -> Markup {
     html! {
         nav.stepper aria-label="Month" {
             (step(&stepper.before, "‹", "The month before"))
-            strong { (format::month(stepper.month)) }
+            strong title="All days are UTC" { (format::month(stepper.month)) }
             (step(&stepper.after, "›", "The month after"))
             @if let Some(running) = &stepper.running { a.now href=(running) { "This month" } }
         }
@@ -173,10 +184,14 @@ fn steps(stepper: &Stepper) -> Markup {
 }
 
 fn search(page: &Page, links: &Links) -> Markup {
-    let hint = if page.user_id.is_some() { "User, session, operation" } else { "User id" };
+    // The short hint is for the eye; what can be found is said in full.
+    let (hint, finds) = match page.user_id {
+        Some(_) => ("Search ids", "Find a user, or a session or operation of this user, by id"),
+        None => ("Search users", "Find a user by id"),
+    };
     html! {
         form.search role="search" action=(links.to("search", &Query::new())) {
-            input #search type="search" name="q" placeholder=(hint) aria-label=(hint) aria-keyshortcuts="/" maxlength="128"
+            input #search type="search" name="q" placeholder=(hint) aria-label=(finds) title=(finds) aria-keyshortcuts="/" maxlength="128"
                 required autocomplete="off" spellcheck="false";
             @if let Some(user_id) = &page.user_id { input type="hidden" name="user" value=(user_id.as_str()); }
             kbd aria-hidden="true" { "/" }

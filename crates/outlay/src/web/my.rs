@@ -29,5 +29,5 @@ pub fn page(links: &Links, theme: Theme) -> Markup {
             p.small { "All days and months are UTC." }
         }
     };
-    frame::bare(links, "Your usage", theme, "my.js", &body)
+    frame::bare(links, "Your usage", theme, Some("my.js"), &body)
 }

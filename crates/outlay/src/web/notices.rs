@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 use outlay_core::alert::Alert;
-use outlay_core::budget::percent_hundredths;
-use outlay_core::denial::{Denial, Reason};
+use outlay_core::budget::{MeterBudget, State, percent_hundredths};
+use outlay_core::denial::{Denial, DenialSource, Reason};
 use outlay_core::id::UserId;
 use outlay_core::month::{Month, Timestamp};
 use outlay_core::plan::Meter;
 
 use super::links::{Links, Query};
-use super::parts::{self, Icon, moment, nothing};
+use super::parts::{self, Icon, moment, nothing, nothing_matches};
 use super::{Page, Section, Stepper, format};
 use crate::store::Of;
 
@@ -25,6 +25,8 @@ pub struct Asked {
     pub month: Option<Month>,
     /// Only of this meter; alerts alone.
     pub meter: Option<Meter>,
+    /// Only of the threshold at which this state begins; alerts alone.
+    pub state: Option<State>,
     /// Whether it goes on from a page before.
     pub goes_on: bool,
     /// The cursor of the next page.
@@ -39,6 +41,17 @@ impl Asked {
             .with_some("month", month)
             .with_some("user", self.user_id.as_ref())
             .with_some("meter", self.meter.map(Meter::as_str))
+            .with_some("state", self.state.map(State::as_str))
+    }
+
+    /// Whether an alert is one of those that were asked for.
+    pub fn takes(&self, alert: &Alert) -> bool {
+        self.meter.is_none_or(|meter| alert.key.meter == meter)
+            && self.state.is_none_or(|state| state_at(alert.key.threshold) == state)
+    }
+
+    fn is_filtered(&self) -> bool {
+        !self.query(self.month).as_str().is_empty()
     }
 
     fn api(&self) -> Query {
@@ -46,16 +59,25 @@ impl Asked {
     }
 }
 
+/// The state that begins at a threshold.
+fn state_at(percent: u8) -> State {
+    match percent {
+        100.. => State::Reached,
+        95.. => State::Critical,
+        _ => State::Warning,
+    }
+}
+
 /// Draws the page of alerts.
 pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], links: &Links) -> Page {
     let content = html! {
-        @if alerts.is_empty() { (nothing("No alert is like this.")) }
+        @if alerts.is_empty() { (nothing_matches("alert", asked.is_filtered().then(|| links.to("alerts", &Query::new())))) }
         @else {
             div.scroll tabindex="0" role="group" aria-label="The list of alerts" {
                 table.rows {
                     thead { tr {
-                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Threshold" } th scope="col" { "Meter" } th.n scope="col" { "Used then" } th.n scope="col" { "Limit then" }
-                        th scope="col" { "Plan then" } th scope="col" { "Message" }
+                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Threshold" } th scope="col" { "Meter" } th.n scope="col" { "Used of limit, then" }
+                        th scope="col" { "Plan then" } th scope="col" { "Delivery" }
                     } }
                     tbody { @for of in alerts { (alert_row(of, links, asked.as_of)) } }
                 }
@@ -75,12 +97,11 @@ fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
             th scope="row" { (parts::user(links, of.user_id.as_ref(), &Query::new().with("month", alert.month))) }
             td { (threshold(alert)) }
             td { (format::meter(alert.key.meter)) }
-            td.n { (format::amount(alert.key.meter, alert.used)) }
-            td.n { (format::amount(alert.key.meter, alert.key.limit)) }
+            td.n { (parts::meter(alert.key.meter, &MeterBudget { used: alert.used, held: 0, limit: Some(alert.key.limit) })) }
             td { (parts::text(alert.plan.as_str(), 20)) }
             td.muted {
-                @if alert.superseded_by.is_some() { "None: a higher one came with the same change" }
-                @else if is_past { "None: of a month that is over" }
+                @if alert.superseded_by.is_some() { "Not sent: a higher one was, with the same operation" }
+                @else if is_past { "Not sent: past month" }
                 @else { "Due" }
             }
         }
@@ -90,12 +111,12 @@ fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
 /// Draws the page of denials.
 pub fn denials_page(asked: &Asked, denials: &[Of<Denial>], links: &Links) -> Page {
     let content = html! {
-        @if denials.is_empty() { (nothing("No denial is like this.")) }
+        @if denials.is_empty() { (nothing_matches("denial", asked.is_filtered().then(|| links.to("denials", &Query::new())))) }
         @else {
             div.scroll tabindex="0" role="group" aria-label="The list of denials" {
                 table.rows {
                     thead { tr {
-                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Feature" } th scope="col" { "Why" } th scope="col" { "Asked for" } th scope="col" { "By" }
+                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Feature" } th scope="col" { "Why" } th scope="col" { "Asked for" } th scope="col" { "Refused by" }
                         th.n scope="col" { "Times" } th scope="col" { "Would fit" }
                     } }
                     tbody { @for of in denials { (denial_row(of, links, asked.as_of)) } }
@@ -128,9 +149,9 @@ fn denial_row(of: &Of<Denial>, links: &Links, now: Timestamp) -> Markup {
                     (asked_for(amounts))
                 }
             }
-            td { (denial.source.as_str()) }
+            td { (source(denial.source)) }
             td.n { (format::count(denial.times.into())) }
-            td { @match &denial.next_plan { Some(plan) => (parts::text(plan.as_str(), 20)), None => span.muted { "no plan" } } }
+            td { @match &denial.next_plan { Some(plan) => (parts::text(plan.as_str(), 20)), None => span.muted { "none" } } }
         }
     }
 }
@@ -141,10 +162,7 @@ fn asked_for(amounts: &outlay_core::plan::Amounts) -> String {
     for (meter, amount) in amounts.iter().filter(|(_, amount)| **amount > 0) {
         parts.push(match meter {
             Meter::Cost => format::usd_exact(amounts.usd().into()),
-            Meter::AiRuns | Meter::ApiRuns if *amount == 1 => {
-                format!("1 {}", format::meter(meter).trim_end_matches('s'))
-            }
-            Meter::AiRuns | Meter::ApiRuns => format!("{} {}", format::count((*amount).into()), format::meter(meter)),
+            Meter::AiRuns | Meter::ApiRuns => format::runs(meter, *amount),
         });
     }
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
@@ -158,7 +176,6 @@ fn list_page(path: &str, name: &str, asked: &Asked, links: &Links, content: &Mar
         links.to(of, &Query::new().with_some("month", asked.month).with_some("user", asked.user_id.as_ref()))
     };
     let tabs = [("Alerts", tab("alerts"), path == "alerts"), ("Denials", tab("denials"), path == "denials")];
-    let is_filtered = asked.user_id.is_some() || asked.meter.is_some() || asked.month.is_some();
     Page {
         section: Some(Section::Alerts),
         title: match asked.month {
@@ -179,9 +196,17 @@ fn list_page(path: &str, name: &str, asked: &Asked, links: &Links, content: &Mar
                             @for meter in Meter::ALL { option value=(meter) selected[asked.meter == Some(meter)] { (format::meter(meter)) } }
                         }
                     }
+                    label { span { "State" }
+                        select name="state" {
+                            option value="" { "All states" }
+                            @for (state, from) in [(State::Warning, "80%"), (State::Critical, "95%"), (State::Reached, "100%")] {
+                                option value=(state.as_str()) selected[asked.state == Some(state)] { (parts::word(state)) ", " (from) }
+                            }
+                        }
+                    }
                 }
                 button type="submit" { "Filter" }
-                @if is_filtered { a href=(links.to(path, &Query::new())) { "Clear" } }
+                @if asked.is_filtered() { a href=(links.to(path, &Query::new())) { "Clear" } }
             }
             section.panel.flush #list data-live aria-label=(name) { (content) }
             (parts::pager(first, next))
@@ -194,17 +219,60 @@ fn list_page(path: &str, name: &str, asked: &Asked, links: &Links, content: &Mar
     }
 }
 
-/// A few alerts, for beside other things.
-pub(super) fn short_alerts(alerts: &[Of<Alert>], links: &Links, now: Timestamp) -> Markup {
+/// A few alerts, for beside other things; with whose they are, where that is not the page's own user.
+pub(super) fn short_alerts<'a>(alerts: impl Iterator<Item = (Option<Markup>, &'a Alert)>, now: Timestamp) -> Markup {
+    short(
+        "No limit has come near.",
+        alerts,
+        |alert| {
+            let what = html! { (crossed(alert)) };
+            (threshold(alert), what, None, alert.recorded_at)
+        },
+        now,
+    )
+}
+
+/// A few denials likewise.
+pub(super) fn short_denials<'a>(denials: impl Iterator<Item = (Option<Markup>, &'a Denial)>, now: Timestamp) -> Markup {
+    short(
+        "Nobody was refused.",
+        denials,
+        |denial| {
+            let badge = html! { span.badge.plain { (Icon::Left.draw()) (reason(denial)) @if denial.times > 1 { " ×" (denial.times) } } };
+            let fits = html! { @match &denial.next_plan { Some(plan) => { "would fit " (parts::text(plan.as_str(), 20)) }, None => "would fit no plan" } };
+            (badge, parts::text(denial.feature.as_str(), 28), Some(fits), denial.recorded_at)
+        },
+        now,
+    )
+}
+
+/// A badge, whose it is and what, something more, and when.
+type Notice = (Markup, Markup, Option<Markup>, Timestamp);
+
+fn short<'a, T: 'a>(
+    none: &str,
+    items: impl Iterator<Item = (Option<Markup>, &'a T)>,
+    notice: impl Fn(&T) -> Notice,
+    now: Timestamp,
+) -> Markup {
+    let mut items = items.peekable();
     html! {
-        @if alerts.is_empty() { (nothing("No limit has come near.")) }
+        @if items.peek().is_none() { (nothing(none)) }
         @else {
             ul.notices {
-                @for of in alerts {
+                @for (who, item) in items {
+                    @let (badge, what, more, at) = notice(item);
                     li {
-                        (threshold(&of.row))
-                        span { (parts::user(links, of.user_id.as_ref(), &Query::new().with("month", of.row.month))) " " (crossed(&of.row)) }
-                        span.muted { (moment(of.row.recorded_at, now)) }
+                        (badge)
+                        div {
+                            @match (who, more) {
+                                (Some(who), Some(more)) => { p { (who) } p.small { (what) ", " (more) } },
+                                (Some(who), None) => { p { (who) } p.small { (what) } },
+                                (None, Some(more)) => { p { (what) } p.small { (more) } },
+                                (None, None) => p { (what) },
+                            }
+                        }
+                        (moment(at, now))
                     }
                 }
             }
@@ -214,12 +282,13 @@ pub(super) fn short_alerts(alerts: &[Of<Alert>], links: &Links, now: Timestamp) 
 
 /// The threshold as a badge.
 pub(super) fn threshold(alert: &Alert) -> Markup {
-    let (icon, class) = match alert.key.threshold {
-        100.. => (Icon::Reached, "reached"),
-        95.. => (Icon::Critical, "critical"),
-        _ => (Icon::Warning, "warning"),
+    let state = state_at(alert.key.threshold);
+    let icon = match state {
+        State::Reached => Icon::Reached,
+        State::Critical => Icon::Critical,
+        State::Warning | State::Ok => Icon::Warning,
     };
-    html! { span class={ "badge " (class) } { (icon.draw()) (alert.key.threshold) "%" } }
+    html! { span class={ "badge " (state.as_str()) } title=(parts::word(state)) { (icon.draw()) (alert.key.threshold) "%" } }
 }
 
 /// `160 of 200 API runs`
@@ -240,24 +309,12 @@ fn unit(alert: &Alert) -> &'static str {
     }
 }
 
-/// A few denials, for beside other things.
-pub(super) fn short_denials(denials: &[Of<Denial>], links: &Links, now: Timestamp) -> Markup {
-    html! {
-        @if denials.is_empty() { (nothing("Nobody was refused.")) }
-        @else {
-            ul.notices {
-                @for of in denials {
-                    li {
-                        span.badge.plain { (reason(&of.row)) @if of.row.times > 1 { " ×" (of.row.times) } }
-                        span {
-                            (parts::user(links, of.user_id.as_ref(), &Query::new())) " " (parts::text(of.row.feature.as_str(), 28))
-                            @if let Some(plan) = &of.row.next_plan { span.muted { ", would fit " (parts::text(plan.as_str(), 20)) } }
-                        }
-                        span.muted { (moment(of.row.recorded_at, now)) }
-                    }
-                }
-            }
-        }
+/// What refused it, in words.
+const fn source(source: DenialSource) -> &'static str {
+    match source {
+        DenialSource::Open => "Opening",
+        DenialSource::Afford => "A check",
+        DenialSource::Application => "The application",
     }
 }
 

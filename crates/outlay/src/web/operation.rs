@@ -5,6 +5,7 @@ use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
 use outlay_core::operation::Operation;
 
+use super::frame::crumbs;
 use super::links::{Links, Query};
 use super::parts;
 use super::{Page, Section, format};
@@ -27,7 +28,10 @@ pub fn page(view: &View, links: &Links) -> Page {
     Page {
         section: Some(Section::Users),
         title: format!("Operation {}", format::shortened(operation.operation_id.as_str(), 40)),
-        heading: html! { h1.id { (parts::text(operation.operation_id.as_str(), 48)) } },
+        heading: html! {
+            (crumbs(&[html! { a href=(links.to("users", &Query::new())) { "Users" } }, parts::user(links, Some(user_id), &Query::new())]))
+            (parts::heading(operation.operation_id.as_str()))
+        },
         stepper: None,
         main: html! {
             section.panel aria-label="Operation" {
@@ -35,7 +39,7 @@ pub fn page(view: &View, links: &Links) -> Page {
                     (fact("User", parts::user(links, Some(user_id), &Query::new().with("month", operation.month()))))
                     (fact("Time", parts::moment(operation.timestamp, *as_of)))
                     (fact("Cost", parts::exact(operation.cost)))
-                    (fact("Type", html! { (operation.usage_type.as_str()) @if operation.is_billable_run { " " (parts::billable()) } }))
+                    (fact("Type", html! { (format::usage_type(operation.usage_type)) @if operation.is_billable_run { " " (parts::billable()) } }))
                     (fact("Feature", parts::text(operation.feature.as_str(), 128)))
                     (fact("Provider", parts::text(operation.provider.as_str(), 128)))
                     @if let Some(model) = &operation.model { (fact("Model", parts::text(model.as_str(), 128))) }
@@ -46,7 +50,8 @@ pub fn page(view: &View, links: &Links) -> Page {
                     }
                     @for (name, quantity) in operation.units.iter().flat_map(|units| units.iter()) { (fact("Units", html! { (quantity) " " (parts::text(name.as_str(), 40)) })) }
                     @if let Some(millis) = operation.duration_ms { (fact("Took", html! { (format::duration(millis)) })) }
-                    (fact("Recorded", html! { (parts::moment(operation.recorded_at, *as_of)) " in " (operation.recorded_in().as_str()) }))
+                    (fact("Recorded", parts::moment(operation.recorded_at, *as_of)))
+                    (fact("Recorded in", html! { (operation.recorded_in().as_str()) }))
                     @if let Some((_, id)) = &operation.reverses { (fact("Reverses", parts::operation(links, user_id, id))) }
                     @if let Some((_, id)) = &operation.reversed_by { (fact("Reversed by", parts::operation(links, user_id, id))) }
                     @if let Some(reason) = &operation.reason { (fact("Reason", parts::text(reason.as_str(), 256))) }

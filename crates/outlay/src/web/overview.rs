@@ -7,6 +7,7 @@ use outlay_core::alert::Alert;
 use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::budget::State;
 use outlay_core::denial::Denial;
+use outlay_core::id::UserId;
 use outlay_core::ledger::budget;
 use outlay_core::money::{Usd, UsdSum};
 use outlay_core::month::{Day, Month};
@@ -23,7 +24,7 @@ use crate::sums::by_day;
 /// Months in the chart of months.
 pub(super) const MONTHS: u32 = 6;
 /// Alerts and denials.
-const NOTICES: usize = 5;
+pub(super) const NOTICES: usize = 5;
 
 /// What the page shows.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl View {
 pub fn page(view: &View, links: &Links) -> Page {
     let at = |month: Month| links.to("", &query(month, view.by));
     let query = Query::new().with("month", view.month);
+    let who = |user_id: &Option<UserId>| parts::user(links, user_id.as_ref(), &query);
     Page {
         section: Some(Section::Overview),
         title: format!("Overview · {}", format::month(view.month)),
@@ -97,11 +99,11 @@ pub fn page(view: &View, links: &Links) -> Page {
             div.columns {
                 section.panel aria-labelledby="alerts" {
                     header { h2 #alerts { "Recent alerts" } a href=(links.to("alerts", &query)) { "All alerts" } }
-                    div #live-alerts data-live { (notices::short_alerts(&view.alerts, links, view.overview.as_of)) }
+                    div #live-alerts data-live { (notices::short_alerts(view.alerts.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
                 }
                 section.panel aria-labelledby="denials" {
                     header { h2 #denials { "Recent denials" } a href=(links.to("denials", &query)) { "All denials" } }
-                    div #live-denials data-live { (notices::short_denials(&view.denials, links, view.overview.as_of)) }
+                    div #live-denials data-live { (notices::short_denials(view.denials.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
                 }
             }
         },
@@ -130,7 +132,7 @@ fn tiles(view: &View, links: &Links) -> Markup {
     html! {
         section #tiles .tiles data-live aria-label="This month" {
             a.tile href=(links.to("users", &users_of_month)) {
-                span.label { "Spend this month" }
+                span.label { @if overview.as_of.month() == month { "Spend this month" } @else { "Spend in " (format::month_name(month)) } }
                 span.figure { (money(UsdSum::from_picos(total))) }
                 span.note {
                     @match format::change(total, until_then) {
@@ -142,11 +144,11 @@ fn tiles(view: &View, links: &Links) -> Markup {
             }
             a.tile href=(links.to("sessions", &Query::new().with("status", "in-progress"))) {
                 span.label { "Held now" }
-                span.figure { (money(UsdSum::from_picos(overview.held.cost))) }
+                span.figure { span title=(format::usd_exact(UsdSum::from_picos(overview.held.cost))) { (held(UsdSum::from_picos(overview.held.cost))) } }
                 span.note {
                     strong { (format::plural(overview.open_sessions, "open session", "open sessions")) }
-                    @if overview.held.ai_runs + overview.held.api_runs > 0 {
-                        ", " (format::count(overview.held.ai_runs)) " AI and " (format::count(overview.held.api_runs)) " API runs"
+                    @for (meter, runs) in [(Meter::AiRuns, overview.held.ai_runs), (Meter::ApiRuns, overview.held.api_runs)] {
+                        @if let (true, Ok(runs)) = (runs > 0, i64::try_from(runs)) { ", " (format::runs(meter, runs)) }
                     }
                 }
             }
@@ -165,6 +167,11 @@ fn tiles(view: &View, links: &Links) -> Markup {
             }
         }
     }
+}
+
+/// What is held, in cents; what is less, finer, since most sessions hold less than a cent.
+fn held(amount: UsdSum) -> String {
+    if format::usd(amount).starts_with('<') { format::usd_fine(amount) } else { format::usd(amount) }
 }
 
 fn cumulative(days: &[i128]) -> Vec<i128> {
@@ -204,7 +211,7 @@ fn burn_up(view: &View) -> Markup {
             div #live-burn data-live {
                 figure {
                     figcaption { (sentence) }
-                    (chart::burn_up(&BurnUp { this: &this, before: &before, days: view.month.days().into(), band: view.band }, &sentence))
+                    (chart::burn_up(&BurnUp { this: &this, before: &before, month: format::month_short(view.month), days: view.month.days().into(), band: view.band }, &sentence))
                     ul.legend {
                         li { svg.swatch aria-hidden="true" { line.this x1="0" x2="100%" y1="50%" y2="50%" {} } (month) }
                         li { svg.swatch aria-hidden="true" { line.before x1="0" x2="100%" y1="50%" y2="50%" {} } (format::month_name(view.month.minus(1))) }
@@ -284,9 +291,9 @@ fn top_users(view: &View, links: &Links) -> Markup {
                 @if view.overview.top_users.is_empty() { (nothing("Nobody has used anything in this month.")) }
                 @else {
                     div.scroll tabindex="0" role="group" aria-labelledby="top-users" {
-                        table.rows {
+                        table.rows.brief {
                             thead { tr {
-                                th scope="col" { "User" } th scope="col" { "Plan" } th.n scope="col" { "Cost" } th.n scope="col" { "AI runs" } th.n scope="col" { "API runs" } th scope="col" { "State" }
+                                th scope="col" { "User" } th.more scope="col" { "Plan" } th.n scope="col" { "Cost" } th.n scope="col" { "AI runs" } th.n scope="col" { "API runs" } th scope="col" { "State" }
                             } }
                             tbody { @for item in &view.overview.top_users { (top_user(item, view, total, links, &query)) } }
                         }
@@ -303,11 +310,11 @@ fn top_user(item: &UserItem, view: &View, total: UsdSum, links: &Links, query: &
     html! {
         tr data-key=(user.user_id.as_str()) {
             th scope="row" { (parts::user(links, Some(&user.user_id), query)) }
-            td { (parts::text(budget.plan.as_str(), 20)) }
+            td.more { (parts::text(budget.plan.as_str(), 20)) }
             td.n { (parts::cost_share(Usd::from_picos(month.used.cost).into(), total)) }
             td.n { (parts::meter(Meter::AiRuns, &budget.meters.ai_runs)) }
             td.n { (parts::meter(Meter::ApiRuns, &budget.meters.api_runs)) }
-            td { (parts::state(budget.state())) }
+            td { (parts::budget_state(&budget)) }
         }
     }
 }
@@ -321,7 +328,7 @@ fn breakdown(view: &View, links: &Links) -> Markup {
     html! {
         section.panel #where aria-labelledby="where-title" {
             header { h2 #where-title { "Where it goes" } (parts::tabs("By", &tabs)) }
-            div #live-where data-live { (names_table(view.of(view.month), then, view.by, "the same days of last month")) }
+            div #live-where data-live { (names_table(view.of(view.month), then, view.by, |_| None)) }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What several views draw: icons, badges, bars, ids and times.
 
 use maud::{Markup, PreEscaped, html};
-use outlay_core::budget::{MeterBudget, State};
+use outlay_core::budget::{Budget, MeterBudget, State};
 use outlay_core::id::{OperationId, SessionId, UserId};
 use outlay_core::money::{Usd, UsdSum};
 use outlay_core::month::Timestamp;
@@ -46,6 +46,10 @@ pub enum Icon {
     Moon,
     /// The system's colours.
     Half,
+    /// Leave.
+    Out,
+    /// Take a copy.
+    Copy,
 }
 
 impl Icon {
@@ -81,38 +85,80 @@ impl Icon {
                 "M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM7.3 1h1.4v2.2H7.3zM7.3 12.8h1.4V15H7.3zM1 7.3h2.2v1.4H1zM12.8 7.3H15v1.4h-2.2zM3 4l1-1 1.5 1.5-1 1zM10.5 11.5l1-1L13 12l-1 1zM12 3l1 1-1.5 1.5-1-1zM4.5 10.5l1 1L4 13l-1-1z"
             }
             Self::Moon => "M6.2 2A6 6 0 1 0 14 9.8 5.2 5.2 0 0 1 6.2 2z",
+            Self::Out => "M3 2h6v1.6H4.6v8.8H9V14H3zM10.4 4.6 13.8 8l-3.4 3.4-1.1-1.1 1.5-1.5H6.6V7.2h4.2L9.3 5.7z",
+            Self::Copy => "M5 1.5h8.5V11H11v3.5H2.5V5H5zm1.5 1.4V5H11v4.6h1.1V2.9zM3.9 6.4v6.7h5.7V6.4z",
             Self::Half => "M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2zm0 1.4v9.2a4.6 4.6 0 0 1 0-9.2z",
         };
         html! { svg.icon viewBox="0 0 16 16" aria-hidden="true" { path fill-rule="evenodd" d=(path) {} } }
     }
 }
 
+/// The state of a budget. What the plan does not include counts as reached, but is no alarm: nothing ran out.
+pub fn budget_state(budget: &Budget) -> Markup {
+    let included = budget.meters.iter().filter(|(_, meter)| meter.limit != Some(0));
+    let worst = included.map(|(_, meter)| meter.state()).max().unwrap_or_default();
+    if worst != State::Ok || budget.state() == State::Ok {
+        return state(worst);
+    }
+    let without = budget.meters.iter().filter(|(_, meter)| meter.limit == Some(0));
+    let names: Vec<&str> = without.map(|(meter, _)| format::meter(meter)).collect();
+    html! { span.badge.plain title={ "Not in the plan: " (names.join(", ")) } { (Icon::Left.draw()) "Not in plan" } }
+}
+
 /// A state in a word and an icon, as well as in colour.
 pub fn state(state: State) -> Markup {
-    let (icon, word) = match state {
-        State::Ok => (Icon::Ok, "OK"),
-        State::Warning => (Icon::Warning, "Warning"),
-        State::Critical => (Icon::Critical, "Critical"),
-        State::Reached => (Icon::Reached, "Reached"),
+    let icon = match state {
+        State::Ok => Icon::Ok,
+        State::Warning => Icon::Warning,
+        State::Critical => Icon::Critical,
+        State::Reached => Icon::Reached,
     };
-    html! { span class={ "badge " (state.as_str()) } { (icon.draw()) (word) } }
+    html! { span class={ "badge " (state.as_str()) } { (icon.draw()) (word(state)) } }
+}
+
+/// A state's word.
+pub const fn word(state: State) -> &'static str {
+    match state {
+        State::Ok => "OK",
+        State::Warning => "Warning",
+        State::Critical => "Critical",
+        State::Reached => "Reached",
+    }
 }
 
 /// A session's status likewise.
 pub fn status(status: SessionStatus) -> Markup {
-    let (icon, word) = match status {
-        SessionStatus::InProgress => (Icon::Running, "In progress"),
-        SessionStatus::Completed => (Icon::Ok, "Completed"),
-        SessionStatus::Failed => (Icon::Failed, "Failed"),
-        SessionStatus::Abandoned => (Icon::Left, "Abandoned"),
+    let icon = match status {
+        SessionStatus::InProgress => Icon::Running,
+        SessionStatus::Completed => Icon::Ok,
+        SessionStatus::Failed => Icon::Failed,
+        SessionStatus::Abandoned => Icon::Left,
     };
-    html! { span class={ "badge " (status.as_str()) } { (icon.draw()) (word) } }
+    html! { span class={ "badge " (status.as_str()) } { (icon.draw()) (status_word(status)) } }
+}
+
+/// A status's words.
+pub const fn status_word(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::InProgress => "In progress",
+        SessionStatus::Completed => "Completed",
+        SessionStatus::Failed => "Failed",
+        SessionStatus::Abandoned => "Abandoned",
+    }
 }
 
 /// Text that somebody else chose: its direction stays its own affair, and what is long can be read whole.
 pub fn text(text: &str, characters_max: usize) -> Markup {
     let short = format::shortened(text, characters_max);
     html! { bdi title=[(short != text).then_some(text)] { (short) } }
+}
+
+/// Text that may be broken where its words are joined, such as the name of a step.
+pub fn breakable(text: &str, characters_max: usize) -> Markup {
+    let short = format::shortened(text, characters_max);
+    html! {
+        bdi title=[(short != text).then_some(text)] { @for part in short.split_inclusive(['_', '-', '.']) { (part) wbr; } }
+    }
 }
 
 /// A user's id as a link; an erased one has none.
@@ -129,8 +175,8 @@ pub fn user(links: &Links, user_id: Option<&UserId>, query: &Query) -> Markup {
 pub fn session(links: &Links, user_id: Option<&UserId>, session_id: &SessionId) -> Markup {
     html! {
         @match user_id {
-            Some(user_id) => a.id href=(links.session(user_id, session_id)) { (text(session_id.as_str(), 28)) },
-            None => span.id { (text(session_id.as_str(), 28)) },
+            Some(user_id) => a.id href=(links.session(user_id, session_id)) { (text(session_id.as_str(), 24)) },
+            None => span.id { (text(session_id.as_str(), 24)) },
         }
     }
 }
@@ -138,6 +184,21 @@ pub fn session(links: &Links, user_id: Option<&UserId>, session_id: &SessionId) 
 /// An operation's id as a link.
 pub fn operation(links: &Links, user_id: &UserId, operation_id: &OperationId) -> Markup {
     html! { a.id href=(links.operation(user_id, operation_id)) { (text(operation_id.as_str(), 28)) } }
+}
+
+/// An id as a heading, with a button that copies it; without a script there is none.
+pub fn heading(id: &str) -> Markup {
+    html! {
+        div.headed {
+            h1.id { (text(id, 48)) }
+            button.copy type="button" hidden data-copy=(id) aria-label="Copy the id" title="Copy the id" { (Icon::Copy.draw()) }
+        }
+    }
+}
+
+/// An instant to come: until when, and by a script how long that is.
+pub fn until(at: Timestamp) -> Markup {
+    html! { time datetime=(at) title=(at) data-until=(at.nanos() / 1_000_000) { "until " (format::time(at)) } }
 }
 
 /// An instant; the whole of it is in `title`.
@@ -150,19 +211,23 @@ pub fn money(amount: UsdSum) -> Markup {
     html! { span title=(format::usd_exact(amount)) { (format::usd(amount)) } }
 }
 
-/// A bar of what is used and held of a limit, with its figures beside it. Without a limit there is no bar.
+/// A bar of what is used and held of a limit, with its figures beside it. Without a limit there is no bar. What stands for
+/// a missing limit is short, so that the figures of a column stay below one another; it is said in words too.
 pub fn meter(meter: Meter, budget: &MeterBudget) -> Markup {
     let (used, name) = (format::amount(meter, budget.used), format::meter(meter));
-    let Some(limit) = budget.limit else {
-        return html! { span.gauge { span { (used) span.muted { " / no limit" } } } };
+    let limit = match budget.limit {
+        Some(limit) if limit > 0 => limit,
+        limit => {
+            let (sign, words) = if limit.is_none() { ("∞", "no limit") } else { ("–", "not in the plan") };
+            return html! {
+                span.gauge { span { span.used { (used) } span.of title=(words) { " / " span aria-hidden="true" { (sign) } span.said { (words) } } } }
+            };
+        }
     };
-    if limit == 0 {
-        return html! { span.gauge { span { (used) span.muted { " / none" } } } };
-    }
     let words = format!("{used} of {}", format::amount(meter, limit));
     html! {
         span.gauge {
-            span { (used) span.muted { " / " (format::amount(meter, limit)) } }
+            span { span.used { (used) } span.of { " / " (format::amount(meter, limit)) } }
             (bar(budget, name, &words))
         }
     }
@@ -210,14 +275,33 @@ pub fn cost_share(cost: UsdSum, whole: UsdSum) -> Markup {
     html! { span.gauge { (money(cost)) (share(thousandths(cost.picos(), whole.picos()))) } }
 }
 
+/// A share in percent with a thin bar of it.
+pub fn share_of(part: i128, whole: i128) -> Markup {
+    html! { span.gauge { span.percent { (format::share(part, whole)) } (share(thousandths(part, whole))) } }
+}
+
 /// An operation's cost to the last decimal.
 pub fn exact(cost: Usd) -> Markup {
     html! { span.exact { (format::usd_exact(cost.into())) } }
 }
 
+/// The same in a column: the class says how many decimals there are, so that the points stand below one another.
+pub fn exact_in_column(cost: Usd) -> Markup {
+    let text = format::usd_exact(cost.into());
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    html! { span class={ "exact d" (decimals) } { (text) } }
+}
+
 /// What stands where a list is empty.
 pub fn nothing(what: &str) -> Markup {
     html! { p.nothing { (what) } }
+}
+
+/// What stands where a list of `what` is empty, and where a filter left nothing; `clear` is the list without it.
+pub fn nothing_matches(what: &str, clear: Option<String>) -> Markup {
+    html! {
+        p.nothing { @match clear { Some(clear) => { "No " (what) " matches. " a href=(clear) { "Show all" } }, None => { "No " (what) " yet." } } }
+    }
 }
 
 /// Tabs by links.

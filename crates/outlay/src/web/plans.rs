@@ -119,7 +119,7 @@ fn edit(editing: &Editing, view: &View, links: &Links, viewer: Viewer) -> Markup
     let action = links.to(&format!("plans/{}", encoded(editing.name.as_str())), &Query::new());
     html! {
         section.panel #edit aria-labelledby="edit-title" {
-            header { h2 #edit-title { "Change " (parts::text(editing.name.as_str(), 40)) } a href=(links.to("plans", &Query::new())) { "Leave it" } }
+            header { h2 #edit-title { "Change " (parts::text(editing.name.as_str(), 40)) } a href=(links.to("plans", &Query::new())) { "Cancel" } }
             form.stacked method="post" action=(action) {
                 div.filters {
                     @for (meter, typed) in Meter::ALL.into_iter().zip(&editing.typed) {

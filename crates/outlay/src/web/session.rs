@@ -7,6 +7,7 @@ use outlay_core::operation::Operation;
 use outlay_core::plan::{Meter, PerMeter};
 use outlay_core::session::{Ask, Session, SessionStatus};
 
+use super::frame::crumbs;
 use super::links::{Links, Query, encoded, user_path};
 use super::parts::{self, nothing, tenths, thousandths};
 use super::{Page, Section, format};
@@ -36,10 +37,13 @@ pub fn page(view: &View, links: &Links) -> Page {
     Page {
         section: Some(Section::Sessions),
         title: format!("Session {}", format::shortened(view.session.session_id.as_str(), 40)),
-        heading: html! { h1.id { (parts::text(view.session.session_id.as_str(), 48)) } },
+        heading: html! {
+            (crumbs(&[html! { a href=(links.to("sessions", &Query::new())) { "Sessions" } }, parts::user(links, Some(&view.user_id), &Query::new())]))
+            (parts::heading(view.session.session_id.as_str()))
+        },
         stepper: None,
         main: html! {
-            (about(view, links))
+            (about(view))
             @if view.session.hold.is_some() { (hold(&view.session)) }
             section.panel aria-labelledby="steps" {
                 header { h2 #steps { "Steps" } span.muted { (format::plural(view.session.steps, "step", "steps")) } }
@@ -66,14 +70,13 @@ pub fn page(view: &View, links: &Links) -> Page {
     }
 }
 
-fn about(view: &View, links: &Links) -> Markup {
+fn about(view: &View) -> Markup {
     let session = &view.session;
     let choice = session.hold.as_ref().and_then(|hold| hold.choice.as_ref());
     html! {
         section #about .facts data-live aria-label="About the session" {
             dl {
                 div { dt { "Status" } dd { (parts::status(session.status)) @if session.budget_exceeded { " " span.mark { "over the limit" } } } }
-                div { dt { "User" } dd { (parts::user(links, Some(&view.user_id), &Query::new())) } }
                 div { dt { "Feature" } dd { (parts::text(session.feature.as_str(), 40)) } }
                 @if let Some(choice) = choice { div { dt { "Choice" } dd { (parts::text(choice.as_str(), 40)) } } }
                 div { dt { "Cost" } dd { strong { (format::usd_exact(session.total_cost)) } } }
@@ -82,7 +85,7 @@ fn about(view: &View, links: &Links) -> Markup {
                 @match session.completed_at {
                     Some(at) => div { dt { "Took" } dd { (format::duration(format::millis_between(session.created_at, at))) } },
                     None => @if let Some(due) = session.due {
-                        div { dt { @if session.hold.is_some() { "Hold ends" } @else { "Abandoned from" } } dd { (parts::moment(due, view.as_of)) } }
+                        div { dt { @if session.hold.is_some() { "Hold ends" } @else { "Abandoned from" } } dd { @if session.hold.is_some() { (parts::until(due)) } @else { (parts::moment(due, view.as_of)) } } }
                     },
                 }
                 @if let Some(error) = &session.error { div { dt { "Error" } dd { (parts::text(error.as_str(), 80)) } } }
@@ -135,8 +138,8 @@ fn flow_step(view: &View, at: usize, step: &Operation, links: &Links) -> Markup 
     let label = step.step_label.as_ref().map_or(step.feature.as_str(), outlay_core::id::Label::as_str);
     html! {
         li class=[step.is_billable_run.then_some("billable")] data-key=(step.operation_id.as_str()) {
-            div.step-head { span.number { (number) } strong { (parts::text(label, 32)) } }
-            p.small { (step.usage_type.as_str()) " · " (parts::text(step.provider.as_str(), 28)) @if let Some(model) = &step.model { ", " (parts::text(model.as_str(), 28)) } }
+            div.step-head { span.number { (number) } strong { (parts::breakable(label, 40)) } }
+            p.small { (format::usage_type(step.usage_type)) " · " (parts::text(step.provider.as_str(), 28)) @if let Some(model) = &step.model { ", " (parts::text(model.as_str(), 28)) } }
             p.step-cost {
                 (parts::exact(step.cost))
                 @if step.is_billable_run { (parts::billable()) }
@@ -145,7 +148,7 @@ fn flow_step(view: &View, at: usize, step: &Operation, links: &Links) -> Markup 
                 @if step.reverses.is_some() { span.mark { "reversal" } }
             }
             p.small {
-                @if let Some(before) = before { span title="Since the step before" { "+" (format::duration(format::millis_between(before.timestamp, step.timestamp))) } }
+                @if let Some(before) = before { span title="After the step before" { (format::duration(format::millis_between(before.timestamp, step.timestamp))) " later" } }
                 @else { (parts::moment(step.timestamp, view.as_of)) }
             }
             details id={ "step-" (step.no.0) } {

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 use outlay_core::month::Timestamp;
+use outlay_core::plan::Meter;
 use outlay_core::session::{Session, SessionStatus};
 
 use super::links::{Links, Query};
-use super::parts::{self, nothing};
+use super::parts::{self, nothing_matches};
 use super::{Page, Section, format};
 use crate::store::{Of, SessionsQuery};
 
@@ -68,11 +69,12 @@ pub fn page(view: &View, links: &Links) -> Page {
             div #live-open data-live { @if !view.open.is_empty() {
                 section.panel aria-labelledby="open" {
                     header { h2 #open { "Open now" } a href=(links.to("sessions", &Query::new().with("status", "in-progress"))) { "All that are open" } }
-                    (table(&view.open, links, view.as_of, "Open sessions"))
+                    (table(&view.open, links, view.as_of, true))
                 }
             } }
-            section.panel.flush #list data-live aria-label="Sessions" {
-                @if view.items.is_empty() { (nothing("No session is like this.")) } @else { (table(&view.items, links, view.as_of, "The list of sessions")) }
+            section.panel #list data-live aria-label="Sessions" {
+                @if !view.open.is_empty() { header { h2 { "All" } span.muted { "newest first" } } }
+                @if view.items.is_empty() { (nothing_matches("session", view.is_filtered().then(|| links.to("sessions", &Query::new())))) } @else { (table(&view.items, links, view.as_of, query.status == Some(SessionStatus::InProgress))) }
             }
             (parts::pager(first, next))
         },
@@ -90,7 +92,7 @@ fn filters(view: &View, links: &Links) -> Markup {
             label { span { "Status" }
                 select name="status" {
                     option value="" { "Any status" }
-                    @for status in SessionStatus::ALL { option value=(status.as_str()) selected[query.status == Some(status)] { (status.as_str()) } }
+                    @for status in SessionStatus::ALL { option value=(status.as_str()) selected[query.status == Some(status)] { (parts::status_word(status)) } }
                 }
             }
             label { span { "Feature" } input name="feature" value=[query.feature.as_ref()] maxlength="128" autocomplete="off" spellcheck="false"; }
@@ -103,47 +105,52 @@ fn filters(view: &View, links: &Links) -> Markup {
     }
 }
 
-fn table(sessions: &[Of<Session>], links: &Links, now: Timestamp, label: &str) -> Markup {
+/// Of those that are open, what they hold; of all others, how long they took.
+fn table(sessions: &[Of<Session>], links: &Links, now: Timestamp, are_open: bool) -> Markup {
     html! {
-        div.scroll tabindex="0" role="group" aria-label=(label) {
+        div.scroll tabindex="0" role="group" aria-label=(if are_open { "Open sessions" } else { "The list of sessions" }) {
             table.rows {
                 thead { tr {
-                    th scope="col" { "Session" } th scope="col" { "Status" } th scope="col" { "User" } th scope="col" { "Feature" } th.n scope="col" { "Steps" } th.n scope="col" { "Cost" }
-                    th.n scope="col" { "Runs" } th.n scope="col" { "Held" } th.n scope="col" { "Started" } th.n scope="col" { "Took" }
+                    th scope="col" { "Session" } @if !are_open { th scope="col" { "Status" } } th scope="col" { "User" } th scope="col" { "Feature" } th.n scope="col" { "Steps" } th.n scope="col" { "Cost" }
+                    th.n scope="col" { "Runs" } @if are_open { th.n scope="col" { "Held" } } th.n scope="col" { "Started" }
+                    th.n scope="col" { @if are_open { "Hold ends" } @else { "Took" } }
                 } }
-                tbody { @for of in sessions { (row(of, links, now)) } }
+                tbody { @for of in sessions { (row(of, links, now, are_open)) } }
             }
         }
     }
 }
 
-fn row(of: &Of<Session>, links: &Links, now: Timestamp) -> Markup {
+fn row(of: &Of<Session>, links: &Links, now: Timestamp, is_open: bool) -> Markup {
     let session = &of.row;
-    let is_open = session.status == SessionStatus::InProgress;
+    let due = session.due.filter(|_| session.hold.is_some() && !session.held().is_zero());
     html! {
         tr data-key=(session.no.0) {
             th scope="row" { (parts::session(links, of.user_id.as_ref(), &session.session_id)) }
-            td { (parts::status(session.status)) }
+            @if !is_open { td { (parts::status(session.status)) } }
             td { (parts::user(links, of.user_id.as_ref(), &Query::new())) }
             td { (parts::text(session.feature.as_str(), 26)) }
             td.n { (format::count(session.steps.into())) }
             td.n title=(format::usd_exact(session.total_cost)) { (format::usd_fine(session.total_cost)) }
             td.n { (format::count(session.total_runs.into())) }
-            td.n {
-                @if is_open && !session.held().is_zero() {
-                    span title=[session.due.map(|due| format!("until {due}"))] {
-                        (format::usd_fine(session.held().usd().into()))
-                        @if let Some(due) = session.due { span.muted { " until " (format::time(due)) } }
-                    }
-                } @else { span.muted { "–" } }
-            }
+            @if is_open { td.n { @if session.held().is_zero() { span.muted { "–" } } @else { (held(session)) } } }
             td.n { (parts::moment(session.created_at, now)) }
             td.n {
-                @match session.completed_at {
-                    Some(at) => (format::duration(format::millis_between(session.created_at, at))),
-                    None => span.muted { "–" },
+                @match (session.completed_at, due) {
+                    (Some(at), _) => (format::duration(format::millis_between(session.created_at, at))),
+                    (None, Some(due)) if is_open => (parts::until(due)),
+                    _ => span.muted { @if is_open { "no hold" } @else { "open" } },
                 }
             }
         }
     }
+}
+
+/// `$0.00015, 1 AI run`
+fn held(session: &Session) -> String {
+    let held = session.held();
+    let cost = (held.cost > 0).then(|| format::usd_fine(held.usd().into()));
+    let runs = [(Meter::AiRuns, held.ai_runs), (Meter::ApiRuns, held.api_runs)];
+    let runs = runs.into_iter().filter(|(_, runs)| *runs > 0).map(|(meter, runs)| format::runs(meter, runs));
+    cost.into_iter().chain(runs).collect::<Vec<_>>().join(", ")
 }

@@ -120,7 +120,7 @@ fn key_row(key: &KeyRecord, now: Timestamp, links: &Links) -> Markup {
 fn card(view: &View, links: &Links) -> Markup {
     let (user, budget) = view.card.as_ref().map_or(("", None), |(user, budget)| (user.as_str(), Some(budget)));
     let snippet = format!(
-        "<script type=\"module\" src=\"{base}/card.js\"></script>\n<outlay-budget-card src=\"{base}\" user-id=\"{}\"\n  token-url=\"/your/token/route\"></outlay-budget-card>",
+        "<script type=\"module\"\n  src=\"{base}/card.js\"></script>\n\n<outlay-budget-card\n  src=\"{base}\"\n  user-id=\"{}\"\n  token-url=\"/your/token/route\"></outlay-budget-card>",
         if user.is_empty() { "USER" } else { user },
         base = view.base
     );
@@ -148,7 +148,7 @@ fn words(view: &View) -> Markup {
     html! {
         section.panel aria-labelledby="words" {
             header { h2 #words { "Set by configuration" } }
-            dl.sheet {
+            dl.pairs {
                 (fact("Alerts at", html! { @for (at, threshold) in THRESHOLDS.iter().enumerate() { @if at > 0 { ", " } (threshold) "%" } }))
                 (fact("Default plan", parts::text(&view.default_plan, 40)))
                 @for meter in Meter::ALL { (fact(format::meter(meter), html! { "“" (view.presentation.labels.get(meter)) "”" @if *view.presentation.few_left.get(meter) > 0 { ", warns from " (view.presentation.few_left.get(meter)) " left" } })) }
@@ -166,7 +166,7 @@ fn system(view: &View, links: &Links) -> Markup {
     html! {
         section.panel aria-labelledby="system" {
             header { h2 #system { "System" } a href=(links.to("metrics", &Query::new())) { "All figures" } }
-            dl.sheet #live-system data-live {
+            dl.pairs #live-system data-live {
                 (fact("Version", html! { (env!("CARGO_PKG_VERSION")) }))
                 (fact("Store", html! { @match &status.not_ready { None => { "Ready: " (status.promise) }, Some(_) => strong.error { "Takes no writes; the log says why" } } }))
                 (fact("Operations", html! { (format::count(status.operations.into())) }))

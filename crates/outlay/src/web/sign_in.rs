@@ -24,7 +24,7 @@ pub fn page(links: &Links, theme: Theme, to: &str, error: Option<&str>) -> Marku
             p.small { "No key yet? On the server: " code { "outlay keys create --role viewer" } }
         }
     };
-    frame::bare(links, "Sign in", theme, "live.js", &body)
+    frame::bare(links, "Sign in", theme, None, &body)
 }
 
 /// What went wrong, for a person.
@@ -38,5 +38,5 @@ pub fn problem(links: &Links, theme: Theme, title: &str, details: &[String], slu
             p.small { "Request " code { (request_id) } }
         }
     };
-    frame::bare(links, title, theme, "live.js", &body)
+    frame::bare(links, title, theme, None, &body)
 }

@@ -84,7 +84,8 @@ fn overview() -> overview::View {
 
 fn whole(page: &Page, path: &str, viewer: Viewer) -> String {
     let links = Links::from_path(path);
-    let around = Around { links: &links, address: path.trim_start_matches('/'), viewer, theme: Theme::Dark };
+    let around =
+        Around { links: &links, address: path.trim_start_matches('/'), viewer, theme: Theme::Dark, shortcuts: true };
     framed(page, &around).into_string()
 }
 

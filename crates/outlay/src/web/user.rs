@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maud::{Markup, html};
-use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::breakdown::{Dimensions, OTHER, Sums};
 use outlay_core::budget::Budget;
 use outlay_core::id::{Name, UserId};
 use outlay_core::money::UsdSum;
@@ -14,16 +14,17 @@ use outlay_core::session::Session;
 
 use super::breakdown::{By, names_table, series};
 use super::chart::{self, Stack};
+use super::frame::crumbs;
 use super::links::{Links, Query, user_path};
-use super::overview::MONTHS;
+use super::overview::{MONTHS, NOTICES};
 use super::parts::{self, nothing};
 use super::{Page, Section, Stepper, Viewer, format, notices, users};
-use crate::store::{Of, PageOf, Person, PersonQuery, Reads, StoreError};
+use crate::store::{PageOf, Person, PersonQuery, Reads, StoreError};
 
 /// Operations of a page.
 pub const OPERATIONS: usize = 25;
 /// Sessions, denials and alerts.
-const NEWEST: usize = 8;
+const NEWEST: usize = 10;
 
 /// What the page shows.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct View {
     pub labels: PerMeter<String>,
     /// The plans that hold.
     pub plans: Arc<Plans>,
+    /// Only operations of this feature are listed.
+    pub feature: Option<Name>,
     /// Where the list of operations begins; none at the newest.
     pub cursor: Option<String>,
     /// Where it goes on.
@@ -82,7 +85,10 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
     Page {
         section: Some(Section::Users),
         title: format!("{} · {}", format::shortened(user_id.as_str(), 40), format::month(view.month)),
-        heading: html! { h1.id { (parts::text(user_id.as_str(), 48)) } },
+        heading: html! {
+            (crumbs(&[html! { a href=(links.to("users", &Query::new().with("month", view.month))) { "Users" } }]))
+            (parts::heading(user_id.as_str()))
+        },
         stepper: Some(Stepper::new(view.month, now, at)),
         main: html! {
             (about(view, links, viewer))
@@ -91,20 +97,21 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
                     header { h2 #as-seen { "As the user sees it" } }
                     (card(view))
                     @for sentence in &view.forecast { p.small { (sentence) } }
+                    p.small.apart { "They see it on " a href=(links.to("my", &Query::new())) { "a page of their own" } ", which a token opens." }
                 }
                 (months(view, links))
             }
             (breakdown(view, links))
-            (operations(view, links))
             (sessions(view, links))
+            (operations(view, links))
             div.columns {
                 section.panel aria-labelledby="denials" {
                     header { h2 #denials { "Denials" } a href=(links.to("denials", &of_user)) { "All of this user" } }
-                    div #live-denials data-live { (notices::short_denials(&of(user_id, &view.person.denials), links, now)) }
+                    div #live-denials data-live { (notices::short_denials(view.person.denials.iter().take(NOTICES).map(|denial| (None, denial)), now)) }
                 }
                 section.panel aria-labelledby="alerts" {
                     header { h2 #alerts { "Alerts" } a href=(links.to("alerts", &of_user)) { "All of this user" } }
-                    div #live-alerts data-live { (notices::short_alerts(&of(user_id, &view.person.alerts), links, now)) }
+                    div #live-alerts data-live { (notices::short_alerts(view.person.alerts.iter().take(NOTICES).map(|alert| (None, alert)), now)) }
                 }
             }
         },
@@ -113,10 +120,6 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
         json: Some(links.to(&format!("v1/{}/budget", user_path(user_id)), &Query::new().with("month", view.month))),
         user_id: Some(user_id.clone()),
     }
-}
-
-fn of<T: Clone>(user_id: &UserId, rows: &[T]) -> Vec<Of<T>> {
-    rows.iter().map(|row| Of { user_id: Some(user_id.clone()), row: row.clone() }).collect()
 }
 
 fn query(month: Month, by: By) -> Query {
@@ -132,7 +135,7 @@ fn about(view: &View, links: &Links, viewer: Viewer) -> Markup {
     html! {
         section #about .facts data-live aria-label="About the user" {
             dl {
-                div { dt { "State" } dd { (parts::state(view.budget.state())) } }
+                div { dt { "State" } dd { (parts::budget_state(&view.budget)) } }
                 div { dt { "Plan" } dd { (users::plan(&view.budget.plan, has_overrides)) } }
                 @match user {
                     Some(user) => {
@@ -142,7 +145,6 @@ fn about(view: &View, links: &Links, viewer: Viewer) -> Markup {
                     None => div { dt { "First seen" } dd { "Not seen yet" } },
                 }
                 @if let Some(at) = last_seen { div { dt { "Last seen" } dd { (parts::moment(at, now)) } } }
-                div { dt { "Their own page" } dd { code.copy { (links.to("my", &Query::new()).trim_start_matches("../")) "#t=TOKEN" } } }
             }
             @if viewer.is_app() {
                 nav.actions aria-label="Change" {
@@ -220,25 +222,34 @@ fn breakdown(view: &View, links: &Links) -> Markup {
     let today = view.person.as_of.day();
     let through = if today.month() == view.month { today.day_of_month() } else { 31 };
     let then = view.of(before).filter(|(day, ..)| day.day_of_month() <= through);
+    // The operations that a row sums are listed below, where they can be.
+    let of_feature = |name: &str| {
+        format!("{}#operations", links.user(&view.user_id, &query(view.month, view.by).with("feature", name)))
+    };
+    let link = |name: &str| (view.by == By::Feature && name != OTHER).then(|| of_feature(name));
     html! {
         section.panel #where aria-labelledby="where-title" {
             header { h2 #where-title { "Where it goes" } (parts::tabs("By", &tabs)) }
-            div #live-where data-live { (names_table(view.of(view.month), then, view.by, "the same days of last month")) }
+            div #live-where data-live { (names_table(view.of(view.month), then, view.by, link)) }
         }
     }
 }
 
 fn operations(view: &View, links: &Links) -> Markup {
     let at = |cursor: Option<&String>| {
-        format!("{}#operations", links.user(&view.user_id, &query(view.month, view.by).with_some("cursor", cursor)))
+        let query = query(view.month, view.by).with_some("feature", view.feature.as_ref()).with_some("cursor", cursor);
+        format!("{}#operations", links.user(&view.user_id, &query))
     };
+    let all = format!("{}#operations", links.user(&view.user_id, &query(view.month, view.by)));
+    let csv = Query::new().with("month", view.month).with_some("feature", view.feature.as_ref());
     let next = view.next.as_ref().map(|cursor| at(Some(cursor)));
     let first = view.cursor.as_ref().map(|_| at(None));
     html! {
         section.panel #operations aria-labelledby="operations-title" {
             header {
                 h2 #operations-title { "Operations" }
-                a href=(links.to(&format!("{}/usage.csv", user_path(&view.user_id)), &Query::new().with("month", view.month))) { "All as CSV" }
+                @if let Some(feature) = &view.feature { span.filter { "of " (parts::text(feature.as_str(), 28)) " " a href=(all) { "Show all" } } }
+                a href=(links.to(&format!("{}/usage.csv", user_path(&view.user_id)), &csv)) { "All as CSV" }
             }
             div #live-operations data-live {
                 @if view.person.usage.items.is_empty() { (nothing("No operation in this month.")) }
@@ -266,7 +277,7 @@ fn operation_row(operation: &Operation, view: &View, links: &Links) -> Markup {
             td { (parts::text(operation.feature.as_str(), 28)) @if operation.reverses.is_some() { " " span.mark { "reversal" } } @if operation.reversed_by.is_some() { " " span.mark { "reversed" } } }
             td { (parts::text(operation.provider.as_str(), 24)) @if let Some(model) = &operation.model { span.muted { ", " (parts::text(model.as_str(), 28)) } } }
             td.n { @match operation.tokens { Some(tokens) => span title="In and out" { (format::count(tokens.input.into())) " → " (format::count(tokens.output.into())) }, None => span.muted { "–" } } }
-            td.n { (parts::exact(operation.cost)) }
+            td.n { (parts::exact_in_column(operation.cost)) }
             td { @if operation.is_billable_run { (parts::billable()) } }
             td { @if let Some((_, session_id)) = &operation.session { a.id href=(links.session(&view.user_id, session_id)) { (parts::text(session_id.as_str(), 22)) } } }
             td.n { @match operation.duration_ms { Some(millis) => (format::duration(millis)), None => span.muted { "–" } } }

@@ -11,7 +11,7 @@ use outlay_core::month::{Month, Timestamp};
 use outlay_core::plan::{Meter, Overrides, Plans};
 
 use super::links::{Links, Query};
-use super::parts::{self, nothing};
+use super::parts;
 use super::{Page, Section, Stepper, format};
 use crate::store::{UserItem, UserSort, UsersQuery};
 
@@ -78,7 +78,7 @@ pub fn page(view: &View, links: &Links) -> Page {
         main: html! {
             (filters(view, links))
             section.panel.flush #list data-live aria-label="Users" {
-                @if view.items.is_empty() { (nothing("No user is like this.")) }
+                @if view.items.is_empty() { (parts::nothing_matches("user", is_filtered(query).then(|| links.to("users", &Query::new().with("month", query.month))))) }
                 @else {
                     div.scroll tabindex="0" role="group" aria-label="The list of users" {
                         table.rows.sticky {
@@ -122,15 +122,19 @@ fn filters(view: &View, links: &Links) -> Markup {
             label { span { "State" }
                 select name="state" {
                     option value="" { "All states" }
-                    @for state in State::ALL { option value=(state.as_str()) selected[query.state == Some(state)] { (state.as_str()) } }
+                    @for state in State::ALL { option value=(state.as_str()) selected[query.state == Some(state)] { (parts::word(state)) } }
                 }
             }
             button type="submit" { "Filter" }
-            @if query.plan.is_some() || query.state.is_some() || query.prefix.is_some() {
+            @if is_filtered(query) {
                 a href=(links.to("users", &Query::new().with("month", query.month))) { "Clear" }
             }
         }
     }
+}
+
+fn is_filtered(query: &UsersQuery) -> bool {
+    query.plan.is_some() || query.state.is_some() || query.prefix.is_some()
 }
 
 fn header(view: &View, links: &Links, name: &str, sort: Option<UserSort>, class: &str) -> Markup {
@@ -162,7 +166,7 @@ fn row(item: &UserItem, view: &View, links: &Links) -> Markup {
             td.n { @match percent { Some(percent) => { (format::count(percent / 100)) "%" }, None => span.muted { "–" } } }
             td.n { (parts::meter(Meter::AiRuns, &budget.meters.ai_runs)) }
             td.n { (parts::meter(Meter::ApiRuns, &budget.meters.api_runs)) }
-            td { (parts::state(budget.state())) }
+            td { (parts::budget_state(&budget)) }
             td.n { @match month.last_updated_at { Some(at) => (parts::moment(at, view.as_of)), None => span.muted { "–" } } }
         }
     }

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
-use maud::Markup;
 use outlay_core::alert::crossed;
 use outlay_core::id::{Name, UserId};
 use outlay_core::ledger::{Command, Outcome, UserView, budget};
@@ -15,7 +14,7 @@ use outlay_core::month::Timestamp;
 use outlay_core::plan::{Limit, Limits, Meter, Overrides, PerMeter, RUNS_LIMIT_MAX};
 use outlay_core::user::User;
 
-use super::{Browser, html};
+use super::Browser;
 use crate::http::SharedApp;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reading::{OfUser, not_loaded, unexpected, view};
@@ -23,9 +22,8 @@ use crate::http::sign_in::form_fields;
 use crate::http::tokens::Readable;
 use crate::http::users::is_address;
 use crate::web::change::{Made, Preview, SettingsView, erase_page, settings_page, token_page};
-use crate::web::frame::{self, Around};
 use crate::web::links::user_path;
-use crate::web::{Page, format, plans::typed};
+use crate::web::{format, plans::typed};
 
 /// A limit as somebody typed it: nothing is `None`, `unlimited` no limit.
 pub(super) fn limit_of(meter: Meter, text: &str) -> Result<Option<Limit>, String> {
@@ -48,20 +46,6 @@ pub(super) fn limit_of(meter: Meter, text: &str) -> Result<Option<Limit>, String
             runs.map(|runs| Some(Some(runs)))
                 .ok_or_else(|| format!("{name}: must be a whole number from 0, or unlimited."))
         }
-    }
-}
-
-impl Browser {
-    /// A page that answers a form that cannot be carried out, or only in part.
-    pub(super) fn answer_with(&self, status: StatusCode, page: &Page) -> Response {
-        let around = Around { links: &self.links, address: &self.address, viewer: self.viewer, theme: self.theme };
-        let markup: Markup = frame::framed(page, &around);
-        html(status, &markup)
-    }
-
-    /// Leads to a page of ours after a form was carried out; `path` is without its first slash.
-    pub(super) fn lead_to(&self, path: &str) -> Response {
-        crate::http::sign_in::lead_to(&format!("{}{path}", self.links.root()))
     }
 }
 
@@ -185,11 +169,12 @@ pub(in crate::http) async fn token(
     })?;
     let seconds = i64::try_from(ttl).unwrap_or(3_600);
     let whose = crate::http::tokens::whose(&app, &user_id).await?;
+    let made_at = app.clock.wall();
     let (token, expires_at) = tokens
-        .mint(&user_id, whose, &reads, seconds, app.clock.wall())
+        .mint(&user_id, whose, &reads, seconds, made_at)
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;
     let address = format!("{}/my", browser.base(&app));
-    let page = token_page(&user_id, Some(&Made { token, expires_at }), &address, &browser.links);
+    let page = token_page(&user_id, Some(&Made { token, expires_at, made_at }), &address, &browser.links);
     Ok(browser.answer_with(StatusCode::OK, &page))
 }
 

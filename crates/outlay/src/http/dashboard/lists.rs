@@ -1,7 +1,10 @@
 //! Sessions, alerts and denials, as lists and as CSV; and one session.
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
 use axum::response::Response;
+use outlay_core::budget::State;
 use outlay_core::id::{Label, Name, UserId};
 use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::Operation;
@@ -14,7 +17,7 @@ use crate::http::SharedApp;
 use crate::http::page::{CursorError, Parameters};
 use crate::http::problem::Problem;
 use crate::http::reading::OfSession;
-use crate::store::{NoticesQuery, PageOf, SessionsQuery, StoreError};
+use crate::store::{NoticesQuery, Page, PageOf, SessionsQuery, StoreError};
 use crate::web::{notices, session, sessions};
 
 /// Steps that are read at a time for CSV.
@@ -44,7 +47,7 @@ fn sessions_query(app: &SharedApp, parameters: &mut Parameters) -> (SessionsQuer
 
 /// `GET /sessions`
 pub(in crate::http) async fn sessions(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     browser: Browser,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -60,7 +63,7 @@ pub(in crate::http) async fn sessions(
     } else {
         Vec::new()
     };
-    let page = app.reads.sessions(query.clone()).await?;
+    let page = gathered(query.page, |page| app.reads.sessions(SessionsQuery { page, ..query.clone() })).await?;
     let next = page.next.map(|next| app.cursor_of("sessions", next));
     let view = sessions::View { query, days, open, items: page.items, next, as_of: app.reads.now() };
     Ok(browser.answer(&sessions::page(&view, &browser.links)))
@@ -68,7 +71,7 @@ pub(in crate::http) async fn sessions(
 
 /// `GET /sessions.csv`
 pub(in crate::http) async fn sessions_csv(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.drop_empty();
@@ -115,7 +118,7 @@ pub(in crate::http) async fn sessions_csv(
 
 /// `GET /users/{userId}/sessions/{sessionId}`
 pub(in crate::http) async fn session(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     browser: Browser,
     OfSession(user_id, session_id): OfSession,
     mut parameters: Parameters,
@@ -136,7 +139,7 @@ pub(in crate::http) async fn session(
 
 /// `GET /users/{userId}/sessions/{sessionId}/steps.csv`
 pub(in crate::http) async fn steps_csv(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     OfSession(user_id, session_id): OfSession,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -185,6 +188,24 @@ fn step(step: &Operation) -> Vec<String> {
     ]
 }
 
+/// Readings for one page, at most: a filter that lets through next to nothing shows a short page, and goes on.
+const READINGS_MAX: usize = 50;
+
+/// Reads on until a page is full: what a filter leaves of one reading may be short.
+pub(super) async fn gathered<T, F>(page: PageOf, read: impl Fn(PageOf) -> F) -> Result<Page<T>, StoreError>
+where
+    F: Future<Output = Result<Page<T>, StoreError>>,
+{
+    let mut whole = read(page).await?;
+    for _ in 1..READINGS_MAX {
+        let (Some(before), true) = (whole.next, whole.items.len() < page.limit) else { break };
+        let more = read(PageOf { before: Some(before), limit: page.limit }).await?;
+        whole.items.extend(more.items);
+        whole.next = more.next;
+    }
+    Ok(whole)
+}
+
 /// What is asked of alerts or denials; `list` is the list's tag.
 fn notices_query(app: &SharedApp, parameters: &mut Parameters, list: &str) -> (NoticesQuery, notices::Asked) {
     parameters.drop_empty();
@@ -198,11 +219,19 @@ fn notices_query(app: &SharedApp, parameters: &mut Parameters, list: &str) -> (N
     } else {
         None
     };
+    let state = if list == "alerts" {
+        let known = [State::Warning, State::Critical, State::Reached];
+        let parse = |text: &str| known.into_iter().find(|state| state.as_str() == text);
+        parameters.read("state", |text| parse(text).ok_or("must be warning, critical or reached"))
+    } else {
+        None
+    };
     let page = parameters.page(app, list);
     let asked = notices::Asked {
         user_id: user_id.clone(),
         month,
         meter,
+        state,
         goes_on: page.before.is_some(),
         next: None,
         as_of: app.reads.now(),
@@ -212,22 +241,29 @@ fn notices_query(app: &SharedApp, parameters: &mut Parameters, list: &str) -> (N
 
 /// `GET /alerts`
 pub(in crate::http) async fn alerts(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     browser: Browser,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (mut query, mut asked) = notices_query(&app, &mut parameters, "alerts");
     parameters.finish()?;
     query.page.limit = notices::ROWS;
-    let mut page = app.reads.alerts(query).await?;
-    page.items.retain(|of| asked.meter.is_none_or(|meter| of.row.key.meter == meter));
+    let page = gathered(query.page, |page| {
+        let (query, app, asked) = (NoticesQuery { page, ..query.clone() }, &app, &asked);
+        async move {
+            let mut page = app.reads.alerts(query).await?;
+            page.items.retain(|of| asked.takes(&of.row));
+            Ok(page)
+        }
+    })
+    .await?;
     asked.next = page.next.map(|next| app.cursor_of("alerts", next));
     Ok(browser.answer(&notices::alerts_page(&asked, &page.items, &browser.links)))
 }
 
 /// `GET /denials`
 pub(in crate::http) async fn denials(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     browser: Browser,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
@@ -241,16 +277,17 @@ pub(in crate::http) async fn denials(
 
 /// `GET /alerts.csv`
 pub(in crate::http) async fn alerts_csv(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (query, asked) = notices_query(&app, &mut parameters, "alerts");
     parameters.finish()?;
+    let asked = Arc::new(asked);
     let read = move |app: SharedApp, page| -> super::csv::PageReading<_> {
-        let (query, meter) = (NoticesQuery { page, ..query.clone() }, asked.meter);
+        let (query, asked) = (NoticesQuery { page, ..query.clone() }, Arc::clone(&asked));
         Box::pin(async move {
             let mut page = app.reads.alerts(query).await?;
-            page.items.retain(|of| meter.is_none_or(|meter| of.row.key.meter == meter));
+            page.items.retain(|of| asked.takes(&of.row));
             Ok(page)
         })
     };
@@ -277,7 +314,7 @@ pub(in crate::http) async fn alerts_csv(
 
 /// `GET /denials.csv`
 pub(in crate::http) async fn denials_csv(
-    State(app): State<SharedApp>,
+    Shared(app): Shared<SharedApp>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (query, _) = notices_query(&app, &mut parameters, "denials");

@@ -2,10 +2,11 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use outlay_core::id::{OperationId, SessionId, UserId};
+use outlay_core::id::{Name, OperationId, SessionId, UserId};
 use outlay_core::month::Month;
 
 use super::Browser;
+use super::lists::gathered;
 use crate::http::SharedApp;
 use crate::http::json::Json;
 use crate::http::operator::users_query;
@@ -14,6 +15,7 @@ use crate::http::present::Worded;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reading::{OfOperation, OfUser, not_loaded};
 use crate::http::sign_in::back;
+use crate::store::{PageOf, UsageQuery};
 use crate::web::breakdown::By;
 use crate::web::links::{Query, encoded, user_path};
 use crate::web::overview::View as Overview;
@@ -72,6 +74,7 @@ pub(in crate::http) async fn user(
 ) -> Result<Response, Problem> {
     parameters.drop_empty();
     let (month, by) = (month(&app, &mut parameters), by(&mut parameters));
+    let feature = parameters.read("feature", Name::new);
     let cursor = parameters.take("cursor");
     let before = match &cursor {
         None => None,
@@ -84,27 +87,30 @@ pub(in crate::http) async fn user(
         }
     };
     parameters.finish()?;
-    let view = user_view(&app, user_id, month, by.unwrap_or_default(), before, cursor).await?;
-    Ok(browser.answer(&user::page(&view, &browser.links, browser.viewer)))
-}
-
-async fn user_view(
-    app: &SharedApp,
-    user_id: UserId,
-    month: Month,
-    by: By,
-    before: Option<u64>,
-    cursor: Option<String>,
-) -> Result<user::View, Problem> {
-    let person = user::View::read(&*app.reads, &user_id, month, before).await?;
+    let mut person = user::View::read(&*app.reads, &user_id, month, before).await?;
+    if feature.is_some() {
+        let reads = |page| {
+            let (user_id, feature) = (user_id.clone(), feature.clone());
+            app.reads.usage(UsageQuery {
+                user_id,
+                month: Some(month),
+                feature,
+                usage_type: None,
+                session_id: None,
+                page,
+            })
+        };
+        person.usage = gathered(PageOf { before, limit: user::OPERATIONS }, reads).await?;
+    }
     let plans = app.reads.plans();
     let budget = person.view.budget(&plans, &user_id, month, person.as_of).ok_or_else(|| not_loaded(month))?;
     let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
     let next = person.usage.next.map(|next| app.cursor_of("usage", next));
-    Ok(user::View {
+    let view = user::View {
         user_id,
         month,
-        by,
+        by: by.unwrap_or_default(),
+        feature,
         budget_json: String::from_utf8(json.into_bytes()).unwrap_or_default(),
         labels: app.presentation.labels.clone(),
         person,
@@ -113,7 +119,8 @@ async fn user_view(
         cursor,
         next,
         forecast: Vec::new(),
-    })
+    };
+    Ok(browser.answer(&user::page(&view, &browser.links, browser.viewer)))
 }
 
 /// `GET /users/{userId}/operations/{operationId}`
