@@ -239,7 +239,8 @@ impl Run {
         let watch = self.arm(turn.fault);
         let mut service = self.service.take().expect("between turns a process runs");
         let answers = if turn.probed && turn.fault.is_none() {
-            self.probed(&mut service, requests)?
+            let states = self.may_be_left(&sent);
+            self.probed(&mut service, requests, &states)?
         } else {
             service.send(requests)
         };
@@ -327,9 +328,33 @@ impl Run {
         Ok(())
     }
 
-    /// Looks at a crash at every write of this batch: before it or after it, and nothing else.
-    fn probed(&mut self, service: &mut Service, requests: Vec<Vec<Command>>) -> Result<Vec<Answer>, String> {
-        let states = [self.model.clone(), self.acknowledged.clone()];
+    /// What an unknown batch may have left: all of it; while space is short, all but its intents, or all but those and its
+    /// facts; and last nothing of it.
+    fn may_be_left(&self, sent: &[Sent]) -> Vec<Model> {
+        let now = Now { holds: self.holds, wall: self.clock.wall(), entropy: 0 };
+        let without = |refused: &[Urgency]| {
+            let mut model = self.acknowledged.clone();
+            for Sent { command, .. } in sent.iter().filter(|sent| !refused.contains(&Urgency::of(&sent.command))) {
+                model.run(command, now);
+            }
+            model
+        };
+        let mut states = vec![self.model.clone()];
+        if self.full_turns > 0 {
+            states.extend([without(&[Urgency::Intent]), without(&[Urgency::Intent, Urgency::Fact])]);
+        }
+        states.push(self.acknowledged.clone());
+        states
+    }
+
+    /// Looks at a crash at every write of this batch: the store is in one of these states, and in no other.
+    fn probed(
+        &mut self,
+        service: &mut Service,
+        requests: Vec<Vec<Command>>,
+        states: &[Model],
+    ) -> Result<Vec<Answer>, String> {
+        let states = states.to_vec();
         // As in `start` and `begin`: the next process finds the clock right, and not behind what readers were shown.
         let (make, clock, dice, holds) = (self.make, SimClock::at(self.clock.now()), self.trace, self.holds);
         let found = Arc::new(Mutex::new((Vec::new(), 0_u64)));
@@ -386,11 +411,8 @@ impl Run {
             return Ok(());
         }
         // Where only what came after the commit failed, it may be shown; then it is durable.
-        let states = [self.model.clone(), self.acknowledged.clone()];
-        if one_of(self.service(), &states, Depth::Rows)? == 0 {
-            self.sometimes.saw("an unknown batch was shown");
-            self.acknowledged = self.model.clone();
-        }
+        let states = self.may_be_left(sent);
+        self.found(states, Depth::Rows, "an unknown batch was shown")?;
         Ok(())
     }
 
@@ -462,21 +484,31 @@ impl Run {
             self.note("exited");
         }
         drop(service);
-        let recorded = self.model.clone();
+        let states = self.may_be_left(sent);
         self.start(random, None)?;
         if sent.is_empty() {
             return self.look(Depth::Proof, random);
         }
-        let states = [recorded, self.acknowledged.clone()];
-        let which = one_of(self.service(), &states, Depth::Proof)?;
-        self.note(if which == 0 { "it was recorded" } else { "it was not recorded" });
-        self.sometimes.saw(if which == 0 { "an unknown batch was there" } else { "an unknown batch was not there" });
-        let [recorded, _] = states;
-        if which == 0 {
-            self.acknowledged = recorded;
+        if self.found(states, Depth::Proof, "an unknown batch was there")? {
+            self.note("it was recorded");
+        } else {
+            self.note("it was not recorded");
+            self.sometimes.saw("an unknown batch was not there");
         }
         self.again(sent.to_vec());
         Ok(())
+    }
+
+    /// Finds out in which of the states the store is; from now on it must stay in it. Gives whether it is another than the
+    /// last, in which nothing of the batch was done.
+    fn found(&mut self, mut states: Vec<Model>, depth: Depth, event: &'static str) -> Result<bool, String> {
+        let which = one_of(self.service(), &states, depth)?;
+        let is_there = which + 1 < states.len();
+        if is_there {
+            self.sometimes.saw(event);
+            self.acknowledged = states.swap_remove(which);
+        }
+        Ok(is_there)
     }
 
     fn crash(&mut self, random: &mut Random) {
