@@ -100,14 +100,13 @@ font: .875rem/1.43 var(--outlay-font, system-ui, sans-serif); font-variant-numer
 .plan { font-size: 1rem }
 .live, .foot, .pending, .none bdi { font-size: .8125rem; font-weight: 400; color: var(--muted) }
 .live::before { content: "● " / ""; color: var(--ok) }
-.figures, .message { display: flex; gap: 6px; align-items: baseline }
-.figures { margin-inline-start: auto }
+.figures { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 6px; margin-inline-start: auto }
 .track { position: relative; display: flex; height: 8px; margin-top: 6px; border-radius: 4px; background: var(--line) }
 .fill, .held { background: var(--tone); border-radius: 4px }
 .held { --tone: var(--outlay-held, inherit); background: repeating-linear-gradient(135deg, var(--tone) 0 2px, #0000 0 5px); box-shadow: inset 0 0 0 1px var(--tone) }
 .tick { position: absolute; inset-block: -3px; inset-inline-start: 80%; width: 2px; background: var(--muted); outline: 1px solid var(--bg) }
-.message { margin-top: 6px; color: var(--tone) }
-.message::before { content: ""; flex: none; width: 14px; height: 14px; align-self: center; background: var(--tone) }
+.message { margin-top: 6px; padding-inline-start: 20px; color: var(--tone) }
+.message::before { content: ""; display: inline-block; width: 14px; height: 14px; margin-inline: -20px 6px; vertical-align: -2px; background: var(--tone) }
 .message.warning::before { clip-path: path(evenodd, "M7 0 14 13H0zm0 3L2.5 11.6h9zM6.2 6v2.5h1.6V6zm0 3.2v1.5h1.6v-1.5z") }
 .message.critical::before { clip-path: path(evenodd, "M7 0 14 13H0zM6 5v4h2V5zm0 5v2h2v-2z") }
 .message.reached::before { clip-path: path(evenodd, "M4 0h6l4 4v6l-4 4H4l-4-4V4zM2.5 6v2h9V6z") }
@@ -566,7 +565,7 @@ export class BudgetCard extends Base {
     meter.className = `meter ${none ? "none" : state}`;
     put(label, name);
     // What is held is often less than a cent, and still not nothing.
-    put(pending, inProgress && money ? `+${show(budget.held, budget.held < 0.005 ? 5 : 2)}` : inProgress);
+    put(pending, inProgress && money ? `+${show(budget.held, 5)}` : inProgress);
     put(value, none ? texts.none : !bar ? fillIn(texts.unlimited, show(used))
       : this.getAttribute("show") === "remaining" ? fillIn(texts.remaining, show(left), show(limit)) : `${show(used)} / ${show(limit)}`);
     value.title = money ? show(used, 12) : "";

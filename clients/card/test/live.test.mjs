@@ -251,7 +251,7 @@ test("a new month begins without a reload, and is said", async () => {
   await page.live();
   server.push(budget({ aiRuns: [0, 1, 30], cost: [0, 0.037, 3], month: "2025-11", resetsAt: "2099-12-01T00:00:00Z" }));
   await page.value(/^0 \/ 30$/);
-  assert.deepEqual((await texts(page)).pending, ["1 in progress", "+$0.04"]);
+  assert.deepEqual((await texts(page)).pending, ["1 in progress", "+$0.037"]);
   await page.clock.runFor(11_000);
   assert.match(await page.locator("[aria-live=polite]").textContent(), /^New month\. Resets 1 December/);
 });

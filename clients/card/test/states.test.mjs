@@ -111,7 +111,10 @@ test("each state says in words what its colour says", async () => {
   assert.deepEqual(said.ok.value, ["1 / 30", "0 / 100", "$0.00 / $3.00"]);
   assert.deepEqual(said.ok.foot, ["Resets 1 November, in 19 days"]);
   assert.deepEqual(said.ok.action, []);
-  assert.deepEqual(said.held.pending, ["2 in progress", "3 in progress", "+$0.04"]);
+  assert.deepEqual(said.held.pending, ["2 in progress", "3 in progress", "+$0.037"]);
+  const little = await open({ given: budget({ cost: [1, 0.00015, 3] }) });
+  assert.deepEqual((await texts(little.page)).pending, ["+$0.00015"], "less than a cent is not nothing");
+  await little.close();
   assert.deepEqual(said.warning.message, ["6 AI operations left", "$0.59 left"]);
   assert.deepEqual(said.critical.message, ["Only 1 AI operation left", "Only 5 API operations left"]);
   assert.deepEqual(said.critical.action, ["Upgrade to Business"]);
@@ -145,7 +148,7 @@ for (const [name, options] of Object.entries({
   "German": { lang: "de" },
   "right to left": { dir: "rtl", width: 240 },
   "200 px": { width: 216 },
-  "a pseudo-locale": { strings: Object.fromEntries(["plan", "held", "left", "few", "reached", "resets", "upgrade", "none"].map((key) => [key, `[${"{0} ".repeat(1)}${"ẅöṙḋš ".repeat(4)}{1}]`])) },
+  "a pseudo-locale": { strings: Object.fromEntries(Object.entries({ plan: 1, held: 1, left: 1, few: 1, reached: 1, resets: 2, upgrade: 1, none: 0 }).map(([key, given]) => [key, `[${["{0} ", "{1} "].slice(0, given).join("")}${"ẅöṙḋš ".repeat(4).trim()}]`])) },
   "the compact variant": { attributes: { variant: "compact" } },
   "the inline variant": { attributes: { variant: "inline" }, width: 600 },
   "what remains": { attributes: { show: "remaining" } },
@@ -157,6 +160,26 @@ for (const [name, options] of Object.entries({
       await opened.page.clock.runFor(500);
       await opened.page.locator("outlay-budget-card").screenshot({ path: `${PICTURES}${label.replaceAll(" ", "-")}.png` });
       assert.deepEqual(await flaws(opened.page), [], label);
+      if (state === "reached" && name === "right to left") {
+        const lines = await opened.page.evaluate(() => {
+          const text = document.querySelector("outlay-budget-card").shadowRoot.querySelector(".message .text"), range = document.createRange();
+          range.selectNodeContents(text);
+          return [...range.getClientRects()].map(({ right }) => Math.round(right)).concat(Math.round(text.getBoundingClientRect().right));
+        });
+        assert.ok(lines.length > 2 && new Set(lines).size === 1, `each line of a message begins at the right: ${lines}`);
+      }
+      if (state === "ok" && name === "right to left") {
+        const [track, tick, value] = await opened.page.evaluate(() => [".track", ".tick", ".value"].map((part) => {
+          const { left, right, width } = document.querySelector("outlay-budget-card").shadowRoot.querySelector(part).getBoundingClientRect();
+          return { left, right, width };
+        }));
+        assert.ok(Math.abs(track.right - tick.right - 0.8 * track.width) < 2, "the tick stands at 80 percent from the right");
+        assert.equal(Math.round(value.left), Math.round(track.left), "the figure ends where the bar does, at the left");
+      }
+      if (state === "held" && name === "a pseudo-locale") {
+        const heights = await opened.page.evaluate(() => [...document.querySelector("outlay-budget-card").shadowRoot.querySelectorAll(".value")].map((value) => value.getBoundingClientRect().height));
+        assert.ok(heights.every((height) => height < 24), `no figure is broken in two: ${heights}`);
+      }
       if (state === "ok" && name === "right to left") {
         const [label, fill] = await opened.page.evaluate(() => [".label", ".fill"].map((part) => document.querySelector("outlay-budget-card").shadowRoot.querySelector(part).getBoundingClientRect().right));
         assert.equal(Math.round(label), Math.round(fill), "a bar begins where its label does, at the right");
