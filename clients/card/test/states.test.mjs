@@ -148,7 +148,7 @@ for (const [name, options] of Object.entries({
   "German": { lang: "de" },
   "right to left": { dir: "rtl", width: 240 },
   "200 px": { width: 216 },
-  "a pseudo-locale": { strings: Object.fromEntries(Object.entries({ plan: 1, held: 1, left: 1, few: 1, reached: 1, resets: 2, upgrade: 1, none: 0 }).map(([key, given]) => [key, `[${["{0} ", "{1} "].slice(0, given).join("")}${"ẅöṙḋš ".repeat(4).trim()}]`])) },
+  "a pseudo-locale": { strings: Object.fromEntries(Object.entries({ plan: 1, held: 1, left: 1, few: 1, reached: 1, resets: 2, upgrade: 1, none: 0 }).map(([key, given]) => [key, `[${["{0} ", "{1} "].slice(0, given).join("")}${"ẅöṙḋš ".repeat(7).trim()}]`])) },
   "the compact variant": { attributes: { variant: "compact" } },
   "the inline variant": { attributes: { variant: "inline" }, width: 600 },
   "what remains": { attributes: { show: "remaining" } },
