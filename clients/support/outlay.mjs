@@ -26,6 +26,7 @@ export async function outlay({ key, arguments: more = [] } = {}) {
   });
   return {
     url, data, key,
+    pid: child.pid,
     /** Runs a command of the program on the same server; answers its exit code and output. */
     command: (...line) =>
       new Promise((done) => execFile(program(), [...line, "--url", url], { env: environment }, (error, stdout, stderr) => done({ code: error?.code ?? 0, stdout, stderr }))),

@@ -58,6 +58,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure the pages, the card and event streams in a browser, and the operator's pages over many users
+    #[command(disable_help_flag = true)]
+    BenchFace {
+        /// Passed on: --users, --operations, --rounds, --streams
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +87,8 @@ fn main() -> ExitCode {
 fn lint() -> Result<(), Failed> {
     Step::cargo(&["fmt", "--all", "--check"]).run()?;
     Step::cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run()?;
+    // A workspace of its own: nothing else tells when what it is locked to is not what the others are built of.
+    Step::cargo(&["fetch", "--manifest-path", "fuzz/Cargo.toml", "--locked"]).run()?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     let deny = ["--", "-D", "warnings"];
     Step::cargo(&clippy).arguments(&deny).run()?;

@@ -23,6 +23,18 @@ pub(crate) fn test() -> Result<(), Failed> {
     npm(&["run", "test:next"]).run()
 }
 
+/// Measures the optimized program in a browser.
+pub(crate) fn bench(arguments: &[String]) -> Result<(), Failed> {
+    install_what_is_missing()?;
+    Step::cargo(&["build", "--release", "--package", "outlay"]).run()?;
+    Step::program("npm".as_ref()).arguments(&["--prefix", "clients", "ci"]).run()?;
+    Step::program("node".as_ref())
+        .arguments(&["web/bench/face.mjs"])
+        .arguments(arguments)
+        .variable("OUTLAY_BIN", &run::root().join("target/release/outlay").display().to_string())
+        .run()
+}
+
 /// Node has to be there; a browser is taken from Debian where it is missing, by whoever may install it.
 fn install_what_is_missing() -> Result<(), Failed> {
     let version = run::output_of(Command::new("node").arg("--version")).unwrap_or_default();
