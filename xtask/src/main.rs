@@ -74,6 +74,7 @@ fn main() -> ExitCode {
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::Backtest { arguments } => bench("backtest", &arguments),
         Command::Bench { arguments } => bench("throughput", &arguments),
+        Command::BenchFace { arguments } => node::bench(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
