@@ -268,7 +268,7 @@ fn read_all(reads: &dyn Reads) {
         now(reads.sessions(SessionsQuery { user_id: None, status: None, feature: None, from: None, to: None, page }));
     let _ = now(reads.denials(NoticesQuery { user_id: None, month: None, page }));
     let _ = now(reads.alerts(NoticesQuery { user_id: None, month: None, page }));
-    let _ = now(reads.overview(month));
+    let _ = now(reads.overview(month, 6));
     let _ = now(reads.session_stats(month.start().day()));
     let _ = now(reads.users(UsersQuery {
         month,
