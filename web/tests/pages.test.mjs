@@ -66,6 +66,20 @@ test("lists are narrowed to what a figure sums", async () => {
   await close();
 });
 
+test("the head of the list of users stays in sight, and does not hide what has the focus", async () => {
+  const { page, close } = await open(browser, `${server.url}/users`);
+  await page.setViewportSize({ width: 1280, height: 200 });
+  await page.locator("tbody tr").last().getByRole("link").focus();
+  await page.evaluate(() => scrollTo(0, document.querySelector("#list").getBoundingClientRect().top + scrollY + 60));
+  const top = await page.locator("thead th").first().evaluate((head) => head.getBoundingClientRect().top);
+  assert.ok(Math.abs(top) < 1, `the head is at ${top}`);
+  await page.locator("tbody tr").first().getByRole("link").focus();
+  const hidden = await page.evaluate(() => document.activeElement.getBoundingClientRect().top - document.querySelector("thead th").getBoundingClientRect().bottom);
+  assert.ok(hidden >= 0, `the focus is ${-hidden} below the head`);
+  assert.ok(await page.evaluate(() => document.querySelector("#list table").getBoundingClientRect().right <= document.querySelector("#list").getBoundingClientRect().right));
+  await close();
+});
+
 test("a hold counts down, and its end stands there without a script", async () => {
   const { page, close } = await open(browser, `${server.url}/sessions`);
   await page.locator("#live-open time", { hasText: /^in \d+ min \d+ s$/ }).first().waitFor();
@@ -107,6 +121,11 @@ test("a session shows its steps in order, what came late, and how long each took
   assert.deepEqual(steps.map((text) => /\blate\b/.test(text)), [false, false, false, true], user);
   assert.ok(steps.slice(1).every((text) => /\d ms later|\d s later|min/.test(text)) && !/later/.test(steps[0]), steps.join("\n"));
   assert.equal(await page.locator("ul.waterfall rect").count(), 4);
+  const { sessionId } = await ask(server, "POST", `${user}/sessions`, { feature: "chat", choices: [{ name: "full", estimate: { cost: 100 } }, { name: "small", estimate: { cost: 0.01 } }] });
+  await page.goto(`${server.url}/users/ann/sessions/${sessionId}`);
+  assert.match(await page.locator("#about").innerText(), /small\s+fallback/);
+  await page.goto(`${server.url}/settings`);
+  assert.match(await page.locator("#live-system").innerText(), /Free disk space\s+\d+\.\d .B/);
   await close();
 });
 

@@ -72,13 +72,14 @@ pub fn page(view: &View, links: &Links) -> Page {
 
 fn about(view: &View) -> Markup {
     let session = &view.session;
+    let is_fallback = session.hold.as_ref().is_some_and(outlay_core::session::Hold::is_fallback);
     let choice = session.hold.as_ref().and_then(|hold| hold.choice.as_ref());
     html! {
         section #about .facts data-live aria-label="About the session" {
             dl {
                 div { dt { "Status" } dd { (parts::status(session.status)) @if session.budget_exceeded { " " span.mark { "over the limit" } } } }
                 div { dt { "Feature" } dd { (parts::text(session.feature.as_str(), 40)) } }
-                @if let Some(choice) = choice { div { dt { "Choice" } dd { (parts::text(choice.as_str(), 40)) } } }
+                @if let Some(choice) = choice { div { dt { "Choice" } dd { (parts::text(choice.as_str(), 40)) @if is_fallback { " " span.mark title="What was asked for first did not fit" { "fallback" } } } } }
                 div { dt { "Cost" } dd { strong { (format::usd_exact(session.total_cost)) } } }
                 div { dt { "Runs" } dd { (format::plural(u64::try_from(session.total_runs).unwrap_or(0), "run", "runs")) } }
                 div { dt { "Started" } dd { (parts::moment(session.created_at, view.as_of)) } }

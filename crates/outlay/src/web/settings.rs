@@ -160,8 +160,15 @@ fn words(view: &View) -> Markup {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a disk's bytes, as a gauge has them")]
+fn whole_bytes(gauge: f64) -> u64 {
+    gauge.max(0.0) as u64
+}
+
 fn system(view: &View, links: &Links) -> Markup {
     let status = &view.status;
+    let free =
+        status.gauges.iter().find(|(name, ..)| *name == "store_free_bytes").map(|(_, _, free)| whole_bytes(*free));
     let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
     html! {
         section.panel aria-labelledby="system" {
@@ -173,6 +180,7 @@ fn system(view: &View, links: &Links) -> Markup {
                 (fact("Users", html! { a href=(links.to("users", &Query::new())) { (format::count(status.users.into())) } }))
                 (fact("Sessions", html! { a href=(links.to("sessions", &Query::new())) { (format::count(status.sessions.into())) } }))
                 (fact("Waiting to be written", html! { (format::count(i128::try_from(view.waiting).unwrap_or(0))) }))
+                @if let Some(free) = free { (fact("Free disk space", html! { (format::bytes(free)) @if status.space_short { " " strong.error { "too little for new sessions" } } })) }
                 (fact("Clock", html! { @if status.clock_jump { "A forward jump is not believed yet" } @else { "Steady" } }))
             }
             p.small { code { "outlay verify" } " adds every operation up again and compares." }
