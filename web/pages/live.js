@@ -175,8 +175,10 @@ if (document.querySelector("[data-live]")) {
     /** @type {AbortController | null} */
     let stop = null;
     const look = () => {
-      if (document.hidden) stop = void stop?.abort() ?? null;
-      else if (!stop) listen((stop = new AbortController()).signal);
+      if (document.hidden) {
+        stop?.abort();
+        stop = null;
+      } else if (!stop) listen((stop = new AbortController()).signal);
     };
     document.addEventListener("visibilitychange", look);
     look();

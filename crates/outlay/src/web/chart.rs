@@ -117,7 +117,9 @@ fn tenths_of_pixel(value: i128, max: i128) -> String {
 
 /// A round value above the highest, and round lines below it.
 fn scale(highest: i128) -> (i128, Vec<i128>) {
-    let highest = highest.max(1);
+    if highest <= 0 {
+        return (1, Vec::new());
+    }
     let mut step: i128 = 1;
     // Three or four lines; steps of 1, 2 and 5.
     while step.saturating_mul(4) < highest {
@@ -150,6 +152,9 @@ pub struct Stack {
 pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
     let totals: Vec<i128> = stacks.iter().map(|stack| stack.parts.iter().sum()).collect();
     let (max, lines) = scale(totals.iter().copied().max().unwrap_or(0));
+    if totals.iter().all(|total| *total == 0) {
+        return super::parts::nothing("Nothing was recorded in these months.");
+    }
     // What stands at the lines has a place of its own before the first bar.
     let width = (1_000 - GUTTER) / i128::try_from(stacks.len().max(1)).unwrap_or(1);
     let left = |at: i128| GUTTER + at * width;
@@ -223,7 +228,7 @@ mod tests {
         let usd = |dollars: i128| dollars * 1_000_000_000_000;
         assert_eq!(scale(usd(61)), (usd(80), vec![usd(20), usd(40), usd(60), usd(80)]));
         assert_eq!(scale(usd(412)).0, usd(600));
-        assert_eq!(scale(0), (1, vec![1]));
+        assert_eq!(scale(0), (1, vec![]), "nothing needs no lines");
         for highest in [1, 7, 99, 100, 101, 12_345_678_901_234] {
             let (max, lines) = scale(highest);
             assert!(max >= highest && lines.len() <= 4 && lines.last() == Some(&max), "{highest}: {lines:?}");

@@ -150,7 +150,7 @@ fn about(view: &View, links: &Links, viewer: Viewer) -> Markup {
                 nav.actions aria-label="Change" {
                     a.button href=(to("settings")) { "Plan and limits" }
                     a.button href=(to("token")) { "Make a token" }
-                    @if viewer.is_admin() { a.button.danger href=(to("erase")) { "Erase" } }
+                    @if viewer.is_admin() && user.is_some() { a.button.danger href=(to("erase")) { "Erase" } }
                 }
             }
         }
