@@ -1,5 +1,6 @@
 //! The tests of what runs in Node and in a browser: the packages in `clients/`, and the pages in a real Chromium.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::run::{self, Failed, Step};
@@ -8,7 +9,7 @@ use crate::run::{self, Failed, Step};
 const NODE_MIN: u32 = 20;
 
 /// Builds the packages and runs their tests against the program that the Rust tests were run with.
-pub(crate) fn test() -> Result<(), Failed> {
+pub(crate) fn test(long: bool) -> Result<(), Failed> {
     install_what_is_missing()?;
     let program = run::root().join("target/debug/outlay");
     let npm = |arguments: &[&str]| {
@@ -20,7 +21,12 @@ pub(crate) fn test() -> Result<(), Failed> {
     };
     npm(&["ci"]).run()?;
     npm(&["test"]).run()?;
-    npm(&["run", "test:next"]).run()
+    npm(&["run", "test:next"]).run()?;
+    if long {
+        install("/usr/sbin/nginx", &["nginx-light"], "the pages are looked at through")?;
+        npm(&["run", "test:long"]).run()?;
+    }
+    Ok(())
 }
 
 /// Measures the optimized program in a browser.
@@ -46,14 +52,19 @@ fn install_what_is_missing() -> Result<(), Failed> {
             if version.is_empty() { "not there".to_owned() } else { version }
         )));
     }
-    if run::succeeds(Command::new("/usr/bin/chromium").arg("--version")) {
+    install("/usr/bin/chromium", &["chromium", "fonts-dejavu-core"], "the card's and the pages' tests look through")
+}
+
+/// Installs a program from Debian where it is not there.
+fn install(program: &str, packages: &[&str], why: &str) -> Result<(), Failed> {
+    if Path::new(program).exists() {
         return Ok(());
     }
-    println!("\nxtask: Chromium is missing, which the card's and the pages' tests look through; installing Debian's");
+    println!("\nxtask: {program} is missing, which {why}; installing Debian's");
     let apt = |arguments: &[&str]| Step::program("apt-get".as_ref()).arguments(arguments);
     apt(&["update"]).run()?;
-    apt(&["install", "--yes", "--no-install-recommends", "chromium", "fonts-dejavu-core"])
+    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
         .variable("DEBIAN_FRONTEND", "noninteractive")
         .run()
-        .map_err(|Failed(what)| Failed(format!("{what}: install Chromium as /usr/bin/chromium and try again")))
+        .map_err(|Failed(what)| Failed(format!("{what}: install {program} and try again")))
 }

@@ -37,7 +37,7 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
     };
     run(SHORT.seeds, &["--workspace"])?;
     if !only_rust {
-        node::test()?;
+        node::test(long)?;
     }
     if long {
         // Optimized, since it is much, and with what is ignored in the short run: a crash at every write of every scenario.
