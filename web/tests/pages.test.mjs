@@ -54,6 +54,10 @@ test("lists are narrowed to what a figure sums", async () => {
   assert.equal(await page.locator("#live-operations tbody tr").count(), 12);
   assert.ok(!/business_card_scan/.test(await page.locator("#live-operations").innerText()));
   assert.match(await page.locator("#operations header a[href*=csv]").getAttribute("href"), /feature=chat/);
+  const metadata = page.locator("#live-operations details").first();
+  assert.ok(!(await metadata.locator("pre").isVisible()));
+  await metadata.locator("summary").click();
+  assert.match(await metadata.locator("pre").innerText(), /"note"/);
   await page.goto(`${server.url}/alerts?state=critical`);
   const thresholds = await page.locator("#list tbody td .badge").allInnerTexts();
   assert.ok(thresholds.length > 0 && thresholds.every((text) => text === "95%"), String(thresholds));
@@ -171,6 +175,19 @@ test("by keyboard alone a user is found and changed", async () => {
   await page.getByRole("button", { name: "Save" }).press("Enter");
   await page.waitForURL(/users\/ann$/);
   assert.equal((await ask(server, "GET", "/v1/users/ann/budget")).meters.aiRuns.limit, 3);
+  await close();
+});
+
+test("a token that was made is seen whole, and copied by a button", async () => {
+  const { page, close, context } = await open(browser, `${server.url}/users/bob/token`, { width: 320 });
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.getByRole("button", { name: "Make a token" }).click();
+  const [token, address] = await page.locator("pre").allInnerTexts();
+  assert.match(token, /^v4\.public\./);
+  assert.equal(address, `${server.url}/my#t=${token}`);
+  assert.ok((await page.locator("pre").evaluateAll((all) => all.map((pre) => pre.scrollWidth - pre.clientWidth))).every((hidden) => hidden <= 0));
+  await page.getByRole("button", { name: "Copy it" }).first().click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), token);
   await close();
 });
 

@@ -151,9 +151,9 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
         @if let Some(made) = made {
             section.panel aria-labelledby="made" {
                 header { h2 #made { "The token, shown this once" } span.muted { "good until " (parts::moment(made.expires_at, made.made_at)) " UTC" } }
-                pre tabindex="0" { code { (made.token) } }
-                p.small { "Their own page, with the token in it:" }
-                pre tabindex="0" { code { (page_address) "#t=" (made.token) } }
+                (parts::secret(&made.token))
+                p.small.apart { "Their own page, with the token in it:" }
+                (parts::secret(&format!("{page_address}#t={}", made.token)))
             }
         }
         section.panel aria-labelledby="form" {

@@ -196,6 +196,16 @@ pub fn heading(id: &str) -> Markup {
     }
 }
 
+/// What is shown once and then taken elsewhere, whole, with a button that copies it.
+pub fn secret(text: &str) -> Markup {
+    html! {
+        div.headed {
+            pre.secret tabindex="0" { code { (text) } }
+            button.copy type="button" hidden data-copy=(text) aria-label="Copy it" title="Copy it" { (Icon::Copy.draw()) }
+        }
+    }
+}
+
 /// An instant to come: until when, and by a script how long that is.
 pub fn until(at: Timestamp) -> Markup {
     html! { time datetime=(at) title=(at) data-until=(at.nanos() / 1_000_000) { "until " (format::time(at)) } }

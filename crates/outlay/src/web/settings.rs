@@ -66,7 +66,7 @@ fn key_list(view: &View, keys: &[Arc<KeyRecord>], links: &Links) -> Markup {
     html! {
         section.panel #keys aria-labelledby="keys-title" {
             header { h2 #keys-title { "Keys" } @if view.open { span.mark { "This server is open: it asks for none" } } }
-            @if let Some(key) = &view.made { p.done role="status" { "The new key, shown this once:" } pre tabindex="0" { code { (key) } } }
+            @if let Some(key) = &view.made { p.done role="status" { "The new key, shown this once:" } (parts::secret(key)) }
             @if keys.is_empty() { (parts::nothing("No key yet.")) }
             @else {
                 div.scroll tabindex="0" role="group" aria-label="The list of keys" {
