@@ -66,7 +66,7 @@ const LANGUAGES = {
     remaining: "{0} von {1} übrig",
     held: "{0} in Arbeit",
     unlimited: "{0} · Unbegrenzt",
-    none: "Nicht im Tarif enthalten",
+    none: "Nicht im Tarif",
     left: "Noch {0}",
     few: "Nur noch {0}",
     reached: "Limit erreicht. Neu ab {0}",
@@ -74,7 +74,7 @@ const LANGUAGES = {
     month: "Neuer Monat. Neu ab {0}",
     forecast: "Bei diesem Tempo Limit um den {0}",
     upgrade: "Zu {0} wechseln",
-    signIn: "Bitte neu anmelden",
+    signIn: "Neu anmelden",
     failed: "Budget kann nicht gezeigt werden",
     retry: "Erneut versuchen",
     "Cost Budget": { label: "Kostenbudget" },
@@ -104,15 +104,14 @@ font: .875rem/1.43 var(--outlay-font, system-ui, sans-serif); font-variant-numer
 .track { position: relative; display: flex; height: 8px; margin-top: 6px; border-radius: 4px; background: var(--line) }
 .fill, .held { background: var(--tone); border-radius: 4px }
 .held { --tone: var(--outlay-held, inherit); background: repeating-linear-gradient(135deg, var(--tone) 0 2px, #0000 0 5px); box-shadow: inset 0 0 0 1px var(--tone) }
-.tick { position: absolute; inset-block: -3px; inset-inline-start: 80%; width: 2px; background: var(--muted); outline: 1px solid var(--bg) }
+.tick { position: absolute; inset-block: -3px; inset-inline-start: 80%; width: 2px; background: var(--muted); box-shadow: 0 0 0 1px var(--bg) }
 .message { margin-top: 6px; padding-inline-start: 20px; color: var(--tone) }
 .message::before { content: ""; display: inline-block; width: 14px; height: 14px; margin-inline: -20px 6px; vertical-align: -2px; background: var(--tone) }
 .message.warning::before { clip-path: path(evenodd, "M7 0 14 13H0zm0 3L2.5 11.6h9zM6.2 6v2.5h1.6V6zm0 3.2v1.5h1.6v-1.5z") }
 .message.critical::before { clip-path: path(evenodd, "M7 0 14 13H0zM6 5v4h2V5zm0 5v2h2v-2z") }
 .message.reached::before { clip-path: path(evenodd, "M4 0h6l4 4v6l-4 4H4l-4-4V4zM2.5 6v2h9V6z") }
 .action { padding: 8px 12px; border: 1px solid var(--fg); border-radius: 8px; font: 600 1em var(--outlay-font, system-ui, sans-serif); text-align: center; text-decoration: none; color: var(--bg); background: var(--fg) }
-:is(.lost, .signIn) .meters { opacity: .6 }
-:is(.lost, .signIn) .meters * { --tone: var(--fg); --muted: var(--fg) }
+:is(.lost, .signIn) .meters { opacity: .6; & * { --tone: var(--fg); --muted: var(--fg) } }
 .busy .meters { animation: show .2s .15s backwards }
 .busy :is(.label, .value) { color: #0000; background: var(--line); border-radius: 4px }
 .busy .tick { opacity: 0 }
@@ -208,7 +207,7 @@ async function* eventsOf(body, heard) {
     const lines = (text + part.value).split(/\r\n|\n|\r(?!$)/);
     text = lines.pop() ?? "";
     for (const line of lines) {
-      const [, name, value] = /^([^:]*):? ?(.*)/.exec(line) ?? [];
+      const [, name, value] = /** @type {any} */ (/^([^:]*):? ?(.*)/.exec(line));
       if (name) event[name] = name === "data" && event.data ? `${event.data}\n${value}` : value;
       else if (!line) {
         yield event;
@@ -382,30 +381,29 @@ export class BudgetCard extends Base {
     // Attributes come one by one: what they change is asked for once.
     await null;
     while (!signal.aborted) {
-      const attempt = new AbortController(), cut = () => attempt.abort();
-      signal.addEventListener("abort", cut);
+      const attempt = new AbortController(), either = AbortSignal.any([signal, attempt.signal]), cut = () => attempt.abort();
       let wait = 0, silence = setTimeout(cut, 45_000);
       const url = this.getAttribute("token-url"), renews = this.#getToken ?? url;
       const old = () => renews && (!this.#token || Date.now() > this.#renewAt);
       const heard = () => {
         this.#heard = Date.now();
         clearTimeout(silence);
-        if (old()) cut();
-        else silence = setTimeout(cut, 45_000);
+        silence = setTimeout(cut, old() ? 0 : 45_000);
       };
       this.#doubt();
       try {
         if (old()) this.#keep(this.#getToken ? await this.#getToken() : (await checked(await fetch(url ?? "")).json()).token);
-        const answer = await this.#ask("/events", attempt.signal).catch(() => null);
+        if (renews && !this.#token) throw Error("No token");
+        const answer = await this.#ask("/events", either).catch(() => null);
         if (!answer || answer.status === 404) {
           // Without events, or behind what lets no stream through, the budget is asked for now and then.
-          this.#show(await checked(await this.#ask("/budget", attempt.signal)).json(), "idle");
-          if (answer) wait = 30_000;
+          this.#show(await checked(await this.#ask("/budget", either)).json(), "idle");
+          wait = answer ? 30_000 : 0;
         } else {
           const { body } = checked(answer);
           refused = false;
           if (this.#budget) this.#show(this.#budget, "on");
-          this.#foresee(attempt.signal);
+          this.#foresee(either);
           for await (const { id, event, data, retry } of eventsOf(body, heard)) {
             tries = 0;
             this.#lastId = id ?? this.#lastId;
@@ -421,7 +419,7 @@ export class BudgetCard extends Base {
         if (status === 401 && renews && !refused) {
           refused = true;
           this.#token = "";
-        } else if (final || (!this.#budget && !old())) {
+        } else if (final || !this.#budget) {
           this.#phase = status === 401 || status === 403 ? "signIn" : "failed";
           this.#draw();
           this.#tell("error", { status, message });
@@ -429,14 +427,13 @@ export class BudgetCard extends Base {
         }
       } finally {
         clearTimeout(silence);
-        signal.removeEventListener("abort", cut);
       }
-      if (old()) continue;
+      // What was good is renewed at once; who gives no token is asked again later.
+      if (old() && !tries++) continue;
       if (this.#phase !== "idle") this.#doubt();
-      wait ||= Math.min(30_000, pause * 2 ** tries++) * (0.5 + Math.random() / 2);
+      wait ||= Math.min(30_000, pause * 2 ** tries++) * (1 + Math.random()) / 2;
       await new Promise((done) => {
-        signal.onabort = done;
-        setTimeout(done, wait);
+        setTimeout((signal.onabort = done), wait);
       });
     }
   }
@@ -454,10 +451,8 @@ export class BudgetCard extends Base {
   /** @param {string} path @param {AbortSignal | undefined} signal */
   #ask(path, signal) {
     const server = (this.getAttribute("src") ?? import.meta.url.replace(/[^/]*$/, "")).replace(/\/$/, "");
-    /** @type {Record<string, string>} */
-    const headers = {};
-    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    if (this.#lastId) headers["Last-Event-ID"] = this.#lastId;
+    /** @type {any} */
+    const headers = { ...(this.#token && { Authorization: `Bearer ${this.#token}` }), ...(this.#lastId && { "Last-Event-ID": this.#lastId }) };
     const user = encodeURIComponent(this.getAttribute("user-id") ?? "");
     return fetch(`${server}/v1/users/${user}${path}`, { headers, signal });
   }
@@ -512,7 +507,7 @@ export class BudgetCard extends Base {
     /** @type {any} */
     const texts = (this.#texts = { ...LANGUAGES.en, ...LANGUAGES[this.#locale.slice(0, 2)], ...this.#strings });
     const budget = this.#budget, phase = this.#phase, wrong = phase === "signIn" || phase === "failed", empty = wrong ? "" : NOTHING;
-    const title = budget ? fillIn(texts.plan, nameOf(budget.plan)) : texts[wrong ? phase : "busy"];
+    const title = budget ? fillIn(texts.plan, nameOf(budget.plan)) : (texts[phase] ?? texts.busy);
     card.className = `card ${this.getAttribute("variant")} ${phase}`;
     card.style.colorScheme = this.getAttribute("theme") ?? "light dark";
     card.ariaBusy = `${phase === "busy"}`;

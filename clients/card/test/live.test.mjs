@@ -13,6 +13,7 @@ before(async () => {
   host.scripts.set("/early.js", `const card = document.querySelector("outlay-budget-card");
     card.getToken = () => { window.asked = (window.asked ?? 0) + 1; return "early"; };
     card.strings = { live: "Now" };`);
+  host.scripts.set("/told.js", `window.told = 0; addEventListener("outlay-error", () => window.told++);`);
 });
 const contexts = [];
 afterEach(async () => {
@@ -168,6 +169,26 @@ test("a token is renewed before it expires", async () => {
   await until("a stream with it", () => server.open === 1 && server.asked.length >= 2);
   assert.deepEqual((await texts(page)).alert, []);
 });
+
+for (const [what, answer] of Object.entries({
+  "answers 500": (response) => response.writeHead(500).end("{}"),
+  "answers a page": (response) => response.end("<!doctype html>"),
+  "answers without a token": (response) => response.end(JSON.stringify({ jwt: "x" })),
+}))
+  test(`a token route that ${what} is asked with pauses, which grow, and is told of`, async () => {
+    let asked = 0;
+    host.handlers.set("/token", (request, response) => (++asked, answer(response)));
+    const page = await open(`token-url="/token"`, { before: `<script src="/told.js"></script>` });
+    await page.getByRole("alert").getByText("Budget cannot be shown").waitFor();
+    await until("three tries", () => page.clock.runFor(500).then(() => asked >= 3));
+    await page.clock.runFor(10_000);
+    assert.ok(asked <= 8, `${asked} requests`);
+    assert.ok((await page.evaluate(() => window.told)) >= 1);
+    assert.equal(server.asked.length, 0, "without a token nothing is asked of the server");
+    host.handlers.set("/token", (request, response) => response.end(JSON.stringify({ token: tokenFor("bgtfrdsZ", 3_600_000, NOW) })));
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.live();
+  });
 
 test("what cannot be had is said, and can be tried again", async () => {
   server.fault = { status: 500 };
