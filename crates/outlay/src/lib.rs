@@ -12,6 +12,7 @@ pub mod http;
 pub mod ids;
 pub mod local;
 pub mod metrics;
+pub mod recheck;
 pub mod seal;
 pub mod store;
 mod sums;

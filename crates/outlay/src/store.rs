@@ -171,6 +171,8 @@ pub enum Record {
     },
     /// A sealed secret, new or in place of the one of its name.
     Secret(SecretRecord),
+    /// The users of this plan were looked at: it is marked no more, unless it has changed again.
+    PlanRechecked(Plan),
 }
 
 /// The future of a read.
@@ -508,6 +510,9 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// Users for whom a plan holds by number, above `after`, at most `limit`, and none at the end: for rechecking alerts
     /// after a plan's limits changed.
     fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>>;
+
+    /// The plans that are marked: each that was changed, and whose users were not all looked at since.
+    fn plans_to_recheck(&self) -> Reading<'_, Vec<Plan>>;
 
     /// How many users there are with each plan of their own; `None` follows the default plan.
     fn users_by_plan(&self) -> Reading<'_, Vec<(Option<Name>, u64)>>;

@@ -18,6 +18,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Flags, settings};
 use crate::http;
 use crate::local::{Local, LocalError, Purpose, WriterEnd};
+use crate::recheck;
 
 /// Start the server
 #[derive(Debug, Args)]
@@ -143,6 +144,12 @@ pub(super) async fn serve(
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(Local::sweep(local.app.writer.clone()));
     helpers.spawn(Local::keep_time(Arc::clone(&local.app)));
+    let app = Arc::clone(&local.app);
+    helpers.spawn(async move {
+        recheck::marked_plans(app.writer.clone(), Arc::clone(&app.reads)).await;
+        // Like its fellows it ends only with the server.
+        std::future::pending().await
+    });
     helpers.spawn(beside);
 
     tokio::select! {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::SharedApp;
 use super::body::{JsonBody, string, time, word};
 use super::json::{Json, Object};
+use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use crate::ids::Ids;
 use crate::store::Record;
@@ -36,13 +37,14 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 256;
 #[utoipa::path(get, path = "/v1/keys", tag = "Operator",
     operation_id = "listKeys",
     responses((status = 200, description = "The keys, all in one page", body = super::openapi::Keys)))]
-pub(super) async fn list(State(app): State<SharedApp>) -> Response {
+pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
+    parameters.finish()?;
     let keys = app.reads.keys();
     let json = Json::of_object(|object| {
         object.array("items", &keys, |json, key| json.object(|object| described(object, key)));
         object.put("nextCursor", None::<&str>);
     });
-    json.answer(StatusCode::OK)
+    Ok(json.answer(StatusCode::OK))
 }
 
 /// Make a key

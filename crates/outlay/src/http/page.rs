@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::SharedApp;
@@ -146,16 +147,18 @@ fn decoded(text: &str) -> Option<String> {
 pub struct CursorError;
 
 /// The first byte of a cursor, so that its form can change.
-const CURSOR_VERSION: u8 = 1;
+const CURSOR_VERSION: u8 = 2;
 /// Bytes of the checksum at the end of a cursor.
 const CHECK_BYTES: usize = 6;
 
 /// Makes an opaque cursor; only the same list of the same store takes it back.
 pub fn seal_cursor(deployment_id: u128, list: &str, place: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(1 + place.len() + CHECK_BYTES);
+    let check = check_of(deployment_id, list, place);
     bytes.push(CURSOR_VERSION);
     bytes.extend_from_slice(place);
-    bytes.extend_from_slice(&check_of(deployment_id, list, place));
+    mask(deployment_id, list, check, bytes.split_at_mut(1).1);
+    bytes.extend_from_slice(&check);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -170,11 +173,28 @@ pub fn open_cursor(deployment_id: u128, list: &str, text: &str) -> Result<Vec<u8
     if bytes.first() != Some(&CURSOR_VERSION) {
         return Err(CursorError);
     }
-    let place = bytes.split_off(1);
+    let mut place = bytes.split_off(1);
+    let check: [u8; CHECK_BYTES] = check.try_into().map_err(|_| CursorError)?;
+    mask(deployment_id, list, check, &mut place);
     if check != check_of(deployment_id, list, &place) {
         return Err(CursorError);
     }
     Ok(place)
+}
+
+/// Masks a place, or takes the mask away: numbers of rows say how much everybody does, and a user's own cursors lie in a
+/// browser. What tells the store apart is known to nobody else.
+fn mask(deployment_id: u128, list: &str, check: [u8; CHECK_BYTES], place: &mut [u8]) {
+    for (block, bytes) in (0_u64..).zip(place.chunks_mut(32)) {
+        let mut hash = Sha256::new_with_prefix("outlay-cursor-mask");
+        hash.update(deployment_id.to_le_bytes());
+        hash.update(check);
+        hash.update(block.to_le_bytes());
+        hash.update(list);
+        for (byte, mask) in bytes.iter_mut().zip(hash.finalize()) {
+            *byte ^= mask;
+        }
+    }
 }
 
 fn check_of(deployment_id: u128, list: &str, place: &[u8]) -> [u8; CHECK_BYTES] {
@@ -208,6 +228,17 @@ mod tests {
         for text in ["", "x", "AQ", "é", "null"] {
             assert_eq!(open_cursor(7, "usage", text), Err(CursorError));
         }
+    }
+
+    #[test]
+    fn a_cursor_does_not_say_how_many_rows_there_are() {
+        let texts = [40_u64, 41, 42].map(|no| seal_cursor(7, "usage", &no.to_le_bytes()));
+        for (text, no) in texts.iter().zip([40_u8, 41, 42]) {
+            let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
+            assert!(bytes[1..9] != [no, 0, 0, 0, 0, 0, 0, 0], "{text}");
+        }
+        let long = vec![b'x'; 500];
+        assert_eq!(open_cursor(7, "users", &seal_cursor(7, "users", &long)).unwrap(), long);
     }
 
     #[test]

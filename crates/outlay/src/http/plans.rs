@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use outlay_core::id::{Name, UserNo};
+use outlay_core::id::Name;
 use outlay_core::ledger::{Command, Outcome};
 use outlay_core::money::Usd;
 use outlay_core::plan::{Limits, Plan, RUNS_LIMIT_MAX};
@@ -17,14 +17,9 @@ use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::reading::{OfName, unexpected};
 use super::users::limit;
-use super::{App, SharedApp, schemas};
-use crate::store::CommandError;
-use crate::writer::WriteError;
+use super::{SharedApp, schemas};
+use crate::recheck;
 
-/// Users whose alerts are looked at in one go.
-const RECHECK_USERS: usize = 1_000;
-/// How often what could not be queued is tried again, a second apart.
-const RECHECK_TRIES: u32 = 60;
 /// How long an answer waits for the alerts: long enough for most, so that they are there when it comes.
 const RECHECK_WAIT: Duration = Duration::from_secs(2);
 
@@ -79,63 +74,20 @@ pub(super) async fn put(
 
 /// Sets a plan, and raises what lower limits make due.
 pub(super) async fn change(app: &SharedApp, name: Name, limits: Limits, tier: Option<u32>) -> Result<Plan, Problem> {
-    let (plan, lowered) = match app.writer.submit(Command::PutPlan { name, limits, tier }).await? {
-        Outcome::Plan { plan, lowered } => (plan, lowered),
+    let plan = match app.writer.submit(Command::PutPlan { name, limits, tier }).await? {
+        Outcome::Plan { plan, .. } => plan,
         other => return Err(unexpected(&other)),
     };
-    if lowered {
-        let rechecked = spawn(recheck(Arc::clone(app), plan.clone()));
-        // It goes on after this, and after the client left.
-        let _ = tokio::time::timeout(RECHECK_WAIT, rechecked).await;
-    }
+    // Also when nothing changed now: an earlier change may not have come to its end.
+    let rechecked = spawn(recheck::marked_plans(app.writer.clone(), Arc::clone(&app.reads)));
+    // It goes on after this, and after the client left.
+    let _ = tokio::time::timeout(RECHECK_WAIT, rechecked).await;
     Ok(plan)
 }
 
 #[expect(clippy::disallowed_methods, reason = "alerts must be raised also when the client who lowered a limit left")]
 fn spawn(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
     tokio::spawn(work)
-}
-
-/// Raises the alerts that lower limits made due, user by user.
-async fn recheck(app: Arc<App>, plan: Plan) {
-    let mut after = UserNo(0);
-    loop {
-        let users = match app.reads.users_on_plan(plan.clone(), after, RECHECK_USERS).await {
-            Ok(users) => users,
-            Err(error) => {
-                tracing::error!("failed to find the users of a plan whose limits went down: {error}");
-                return;
-            }
-        };
-        let Some(last) = users.last() else { return };
-        after = *last;
-        if let Err(error) = recheck_users(&app, &users).await {
-            tracing::error!("failed to raise the alerts of a plan whose limits went down: {error}");
-            return;
-        }
-    }
-}
-
-async fn recheck_users(app: &App, users: &[UserNo]) -> Result<(), WriteError> {
-    let mut tries = 0;
-    loop {
-        let commands = users.iter().map(|user_no| Command::Recheck { user_no: *user_no }).collect();
-        let taken = app.writer.submit_all(commands).await.and_then(|replies| {
-            let failed = replies.into_iter().find_map(|reply| match reply {
-                Err(CommandError::Store(error)) => Some(error),
-                _ => None,
-            });
-            failed.map_or(Ok(()), |error| Err(error.into()))
-        });
-        match taken {
-            Ok(()) => return Ok(()),
-            Err(error) if tries == RECHECK_TRIES || app.writer.is_poisoned() => return Err(error),
-            Err(_) => {
-                tries += 1;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
 }
 
 fn write(object: &mut Written<'_>, plan: &Plan, is_default: bool) {

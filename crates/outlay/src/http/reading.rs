@@ -63,7 +63,9 @@ impl<S: Send + Sync> FromRequestParts<S> for OfName {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = InPath::read(parts, state).await?;
-        Ok(Self(path.id("name", outlay_core::id::Name::new)?))
+        // A plan's name stands in a path, where `.` and `..` are no names.
+        let name = |text: &str| UserId::new(text).and_then(|_| outlay_core::id::Name::new(text));
+        Ok(Self(path.id("name", name)?))
     }
 }
 

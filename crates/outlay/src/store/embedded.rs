@@ -233,7 +233,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     }?;
     if let Some(plans) = &settings.plans {
         let transaction = connection.transaction()?;
-        load::insert_plans(&transaction, plans)?;
+        load::replace_plans(&transaction, plans)?;
         transaction.commit()?;
     }
 
@@ -607,6 +607,7 @@ impl EmbeddedStore {
             Record::Key(key) => write::put_key(&self.connection, key),
             Record::RevokeKey { id, at } => write::revoke_key(&self.connection, id, *at),
             Record::Secret(secret) => write::put_secret(&self.connection, secret),
+            Record::PlanRechecked(plan) => load::unmark_plan(&self.connection, plan),
         };
         match written {
             Ok(()) => {

@@ -80,9 +80,17 @@ pub(in crate::http) async fn set(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let mut fields = form_fields(&body);
-    let mut take = |name: &str| fields.take(name).unwrap_or_default();
-    let (plan, email, what) = (take("plan"), take("email"), take("do"));
+    let what = fields.take("do").unwrap_or_default();
+    // A browser sends them all, empty ones too: what is missing was lost, and must not be taken for an emptied field.
+    let mut take = |name: &str| {
+        fields.take(name).unwrap_or_else(|| {
+            fields.wrong(name, "is missing");
+            String::new()
+        })
+    };
+    let (plan, email) = (take("plan"), take("email"));
     let typed = Meter::ALL.map(|meter| take(meter.as_str()));
+    fields.finish()?;
     let plans = app.reads.plans();
     let mut errors = Vec::new();
     let mut overrides = Overrides::default();

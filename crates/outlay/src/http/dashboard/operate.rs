@@ -72,6 +72,7 @@ pub(in crate::http) async fn set_plan(
     let mut fields = form_fields(&body);
     let typed = Meter::ALL.map(|meter| fields.take(meter.as_str()).unwrap_or_default());
     let what = fields.take("do").unwrap_or_default();
+    fields.finish()?;
     let mut errors = Vec::new();
     let mut limits = Limits::default();
     for (meter, text) in Meter::ALL.into_iter().zip(&typed) {

@@ -52,21 +52,22 @@ pub(in crate::http) fn ask(object: &mut Object<'_>, ask: &Ask) {
 
 /// A refused intent as a 402.
 pub(in crate::http) fn refused(refused: &Refused, presentation: &Presentation) -> Problem {
-    let words = match &refused.misfit {
+    // The month without room is the one that is shown: asked again before it is over, the answer would be the same.
+    let (words, budget) = match &refused.misfit {
         Some((later, failed)) if later.month != refused.budget.month => {
-            super::refusal_in(later.month, *failed, later, presentation)
+            (super::refusal_in(later.month, *failed, later, presentation), later)
         }
-        _ => super::refusal(refused.failed, &refused.budget, presentation),
+        _ => (super::refusal(refused.failed, &refused.budget, presentation), &refused.budget),
     };
     let ways = refused.choices.iter().map(|(name, failed)| (name, failed));
     let members = [
         ("reason", value(&refused.reason)),
         ("failed", value(&refused.failed)),
         ("choices", Json::with_room(256, |json| super::choices(json, ways))),
-        ("budget", value(Worded(&refused.budget, presentation))),
+        ("budget", value(Worded(budget, presentation))),
         ("upgradeRequired", value(refused.next_plan.is_some())),
         ("nextPlan", value(refused.next_plan.as_ref())),
-        ("resetsAt", value(refused.budget.resets_at())),
+        ("resetsAt", value(budget.resets_at())),
     ];
     let raw = members.into_iter().filter_map(|(name, json)| Some((name, json.into_raw()?)));
     raw.fold(Problem::new(Kind::DoesNotFit).detail(words), |problem, (name, raw)| problem.with_raw(name, raw))

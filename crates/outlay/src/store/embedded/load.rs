@@ -168,6 +168,47 @@ pub(super) fn plans(connection: &Connection) -> Result<Plans, StoreError> {
     Plans::new(plans, default).map_err(|name| StoreError::Corrupt(format!("the default plan `{name}` is not stored")))
 }
 
+/// Replaces all plans, and marks those of which anything is another than before.
+pub(super) fn replace_plans(connection: &Connection, plans: &Plans) -> Result<(), StoreError> {
+    let before = self::plans(connection)?;
+    for plan in plans.all().iter().filter(|plan| before.get(plan.name.as_str()) != Some(plan)) {
+        mark_plan(connection, &plan.name)?;
+    }
+    // Whose plan is gone is on the default plan.
+    let is_gone = |plan: &Plan| plans.get(plan.name.as_str()).is_none();
+    if before.default_plan() != plans.default_plan() || before.all().iter().any(is_gone) {
+        mark_plan(connection, plans.default_plan())?;
+    }
+    insert_plans(connection, plans)
+}
+
+/// The prefix of the keys that mark plans.
+const MARK: &str = "recheck:";
+
+/// Notes that a plan's users must be looked at.
+pub(super) fn mark_plan(connection: &Connection, name: &Name) -> Result<(), StoreError> {
+    connection.execute("replace into meta values (?, 1)", [format!("{MARK}{}", name.as_str())])?;
+    Ok(())
+}
+
+/// Takes the mark away, if the plan is still as its users were looked at.
+pub(super) fn unmark_plan(connection: &Connection, plan: &Plan) -> Result<(), StoreError> {
+    if plans(connection)?.get(plan.name.as_str()) == Some(plan) {
+        connection.execute("delete from meta where key = ?", [format!("{MARK}{}", plan.name.as_str())])?;
+    }
+    Ok(())
+}
+
+/// The plans that are marked.
+pub(super) fn marked_plans(connection: &Connection) -> Result<Vec<Plan>, StoreError> {
+    let plans = plans(connection)?;
+    let mut statement =
+        connection.prepare_cached("select substr(key, ?1 + 1) from meta where substr(key, 1, ?1) = ?2")?;
+    let names = statement.query_map((stored(MARK.len() as u64), MARK), |row| row.get::<_, String>(0))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    Ok(names.iter().filter_map(|name| plans.get(name).cloned()).collect())
+}
+
 /// Replaces all plans.
 pub(super) fn insert_plans(connection: &Connection, plans: &Plans) -> Result<(), StoreError> {
     connection.execute("delete from plan", [])?;

@@ -306,6 +306,10 @@ impl Reads for EmbeddedReads {
         self.snapshot(move |snapshot| operator::users_on_plan(snapshot, &plan, after, limit))
     }
 
+    fn plans_to_recheck(&self) -> Reading<'_, Vec<Plan>> {
+        self.snapshot(|snapshot| load::marked_plans(&snapshot.transaction))
+    }
+
     fn users_by_plan(&self) -> Reading<'_, Vec<(Option<Name>, u64)>> {
         self.snapshot(operator::users_by_plan)
     }

@@ -108,6 +108,7 @@ impl EmbeddedStore {
         }
         for plan in &written.plans {
             super::load::put_plan(connection, plan)?;
+            super::load::mark_plan(connection, &plan.name)?;
         }
         names.write(connection)?;
         connection.prepare_cached("update meta set value = ? where key = 'batch'")?.execute([stored(self.batch)])?;

@@ -123,6 +123,37 @@ fn a_lowered_plan_raises_what_its_users_have_reached() {
 }
 
 #[test]
+fn a_lowered_plan_raises_its_alerts_also_after_a_kill() {
+    const USERS: usize = 4_000;
+    let mut server = Server::open();
+    for batch in 0..USERS / 1_000 {
+        let users = (0..1_000).map(|n| api(&format!("u{}", batch * 1_000 + n), 2.0));
+        server.record(Value::Array(users.collect()));
+    }
+    let limits = |cost: u32| json!({"limits": {"cost": cost, "aiRuns": null, "apiRuns": null}});
+    server.put("/v1/plans/base", limits(100)).is(200);
+    assert!(server.all("/v1/alerts").is_empty());
+    // The plan is lowered, and the process killed somewhere on the way to the last user.
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            let kill = server.killed_at_end();
+            let body = limits(1).to_string();
+            let server = &server;
+            scope.spawn(move || {
+                server.try_send("PUT", "/v1/plans/base", &[("content-type", "application/json")], body.as_bytes())
+            });
+            std::thread::sleep(std::time::Duration::from_millis(5 + 15 * round));
+            drop(kill);
+        });
+        server.start_again();
+    }
+    // Whoever asks for the same again after a cut gets it done; so does the start alone, if it was committed.
+    server.put("/v1/plans/base", limits(1)).is(200);
+    until("every alert is there", || server.all("/v1/alerts?limit=1000").len() == 3 * USERS);
+    server.verifies();
+}
+
+#[test]
 fn percent_and_state_come_from_the_exact_fraction() {
     let server = Server::open();
     let cases = [

@@ -177,7 +177,18 @@ fn a_change_is_shown_before_it_is_made() {
     let saved = form_to(&server, "/users/alice/settings", &form("save"));
     assert_eq!((saved.status, saved.header("location")), (303, Some("./../../users/alice")));
     server.budget("alice").shows("/meters/aiRuns/limit", "10").shows("/meters/apiRuns/limit", "null");
-    let wrong = form_to(&server, "/users/alice/settings", "plan=gold&cost=-1&aiRuns=x&apiRuns=&do=save");
+    // What was lost on the way, or is there twice, changes nothing.
+    let before = server.get("/v1/users/alice").is(200);
+    for lost in [
+        "do=save",
+        "do=save&plan=%ff&email=&cost=&aiRuns=&apiRuns=",
+        "do=save&plan=premium&plan=pro&email=&cost=&aiRuns=&apiRuns=",
+    ] {
+        assert_eq!(form_to(&server, "/users/alice/settings", lost).status, 400, "{lost}");
+    }
+    assert_eq!(form_to(&server, "/plans/premium", "do=save&cost=1&cost=2&aiRuns=1&apiRuns=1").status, 400);
+    assert_eq!(server.get("/v1/users/alice").is(200), before);
+    let wrong = form_to(&server, "/users/alice/settings", "email=&plan=gold&cost=-1&aiRuns=x&apiRuns=&do=save");
     assert_eq!(wrong.status, 422);
     for what in ["no such plan", "Cost:", "AI runs: must be a whole number"] {
         assert!(wrong.text().contains(what), "{what}: {}", wrong.text());

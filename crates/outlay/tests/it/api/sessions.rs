@@ -347,7 +347,8 @@ fn a_hold_that_does_not_fit_into_a_later_month_names_that_month() {
     };
     let refused = ask(json!({"cost": 0.5}), 900).is(402);
     refused.shows("/detail", "Only 0.25 USD left in 2025-12, which the hold reaches into");
-    refused.shows("/budget/month", "2025-11").instant("/resetsAt", "2025-12-01T00:00:00Z");
+    // Asked again in December, the answer would be the same: it is December that is shown, and what begins after it.
+    refused.shows("/budget/month", "2025-12").instant("/resetsAt", "2026-01-01T00:00:00Z");
     // Where the running month has no room either, it is the one to tell of.
     ask(json!({"cost": 3.5}), 900).is(402).shows("/detail", "Only 3 USD left this month");
     server.record(Value::Array((0..30).map(|_| in_december(ai_run("u", 0.0))).collect()));

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Asks, Server, Setup, With, ai_run, api, api_run, of, outlay, outlay_with_environment};
+use crate::support::{Asks, Server, Setup, With, ai_run, api, api_run, of, outlay, outlay_with_environment, until};
 
 #[test]
 fn settings_that_make_no_sense_are_all_named_at_once_and_nothing_starts() {
@@ -44,6 +44,25 @@ fn plans_and_words_of_the_configuration_file_hold() {
     budget.shows("/plan", "tiny").shows("/upgradeUrl", "https://example.org/up").shows("/meters/cost/limit", "0.25");
     budget.shows("/meters/aiRuns/label", "Scans").shows("/meters/apiRuns/limit", "null");
     admin.put("/v1/plans/tiny", json!({"limits": {"cost": 1, "aiRuns": 1, "apiRuns": 1}})).is_one_of(&[403, 409]);
+}
+
+#[test]
+fn a_plan_lowered_in_the_configuration_raises_its_alerts_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outlay.toml");
+    let plans = |cost: u32| {
+        format!("[plans]\ndefault = 'own'\n[plans.own]\ncost = {cost}\nai_runs = 'unlimited'\napi_runs = 'unlimited'\n")
+    };
+    fs::write(&file, plans(10)).unwrap();
+    let mut server = Setup::open().argument("--config").argument(file.to_str().unwrap()).start();
+    server.record(ai_run("u", 2.0));
+    assert!(server.all("/v1/alerts").is_empty());
+    assert!(server.stop().success());
+    fs::write(&file, plans(1)).unwrap();
+    server.start_again();
+    until("the alerts of the lower limit are there", || server.all("/v1/alerts").len() == 3);
+    server.restart();
+    assert_eq!(server.all("/v1/alerts").len(), 3);
 }
 
 #[test]
