@@ -1,5 +1,5 @@
 import { newId } from "./crypto.js";
-import { ConnectionError, OutlayError, RateLimited, Unavailable } from "./errors.js";
+import { ConnectionError, OutlayError, RateLimited, Unauthorized, Unavailable } from "./errors.js";
 import { type Call, Http, type OutlayOptions } from "./http.js";
 import type {
   Answer, Budget, CallOptions, Denial, History, NewOperation, NewSession, NewUser, OpenedSession, Operation, Plan, Question, Recorded, Result,
@@ -14,7 +14,7 @@ export interface List<T> extends AsyncIterable<T> {
 
 export interface RecordOptions extends CallOptions {
   /**
-   * Called with the operation if it could not be recorded in time: it has cost money, so keep it, in an outbox, and send it
+   * Called with the operation if it could not be recorded in time, or the key is not taken: it has cost money, so keep it, in an outbox, and send it
    * later by `outlay import`, as often as you like. Without it, the error is thrown.
    */
   onUnrecorded?: (operation: SentOperation, error: OutlayError) => void | Promise<void>;
@@ -39,7 +39,8 @@ export class Outlay {
       try {
         return await this.#record<Recorded>(sent, { ...call, headers: minimal ? { Prefer: "return=minimal" } : {} });
       } catch (thrown) {
-        if (!onUnrecorded || !isOutage(thrown)) throw thrown;
+        // The cost exists also where the key is not taken any more; what is wrong in itself is thrown.
+        if (!onUnrecorded || !(isOutage(thrown) || thrown instanceof Unauthorized)) throw thrown;
         await onUnrecorded(sent, thrown);
         return null;
       }
@@ -114,7 +115,7 @@ export class Outlay {
       await this.#finish(session, { status: "completed" }, timeoutMs);
       return result;
     } catch (thrown) {
-      await this.#finish(session, { status: "failed", error: String(thrown).slice(0, 256) }, timeoutMs);
+      await this.#finish(session, { status: "failed", error: oneLine(thrown) }, timeoutMs);
       throw thrown;
     }
   }
@@ -161,6 +162,12 @@ export class Outlay {
 }
 
 const path = (userId: string, sessionId: string) => `/v1/users/${id(userId)}/sessions/${id(sessionId)}`;
+
+/** What was thrown as a session's `error` takes it: one line of 256 characters at most; none if it says nothing. */
+function oneLine(thrown: unknown): string | undefined {
+  const text = String(thrown).replace(/\p{Cc}+/gu, " ").replace(/\p{Cs}/gu, "\ufffd").trim();
+  return Array.from(text).slice(0, 256).join("") || undefined;
+}
 
 /** Whether the server could not be asked, as against having said no. */
 function isOutage(thrown: unknown): thrown is OutlayError {

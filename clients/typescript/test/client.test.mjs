@@ -73,6 +73,17 @@ test("work that throws finishes its session as failed, and the error comes throu
   assert.deepEqual([session.status, session.error, session.totalCost, session.held.cost], ["failed", "Error: the provider is down", "0.001", "0"]);
 });
 
+test("whatever is thrown, the session is finished and its hold given back", async () => {
+  await client.users.put("thrower", { plan: "premium" });
+  const cases = [["line 1\nline 2", "line 1 line 2"], ["x".repeat(255) + "😀😀", "x".repeat(255) + "😀"], ["", null], ["half \ud800", "half \ufffd"]];
+  for (const [at, [thrown, error]] of cases.entries()) {
+    const ran = client.withBudget({ userId: "thrower", sessionId: `odd-${at}`, feature: "scan", estimate: { cost: 0.5 }, onUnavailable: "deny", onUnrecorded: never }, () => Promise.reject(thrown));
+    await assert.rejects(ran, (caught) => caught === thrown);
+    const session = await client.sessions.get("thrower", `odd-${at}`);
+    assert.deepEqual([session.status, session.error, session.held.cost], ["failed", error, "0"]);
+  }
+});
+
 test("an operation is recorded once, and taken back once", async () => {
   const operation = { userId: "once", operationId: "op", feature: "scan", cost: 0.5, timestamp: new Date().toISOString(), metadata: { cost: 1.5, note: '"}' } };
   assert.equal((await client.usage.record(operation)).duplicate, false);

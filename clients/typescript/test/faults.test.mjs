@@ -115,6 +115,16 @@ test("down for long: the operation is handed over, and its line, imported twice,
   rmSync(folder, { recursive: true });
 });
 
+test("a key that is not taken any more loses no cost", async () => {
+  const lines = [];
+  proxy.plan = [{ status: 401 }];
+  assert.equal(await client.usage.record({ userId: "rotated", feature: "scan", cost: 0.5 }, { onUnrecorded: (operation) => lines.push(operation) }), null);
+  assert.equal(lines[0].cost, 0.5);
+  await direct.usage.record(lines[0]);
+  await direct.usage.record(lines[0]);
+  assert.equal((await direct.users.budget("rotated")).meters.cost.used, "0.5");
+});
+
 test("while it is down, work is denied or allowed as was said", async () => {
   proxy.otherwise = "reset";
   let ran = 0;
