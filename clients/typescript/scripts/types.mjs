@@ -7,6 +7,7 @@ import openapiTS, { astToString } from "openapi-typescript";
 export async function typesOf(description) {
   const { components } = structuredClone(description);
   components.schemas.Usd = { type: "string", description: "USD, an exact decimal text like `0.00010785`" };
+  components.schemas.Amount = { oneOf: [{ $ref: "#/components/schemas/Usd" }, { type: "integer" }], description: "USD as exact decimal text, or whole runs, as the meter has it" };
   const ast = await openapiTS({ openapi: description.openapi, info: description.info, paths: {}, components }, { alphabetize: true, emptyObjectsUnknown: true });
   return `// Made of the server's /openapi.json by \`npm run types\`.\n\n${astToString(ast)}`;
 }

@@ -2,7 +2,7 @@ import { newId } from "./crypto.js";
 import { ConnectionError, OutlayError, RateLimited, Unauthorized, Unavailable } from "./errors.js";
 import { type Call, Http, type OutlayOptions } from "./http.js";
 import type {
-  Answer, Budget, CallOptions, Denial, History, NewOperation, NewSession, NewUser, OpenedSession, Operation, Plan, Question, Recorded, Result,
+  Answer, Budget, CallOptions, Denial, Forecast, History, NewOperation, NewSession, NewUser, OpenedSession, Operation, Plan, Question, Recorded, Result,
   SentOperation, Session, Token, User,
 } from "./types.js";
 import { BudgetedSession, type WithBudget } from "./with-budget.js";
@@ -80,6 +80,8 @@ export class Outlay {
     put: (userId: string, body: NewUser, call: CallOptions = {}) => this.#http.call<User>("PUT", `/v1/users/${id(userId)}`, { ...call, body }),
     budget: (userId: string, query: { month?: string } = {}, call: CallOptions = {}) => this.#http.call<Budget>("GET", `/v1/users/${id(userId)}/budget`, { ...call, query }),
     history: (userId: string, query: { months?: number } = {}, call: CallOptions = {}) => this.#http.call<History>("GET", `/v1/users/${id(userId)}/history`, { ...call, query }),
+    /** Where each meter will stand at the month's end, and when its limit will be met. */
+    forecast: (userId: string, call: CallOptions = {}) => this.#http.call<Forecast>("GET", `/v1/users/${id(userId)}/forecast`, call),
     /** Whether it fits. It promises nothing: open a session for that. */
     afford: (userId: string, body: Question, call: CallOptions = {}) =>
       this.#http.call<Answer>("POST", `/v1/users/${id(userId)}/afford`, { ...call, body, once: body.audit ?? false }),

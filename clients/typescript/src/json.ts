@@ -12,7 +12,7 @@ export function parse(text: string): unknown {
   const marked = JSON.stringify(mark).slice(0, -1);
   const tree: unknown = JSON.parse(text.replace(TOKENS, (token) => (token[0] === '"' ? token : `${marked}${token}"`)));
 
-  const settle = (value: unknown, money: boolean, plain = false): unknown => {
+  const settle = (value: unknown, money: boolean, plain = false, ofCost = false): unknown => {
     if (typeof value === "string") {
       if (!value.startsWith(mark)) return value;
       const digits = value.slice(mark.length);
@@ -20,11 +20,11 @@ export function parse(text: string): unknown {
     }
     if (Array.isArray(value)) return value.map((item) => settle(item, money, plain));
     if (typeof value !== "object" || value === null) return value;
-    const object = value as Record<string, unknown>, inUsd = object["unit"] === "USD" || object["meter"] === "cost";
+    const object = value as Record<string, unknown>, inUsd = ofCost || object["unit"] === "USD" || object["meter"] === "cost";
     for (const [name, member] of Object.entries(object)) {
       // Metadata and units are the application's own.
       const within = plain || name === "metadata" || name === "units";
-      object[name] = settle(member, !within && (MONEY.test(name) || (inUsd && OF_A_METER.test(name))), within);
+      object[name] = settle(member, !within && (MONEY.test(name) || (inUsd && OF_A_METER.test(name))), within, name === "cost");
     }
     return value;
   };

@@ -8,8 +8,8 @@ export interface components {
         Alert: {
             alertId: string;
             deliveries: unknown[];
-            held: components["schemas"]["Usd"];
-            limit: components["schemas"]["Usd"];
+            held: components["schemas"]["Amount"];
+            limit: components["schemas"]["Amount"];
             meter: string;
             month: string;
             nextPlan?: string | null;
@@ -28,7 +28,7 @@ export interface components {
              * @description 80, 95 or 100.
              */
             threshold: number;
-            used: components["schemas"]["Usd"];
+            used: components["schemas"]["Amount"];
             userId?: string | null;
         };
         /** @description Alerts, newest first */
@@ -37,6 +37,8 @@ export interface components {
             /** @description Null at the end; a filtered page may be short and have one. */
             nextCursor?: string | null;
         };
+        /** @description USD as exact decimal text, or whole runs, as the meter has it */
+        Amount: components["schemas"]["Usd"] | number;
         /** @description A value per meter; absent is 0 */
         Amounts: {
             /**
@@ -75,6 +77,17 @@ export interface components {
             costPerRun?: components["schemas"]["Usd"] | null;
             costPerUser?: components["schemas"]["Usd"] | null;
         };
+        BatchResult: ({
+            /** @description Its place in the batch, from 0. */
+            index: number;
+            /** @description The status that it would have had alone. */
+            status: number;
+        } & components["schemas"]["Recorded"]) | ({
+            /** @description Its place in the batch, from 0. */
+            index: number;
+            /** @description The status that it would have had alone. */
+            status: number;
+        } & components["schemas"]["Problem"]);
         /** @description The same days of the month before */
         Before: {
             /** Format: int64 */
@@ -102,6 +115,36 @@ export interface components {
         Choice: {
             estimate: components["schemas"]["Amounts"];
             name: string;
+        };
+        CostBudget: {
+            held: components["schemas"]["Usd"];
+            /** @example Cost Budget */
+            label: string;
+            limit: components["schemas"]["Usd"] | null;
+            /** @example Not in your plan */
+            message: string | null;
+            /**
+             * Format: double
+             * @description 100 x (used + held) / limit, to two decimals.
+             */
+            percent: number | null;
+            remaining: components["schemas"]["Usd"] | null;
+            state: components["schemas"]["State"];
+            /** @example USD */
+            unit: string;
+            used: components["schemas"]["Usd"];
+        };
+        CostFigures: {
+            held: components["schemas"]["Usd"];
+            limit: components["schemas"]["Usd"] | null;
+            /**
+             * Format: double
+             * @description 100 x (used + held) / limit, to two decimals.
+             */
+            percent: number | null;
+            remaining: components["schemas"]["Usd"] | null;
+            state: components["schemas"]["State"];
+            used: components["schemas"]["Usd"];
         };
         /** @description A day */
         Day: {
@@ -191,6 +234,14 @@ export interface components {
             error?: string | null;
             status: components["schemas"]["Finish"];
         };
+        /** @description Where a user's meters will stand at the end of the running month */
+        Forecast: {
+            asOf: string;
+            meters: components["schemas"]["MeterForecasts"];
+            /** @example 2025-10 */
+            month: string;
+            userId: string;
+        };
         /** @description A user's months, the oldest first, gaps as zeros */
         History: {
             months: components["schemas"]["HistoryMonth"][];
@@ -249,30 +300,59 @@ export interface components {
         };
         /** @description Your own JSON object, 8 KiB at most. */
         Metadata: Record<string, unknown>;
-        /** @description One meter of one month */
-        MeterBudget: {
-            held: components["schemas"]["Usd"];
-            /** @example AI Operations */
-            label: string;
-            limit?: components["schemas"]["Usd"] | null;
-            /** @example Only 3 AI operations left */
-            message?: string | null;
+        /** @description The meters, without words */
+        MeterFigures: {
+            aiRuns: components["schemas"]["RunsFigures"];
+            apiRuns: components["schemas"]["RunsFigures"];
+            cost: components["schemas"]["CostFigures"];
+        };
+        /** @description Where one meter will stand; all but the message is null while there is too little past */
+        MeterForecast: {
+            /**
+             * Format: int32
+             * @description From today to that day; 0 when the limit is reached already.
+             */
+            daysLeft: number | null;
+            /** Format: double */
+            high: number | null;
+            /**
+             * @description The day on which the limit will be reached, where that is likely this month.
+             * @example 2025-10-24
+             */
+            hitsLimitOn: string | null;
             /**
              * Format: double
-             * @description 100 x (used + held) / limit, to two decimals.
+             * @description The month's end is between this and `high` four times out of five.
              */
-            percent?: number | null;
-            remaining?: components["schemas"]["Usd"] | null;
-            state: components["schemas"]["State"];
-            /** @description `USD` or `runs`. */
-            unit: string;
-            used: components["schemas"]["Usd"];
+            low: number | null;
+            /**
+             * @description The same as a sentence.
+             * @example You will reach your AI operations limit around 24 October (20 to 29 October)
+             */
+            message: string;
+            /**
+             * Format: double
+             * @description At the month's end, as likely below as above: USD to the cent, of less than one to three digits, from 100 on whole
+             *     ones; or whole runs.
+             */
+            projected: number | null;
+            /**
+             * @description The first and the last of the days between which that day is four times out of five; the last is the month's last day
+             *     where the limit may also not be reached.
+             */
+            range: string[] | null;
+        };
+        /** @description Forecasts of each meter */
+        MeterForecasts: {
+            aiRuns: components["schemas"]["MeterForecast"];
+            apiRuns: components["schemas"]["MeterForecast"];
+            cost: components["schemas"]["MeterForecast"];
         };
         /** @description The meters */
         Meters: {
-            aiRuns: components["schemas"]["MeterBudget"];
-            apiRuns: components["schemas"]["MeterBudget"];
-            cost: components["schemas"]["MeterBudget"];
+            aiRuns: components["schemas"]["RunsBudget"];
+            apiRuns: components["schemas"]["RunsBudget"];
+            cost: components["schemas"]["CostBudget"];
         };
         /** @description A denial that the application made */
         NewDenial: {
@@ -524,12 +604,56 @@ export interface components {
         };
         /** @description What became of each item of a batch, in its order: the single answer or a problem, with `index` and `status` */
         Results: {
-            results: unknown[];
+            results: components["schemas"]["BatchResult"][];
         };
         /** @description A reversal to be recorded */
         Reversal: {
             operationId?: string | null;
             reason?: string | null;
+        };
+        RunsBudget: {
+            /** Format: int64 */
+            held: number;
+            /** @example AI Operations */
+            label: string;
+            /**
+             * Format: int64
+             * @description Null is unlimited.
+             */
+            limit: number | null;
+            /** @example Only 3 AI operations left */
+            message: string | null;
+            /**
+             * Format: double
+             * @description 100 x (used + held) / limit, to two decimals.
+             */
+            percent: number | null;
+            /** Format: int64 */
+            remaining: number | null;
+            state: components["schemas"]["State"];
+            /** @example runs */
+            unit: string;
+            /** Format: int64 */
+            used: number;
+        };
+        RunsFigures: {
+            /** Format: int64 */
+            held: number;
+            /**
+             * Format: int64
+             * @description Null is unlimited.
+             */
+            limit: number | null;
+            /**
+             * Format: double
+             * @description 100 x (used + held) / limit, to two decimals.
+             */
+            percent: number | null;
+            /** Format: int64 */
+            remaining: number | null;
+            state: components["schemas"]["State"];
+            /** Format: int64 */
+            used: number;
         };
         /** @description A session */
         Session: {
@@ -672,10 +796,7 @@ export interface components {
             createdAt: string;
             email?: string | null;
             lastSeenAt?: string | null;
-            /** @description Without labels and messages. */
-            meters: {
-                [key: string]: unknown;
-            };
+            meters: components["schemas"]["MeterFigures"];
             month: string;
             /** Format: int64 */
             operations: number;

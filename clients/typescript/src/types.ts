@@ -10,43 +10,23 @@ export type Meter = "cost" | "aiRuns" | "apiRuns";
 export type State = Schemas["State"];
 
 /** A meter of a month; `T` is `Decimal` for cost and a number for runs. */
-export interface MeterBudget<T> {
-  label: string;
-  unit: string;
-  used: T;
-  held: T;
-  /** null is unlimited, 0 allows nothing. */
-  limit: T | null;
-  remaining: T | null;
-  /** Of used and held, to two decimals; may pass 100. */
-  percent: number | null;
-  state: State;
-  message: string | null;
-}
-export interface Meters {
-  cost: MeterBudget<Decimal>;
-  aiRuns: MeterBudget<number>;
-  apiRuns: MeterBudget<number>;
-}
+export type MeterBudget<T> = T extends Decimal ? Schemas["CostBudget"] : Schemas["RunsBudget"];
+export type Meters = Schemas["Meters"];
 
-/** The server's types as this client reads them: meters with their own units, and what is always there, there. */
-type Read<T> = T extends Schemas["Meters"] ? Meters
-  : T extends readonly (infer Item)[] ? Read<Item>[]
-  : T extends object ? { [Key in keyof T]: Read<T[Key]> }
-  : T;
-
-export type Budget = Read<Schemas["Budget"]>;
-export type Way = Read<Schemas["Way"]>;
-export type Answer = Read<Schemas["Answer"]>;
-export type Recorded = Read<Schemas["Recorded"]>;
-export type Operation = Read<Schemas["Operation"]>;
-export type OpenedSession = Read<Schemas["OpenedSession"]>;
-export type Session = Read<Schemas["Session"]>;
-export type User = Read<Schemas["User"]>;
-export type History = Read<Schemas["History"]>;
-export type Denial = Read<Schemas["Denial"]>;
-export type Plan = Read<Schemas["Plan"]>;
-export type Token = Read<Schemas["Token"]>;
+export type Budget = Schemas["Budget"];
+export type Way = Schemas["Way"];
+export type Answer = Schemas["Answer"];
+export type Recorded = Schemas["Recorded"];
+export type Operation = Schemas["Operation"];
+export type OpenedSession = Schemas["OpenedSession"];
+export type Session = Schemas["Session"];
+export type User = Schemas["User"];
+export type History = Schemas["History"];
+export type Denial = Schemas["Denial"];
+export type Plan = Schemas["Plan"];
+export type Token = Schemas["Token"];
+export type Forecast = Schemas["Forecast"];
+export type MeterForecast = Schemas["MeterForecast"];
 
 /** A value per meter; absent is 0. */
 export interface Amounts {
@@ -81,7 +61,7 @@ export interface NewUser {
 }
 
 /** What became of one item of a batch: its answer, or its problem. */
-export type Result = ({ index: number; status: number } & Recorded) | { index: number; status: number; type: string; title: string; detail: string };
+export type Result = Schemas["BatchResult"];
 
 /** How a call is made. */
 export interface CallOptions {

@@ -37,6 +37,16 @@ test("a scan in a session of two steps gives the exact figures everywhere", asyn
   assert.deepEqual([user.monthlyTotalCost, user.monthlyBillableRuns], ["0.00160785", 1]);
 });
 
+test("a forecast is of the days that were recorded", async () => {
+  const userId = "forecaster", day = (back) => new Date(Date.now() - back * 86_400_000).toISOString();
+  await client.users.put(userId, { plan: "enterprise" });
+  assert.equal((await client.users.forecast(userId)).meters.aiRuns.projected, null);
+  await client.usage.recordAll(Array.from({ length: 40 }, (_, n) => ({ userId, feature: "chat", cost: "0.01", isBillableRun: true, timestamp: day(n + 1) })));
+  const { meters } = await client.users.forecast(userId);
+  assert.ok(meters.aiRuns.low <= meters.aiRuns.projected && meters.aiRuns.projected <= meters.aiRuns.high && meters.aiRuns.high > 0, JSON.stringify(meters));
+  assert.match(meters.cost.message, /will end near \$0\./);
+});
+
 test("choices fall back, and a refusal says what would help", async () => {
   const userId = "choosy";
   await client.users.put(userId, { plan: "premium", limits: { cost: 0.0031, aiRuns: 1 } });

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
@@ -67,32 +67,82 @@ pub(super) enum State {
     Reached,
 }
 
-/// One meter of one month
-#[derive(Debug, ToSchema)]
-pub(super) struct MeterBudget {
-    #[schema(example = "AI Operations")]
-    label: String,
-    /// `USD` or `runs`.
-    unit: String,
-    used: Usd,
-    held: Usd,
-    /// Null is unlimited.
-    limit: Option<Usd>,
-    remaining: Option<Usd>,
-    /// 100 x (used + held) / limit, to two decimals.
-    percent: Option<f64>,
-    state: State,
-    #[schema(example = "Only 3 AI operations left")]
-    message: Option<String>,
+/// An amount of any meter
+#[derive(Debug)]
+pub(super) struct Amount;
+
+impl PartialSchema for Amount {
+    fn schema() -> RefOr<Schema> {
+        let words = "USD, or whole runs, as the meter has it.";
+        ObjectBuilder::new().schema_type(Type::Number).description(Some(words)).into()
+    }
 }
+
+impl ToSchema for Amount {}
+
+/// The two shapes of a meter in one unit: with its words, and bare as in lists.
+macro_rules! of_a_meter {
+    ($what:literal, $budget:ident, $figures:ident, $amount:ty, $unit:literal, $label:literal, $message:literal) => {
+        #[doc = concat!("One meter of one month, in ", $what)]
+        #[derive(Debug, ToSchema)]
+        pub(super) struct $budget {
+            #[schema(example = $label)]
+            label: String,
+            #[doc = concat!("Always `", $unit, "`.")]
+            #[schema(example = $unit)]
+            unit: String,
+            used: $amount,
+            held: $amount,
+            /// Null is unlimited.
+            #[schema(required = true)]
+            limit: Option<$amount>,
+            #[schema(required = true)]
+            remaining: Option<$amount>,
+            /// 100 x (used + held) / limit, to two decimals.
+            #[schema(required = true)]
+            percent: Option<f64>,
+            state: State,
+            #[schema(required = true, example = $message)]
+            message: Option<String>,
+        }
+
+        #[doc = concat!("One meter of one month, in ", $what, ", without words")]
+        #[derive(Debug, ToSchema)]
+        pub(super) struct $figures {
+            used: $amount,
+            held: $amount,
+            /// Null is unlimited.
+            #[schema(required = true)]
+            limit: Option<$amount>,
+            #[schema(required = true)]
+            remaining: Option<$amount>,
+            /// 100 x (used + held) / limit, to two decimals.
+            #[schema(required = true)]
+            percent: Option<f64>,
+            state: State,
+        }
+    };
+}
+
+of_a_meter!("USD", CostBudget, CostFigures, Usd, "USD", "Cost Budget", "Not in your plan");
+of_a_meter!("runs", RunsBudget, RunsFigures, i64, "runs", "AI Operations", "Only 3 AI operations left");
 
 /// The meters
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct Meters {
-    cost: MeterBudget,
-    ai_runs: MeterBudget,
-    api_runs: MeterBudget,
+    cost: CostBudget,
+    ai_runs: RunsBudget,
+    api_runs: RunsBudget,
+}
+
+/// The meters, without words
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct MeterFigures {
+    cost: CostFigures,
+    ai_runs: RunsFigures,
+    api_runs: RunsFigures,
 }
 
 /// A user's meters for one month
@@ -117,18 +167,24 @@ pub(super) struct Budget {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct MeterForecast {
-    /// At the month's end, as likely below as above: USD to the cent or to three digits, or whole runs.
+    /// At the month's end, as likely below as above: USD to the cent, of less than one to three digits, from 100 on whole
+    /// ones; or whole runs.
+    #[schema(required = true)]
     projected: Option<f64>,
     /// The month's end is between this and `high` four times out of five.
+    #[schema(required = true)]
     low: Option<f64>,
+    #[schema(required = true)]
     high: Option<f64>,
     /// The day on which the limit will be reached, where that is likely this month.
-    #[schema(example = "2025-10-24")]
+    #[schema(required = true, example = "2025-10-24")]
     hits_limit_on: Option<String>,
     /// From today to that day; 0 when the limit is reached already.
+    #[schema(required = true)]
     days_left: Option<u8>,
     /// The first and the last of the days between which that day is four times out of five; the last is the month's last day
     /// where the limit may also not be reached.
+    #[schema(required = true)]
     range: Option<Vec<String>>,
     /// The same as a sentence.
     #[schema(example = "You will reach your AI operations limit around 24 October (20 to 29 October)")]
@@ -253,10 +309,38 @@ pub(super) struct Recorded {
     budget: Option<Budget>,
 }
 
+/// What became of one operation of a batch: a recording's answer, or a problem
+#[derive(Debug)]
+pub(super) struct BatchResult;
+
+impl PartialSchema for BatchResult {
+    fn schema() -> RefOr<Schema> {
+        let place = || {
+            let number = |words| ObjectBuilder::new().schema_type(Type::Integer).description(Some(words));
+            ObjectBuilder::new()
+                .property("index", number("Its place in the batch, from 0."))
+                .property("status", number("The status that it would have had alone."))
+                .required("index")
+                .required("status")
+        };
+        let either = |name: std::borrow::Cow<'_, str>| {
+            AllOfBuilder::new().item(place()).item(Ref::from_schema_name(name.into_owned()))
+        };
+        OneOfBuilder::new().item(either(Recorded::name())).item(either(Problem::name())).into()
+    }
+}
+
+impl ToSchema for BatchResult {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Recorded::name().into_owned(), Recorded::schema()));
+        Recorded::schemas(schemas);
+    }
+}
+
 /// What became of each item of a batch, in its order: the single answer or a problem, with `index` and `status`
 #[derive(Debug, ToSchema)]
 pub(super) struct Results {
-    results: Vec<serde_json::Value>,
+    results: Vec<BatchResult>,
 }
 
 /// A reversal to be recorded
@@ -562,9 +646,9 @@ pub(super) struct Alert {
     meter: String,
     /// 80, 95 or 100.
     threshold: u8,
-    used: Usd,
-    held: Usd,
-    limit: Usd,
+    used: Amount,
+    held: Amount,
+    limit: Amount,
     /// 100 x used / limit.
     percent: f64,
     plan: String,
@@ -694,8 +778,7 @@ pub(super) struct UserItem {
     cost: Usd,
     ai_runs: i64,
     api_runs: i64,
-    /// Without labels and messages.
-    meters: BTreeMap<String, serde_json::Value>,
+    meters: MeterFigures,
     operations: u64,
     last_seen_at: Option<String>,
     created_at: String,
