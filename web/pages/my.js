@@ -77,7 +77,7 @@ async function begin() {
     reads.includes("sessions") ? ask(`${user}/sessions?limit=10`) : null,
   ]);
   const messages = forecast ? Object.values(forecast.meters ?? forecast).map((meter) => meter?.message).filter(Boolean) : [];
-  find("my-forecast").replaceChildren(...messages.map((message) => make("p", "", message)));
+  find("my-forecast").replaceChildren(...[...new Set(messages)].map((message) => make("p", "", message)));
   if (history) {
     const months = [...history.months].reverse();
     table("my-months", ["Month", "Cost", "AI runs", "API runs"], months.map(({ month, cost, aiRuns, apiRuns }) => [monthName(month), usd.format(cost), whole.format(aiRuns), whole.format(apiRuns)]));

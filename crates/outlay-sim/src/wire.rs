@@ -89,6 +89,7 @@ impl Wire {
             access: Access::keyed(),
             scratch: "scratch".into(),
             glance: outlay::http::events::Glance::default(),
+            paces: outlay::http::paces::Paces::default(),
         };
         Ok(Self { service, router: router(Arc::new(app)) })
     }

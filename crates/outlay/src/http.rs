@@ -27,6 +27,7 @@ pub mod events;
 mod export;
 mod failures;
 mod forecast;
+mod foretold;
 mod guard;
 mod health;
 mod history;
@@ -34,6 +35,7 @@ mod json;
 pub mod keys;
 mod openapi;
 mod operator;
+pub mod paces;
 pub mod page;
 mod pages;
 mod plans;
@@ -90,6 +92,8 @@ pub struct App {
     pub scratch: PathBuf,
     /// The newest overview of those who watch everybody.
     pub glance: events::Glance,
+    /// How those who were listed today go on.
+    pub paces: paces::Paces,
 }
 
 /// The state of every handler.

@@ -132,6 +132,7 @@ impl Local {
             metrics,
             scratch,
             glance: Glance::default(),
+            paces: crate::http::paces::Paces::default(),
         });
         Ok(Self { app, ended, thread })
     }

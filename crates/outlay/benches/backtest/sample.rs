@@ -1,4 +1,4 @@
-//! The sample population, as `outlay demo` records it through the real ledger, and a server answers for it.
+//! People of the sample population, as `outlay demo` records them through the real ledger, and a server answers for them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -20,12 +20,13 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(folder: &std::path::Path) -> Self {
+    fn start(folder: &std::path::Path, people: Option<u64>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OUTLAY_")) {
             command.env_remove(name);
         }
         command.args(["demo", "--fresh", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
+        command.args(people.map(|seed| format!("--seed={seed}")));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned())).unwrap();
@@ -42,18 +43,18 @@ impl Drop for Demo {
     }
 }
 
-/// Foretells every whole month of everybody that has one before it.
-pub(crate) fn score(seed: u64) -> Score {
+/// Foretells every whole month of everybody that has one before it: of the demo's own people, or of others of a seed.
+pub(crate) fn score(name: &'static str, people: Option<u64>, seed: u64) -> Score {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Demo::start(&folder.path().join("data"));
+    let demo = Demo::start(&folder.path().join("data"), people);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = reqwest::Client::new();
     let get = |path: String| -> Value {
         let url = format!("{}{path}", demo.address);
         runtime.block_on(async { client.get(url).send().await.unwrap().json().await.unwrap() })
     };
-    let mut score = Score::new("the people of `outlay demo`");
-    let mut random = crate::stream(seed);
+    let mut score = Score::new(name);
+    let mut random = crate::stream(seed ^ people.unwrap_or(0));
     for user in get("/v1/users?limit=1000".to_owned())["items"].as_array().unwrap() {
         let id = user["userId"].as_str().unwrap();
         let limits = ["cost", "aiRuns", "apiRuns"].map(|meter| user["meters"][meter]["limit"].as_f64());

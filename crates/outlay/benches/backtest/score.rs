@@ -1,6 +1,10 @@
 //! Cuts a past off, has the rest foretold, and counts how often what came was in the range.
+//!
+//! A month's end is judged where the range has two ends: a limit that will surely be met is no range. A date is judged where
+//! one is named, as it is where the limit is more likely met than not; a month without that day is then beyond the range, unless
+//! the range says that the limit may also not be met. How many of the months that met their limit were told so is counted too.
 
-use outlay::forecast::{DAYS_MAX, Past, outlook};
+use outlay::forecast::{MONTHS_BACK, Past, outlook};
 use rand::RngExt as _;
 use rand_pcg::Pcg64;
 
@@ -8,6 +12,8 @@ use crate::series::{MonthAt, Series, Used};
 
 /// The names of the meters, in the order of [`Used`].
 const METERS: [&str; 3] = ["cost", "aiRuns", "apiRuns"];
+/// Cases below which a share says nothing.
+const ENOUGH: usize = 200;
 /// Moments of a made-up month at which its end is foretold.
 const MOMENTS: usize = 3;
 
@@ -40,13 +46,21 @@ pub(crate) struct Score {
     name: &'static str,
     ends: [Tally; 3],
     hits: [Tally; 3],
+    /// Limits that were met, and those of them for which a day was named.
+    met: [usize; 3],
+    told: [usize; 3],
     /// How wide the ranges are, against what came.
     widths: [Vec<f64>; 3],
 }
 
 impl Score {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, ends: [Tally::default(); 3], hits: [Tally::default(); 3], widths: Default::default() }
+        let none = [Tally::default(); 3];
+        Self { name, ends: none, hits: none, met: [0; 3], told: [0; 3], widths: Default::default() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Foretells one month of a made-up series at some moments, with limits near what was used before.
@@ -82,7 +96,9 @@ impl Score {
         };
         let used = all[month.start..today].iter().sum::<f64>() + so_far;
         let came: f64 = all[month.clone()].iter().sum();
-        let days = &all[today.saturating_sub(DAYS_MAX)..today];
+        let oldest = series.days[today].0.month().minus(MONTHS_BACK);
+        let first = series.days.iter().position(|(day, _)| day.month() >= oldest).unwrap_or(today);
+        let days = &all[first..today];
         if days.iter().sum::<f64>() <= 0.0 {
             return;
         }
@@ -114,19 +130,21 @@ impl Score {
         if came > 0.0 {
             self.widths[meter].push((outlook.high - outlook.low) / came);
         }
-        if let (Some(reaches), Some(limit)) = (outlook.reaches, limit) {
-            let mut sum = used;
-            let reached = (today..month.end).find(|day| {
-                sum += if *day == today { of_today - so_far } else { all[*day] };
-                sum >= limit - rounding
-            });
-            let tally = &mut self.hits[meter];
-            match reached.map(|day| series.days[day].0) {
-                Some(day) if day < reaches.early => tally.below += 1,
-                Some(day) if reaches.late.is_some_and(|late| day > late) => tally.above += 1,
-                None if reaches.late.is_some() => tally.above += 1,
-                _ => tally.within += 1,
-            }
+        let Some(limit) = limit.filter(|limit| used < *limit) else { return };
+        let mut sum = used;
+        let met = (today..month.end).find(|day| {
+            sum += if *day == today { of_today - so_far } else { all[*day] };
+            sum >= limit - rounding
+        });
+        self.met[meter] += usize::from(met.is_some());
+        let Some(reaches) = outlook.reaches else { return };
+        self.told[meter] += usize::from(met.is_some());
+        let tally = &mut self.hits[meter];
+        match met.map(|day| series.days[day].0) {
+            Some(day) if day < reaches.early => tally.below += 1,
+            Some(day) if reaches.late.is_some_and(|late| day > late) => tally.above += 1,
+            None if reaches.late.is_some() => tally.above += 1,
+            _ => tally.within += 1,
         }
     }
 
@@ -137,6 +155,8 @@ impl Score {
             for meter in 0..3 {
                 sum.ends[meter].add(score.ends[meter]);
                 sum.hits[meter].add(score.hits[meter]);
+                sum.met[meter] += score.met[meter];
+                sum.told[meter] += score.told[meter];
                 sum.widths[meter].extend(&score.widths[meter]);
             }
         }
@@ -146,8 +166,12 @@ impl Score {
     pub(crate) fn heading() -> String {
         let meters: Vec<String> = METERS.iter().map(|meter| format!("{meter} in range (n)")).collect();
         let hits: Vec<String> = METERS.iter().map(|meter| format!("{meter} hit date (n)")).collect();
-        let rule = "|---".repeat(8);
-        format!("| series | {} | {} | typical width |\n{rule}|", meters.join(" | "), hits.join(" | "))
+        let rule = "|---".repeat(9);
+        format!(
+            "| series | {} | {} | told of those met | typical width |\n{rule}|",
+            meters.join(" | "),
+            hits.join(" | ")
+        )
     }
 
     pub(crate) fn row(&self) -> String {
@@ -156,19 +180,21 @@ impl Score {
             cells.collect::<Vec<_>>().join(" | ")
         };
         let widths: Vec<String> = self.widths.iter().map(|widths| format!("{:.0}", 100.0 * median(widths))).collect();
-        format!("| {} | {} | {} | {} % |", self.name, cells(&self.ends), cells(&self.hits), widths.join(", "))
+        let (told, met) = (self.told.iter().sum::<usize>(), self.met.iter().sum::<usize>());
+        let told = 100.0 * told as f64 / met.max(1) as f64;
+        let (ends, hits) = (cells(&self.ends), cells(&self.hits));
+        format!("| {} | {ends} | {hits} | {told:.0} % | {} % |", self.name, widths.join(", "))
     }
 
-    /// Month's ends that are not in their range as often as they should be.
-    pub(crate) fn ends_outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
-        let off = METERS.into_iter().zip(self.ends).filter(|(_, tally)| !promised.contains(&tally.percent()));
-        off.map(|(meter, tally)| format!("{}: month's end, {meter}: {:.1}", self.name, tally.percent())).collect()
-    }
-
-    /// The same of the dates on which limits are reached.
-    pub(crate) fn dates_outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
-        let off = METERS.into_iter().zip(self.hits).filter(|(_, tally)| !promised.contains(&tally.percent()));
-        off.map(|(meter, tally)| format!("{}: hit date, {meter}: {:.1}", self.name, tally.percent())).collect()
+    /// What is not in its range as often as it should be, of what there is enough of to say so.
+    pub(crate) fn outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
+        let off = |what: &str, tallies: &[Tally; 3]| {
+            let off = METERS.into_iter().zip(*tallies).filter(|(_, tally)| tally.count() >= ENOUGH);
+            let off = off.filter(|(_, tally)| !promised.contains(&tally.percent()));
+            off.map(|(meter, tally)| format!("{}: {what}, {meter}: {:.1}", self.name, tally.percent()))
+                .collect::<Vec<_>>()
+        };
+        [off("month's end", &self.ends), off("hit date", &self.hits)].concat()
     }
 }
 

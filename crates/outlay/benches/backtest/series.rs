@@ -39,6 +39,11 @@ impl Kind {
         }
     }
 
+    /// Whether a share of 76 to 84 percent is promised of it; of the others it is shown how it goes.
+    pub(crate) const fn is_promised(self) -> bool {
+        matches!(self, Self::Weekday | Self::Growth | Self::Bursts | Self::Silences)
+    }
+
     /// Months that must lie before one that is foretold.
     pub(crate) fn months_before(self) -> usize {
         if self == Self::New { 0 } else { 3 }

@@ -118,3 +118,49 @@ fn ranges_hold_about_four_times_out_of_five() {
     }
     assert!((cases * 72 / 100..=cases * 88 / 100).contains(&within), "{within} of {cases}");
 }
+
+#[test]
+fn a_pace_meets_a_limit_on_the_day_that_an_outlook_names() {
+    let mut random = Pcg64::seed_from_u64(3);
+    let mut met = 0;
+    for seed in 0..60 {
+        let days: Vec<f64> = (0..100).map(|_| f64::from(random.random_range(0..4))).collect();
+        let past = Past { limit: Some(f64::from(random.random_range(5..60))), seed, ..past(&days, 12) };
+        let named = outlook(&past).unwrap().reaches.map(|reaches| reaches.on);
+        let pace = pace(&past).unwrap();
+        assert_eq!(pace.len(), 20);
+        let first = pace.iter().position(|used| *used >= past.limit.unwrap());
+        assert_eq!(named, first.map(|ahead| october(12 + u8::try_from(ahead).unwrap())));
+        met += usize::from(named.is_some());
+    }
+    assert!((10..=50).contains(&met), "{met}");
+}
+
+#[test]
+fn a_past_that_ended_at_the_limit_says_what_would_have_been_used() {
+    // Two a day until 40 are used up, on the 20th of each month: from July on to the 15th of October.
+    let day = |place: usize| shifted(october(16), i64::try_from(place).unwrap() - 107);
+    let days: Vec<f64> = (0..107).map(|place| if day(place).day_of_month() <= 20 { 2.0 } else { 0.0 }).collect();
+    assert_eq!(day(0), Day::new(Month::parse("2025-07").unwrap(), 1));
+    let past = Past { used: 30.0, limit: Some(40.0), stops_at_limit: true, ..past(&days, 16) };
+    let reaches = outlook(&past).unwrap().reaches.unwrap();
+    assert!((20..=22).contains(&reaches.on.day_of_month()), "{reaches:?}");
+    let filled = as_if_allowed(&past);
+    assert!(filled.iter().zip(&days).all(|(filled, used)| filled >= used));
+    assert!(filled.iter().all(|used| *used > 0.0), "{filled:?}");
+    // Who only happens to be at the limit keeps their past.
+    assert_eq!(as_if_allowed(&Past { stops_at_limit: false, ..past }), days);
+}
+
+#[test]
+fn a_range_of_days_says_when_the_limit_may_not_be_met() {
+    let mut random = Pcg64::seed_from_u64(5);
+    let days: Vec<f64> = (0..150).map(|_| f64::from(random.random_range(0..3))).collect();
+    let at = |limit: f64| outlook(&Past { limit: Some(limit), ..past(&days, 10) }).unwrap().reaches;
+    // About one a day for 22 days.
+    let sure = at(10.0).unwrap();
+    assert!(sure.early <= sure.on && sure.late.is_some_and(|late| sure.on <= late && late < october(31)), "{sure:?}");
+    let close = at(19.0).unwrap();
+    assert!(close.late.is_none() && close.early <= close.on, "{close:?}");
+    assert_eq!(at(40.0), None);
+}

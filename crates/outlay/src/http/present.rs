@@ -17,7 +17,7 @@ use super::Presentation;
 use super::json::{Hundredths, Json, Object, ToJson};
 
 /// What is said of a meter that allows nothing.
-pub(super) const NOT_IN_PLAN: &str = "Not in your plan";
+const NOT_IN_PLAN: &str = "Not in your plan";
 
 /// A value in its meter's unit: picodollars are written as USD, runs as they are.
 #[derive(Debug, Clone, Copy)]

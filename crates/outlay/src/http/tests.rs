@@ -63,6 +63,7 @@ async fn service(open: bool, allowed_origins: &[&str]) -> Service {
         metrics,
         scratch: folder.path().to_owned(),
         glance: super::events::Glance::default(),
+        paces: super::paces::Paces::default(),
     };
     Service { app: Arc::new(app), _writer: thread, _folder: folder }
 }

@@ -34,6 +34,14 @@ pub fn usd(amount: UsdSum) -> String {
     format!("{sign}${}.{:02}", grouped(cents / 100), cents % 100)
 }
 
+/// Money that is not known to the cent: from a hundred dollars on without cents, like `$412`.
+pub fn usd_about(amount: UsdSum) -> String {
+    if amount.picos() < 100 * 100 * PICOS_PER_CENT {
+        return usd(amount);
+    }
+    format!("${}", grouped(divide_half_even(amount.picos(), 100 * PICOS_PER_CENT).unsigned_abs()))
+}
+
 /// Small money with five decimals, like `$0.00336`; from a dollar on in cents.
 pub fn usd_fine(amount: UsdSum) -> String {
     let parts = divide_half_even(amount.picos(), PICOS_PER_CENT / 1_000);

@@ -16,7 +16,7 @@ use outlay_core::plan::{Meter, Plans};
 use super::breakdown::{By, names_table, series};
 use super::chart::{self, Band, BurnUp, Stack};
 use super::links::{Links, Query};
-use super::parts::{self, money, nothing};
+use super::parts::{self, LimitAhead, money, nothing};
 use super::{Page, Section, Stepper, format, notices};
 use crate::store::{NoticesQuery, Of, Overview, PageOf, Reads, StoreError, UserItem};
 use crate::sums::by_day;
@@ -43,6 +43,8 @@ pub struct View {
     pub denials: Vec<Of<Denial>>,
     /// Where the month's cost is going.
     pub band: Option<Band>,
+    /// When the top users will meet a limit, in their order.
+    pub ahead: Vec<Option<LimitAhead>>,
 }
 
 impl View {
@@ -56,7 +58,12 @@ impl View {
         let of_month = || NoticesQuery { user_id: None, month: Some(month), page };
         let alerts = reads.alerts(of_month()).await?.items;
         let denials = reads.denials(of_month()).await?.items;
-        Ok(Self { month, by, overview, plans: reads.plans(), alerts, denials, band: None })
+        Ok(Self { month, by, overview, plans: reads.plans(), alerts, denials, band: None, ahead: Vec::new() })
+    }
+
+    /// What the month has cost so far.
+    pub fn cost(&self) -> UsdSum {
+        self.of(self.month).fold(UsdSum::ZERO, |sum, (_, _, sums)| sum.and(sums.cost))
     }
 
     fn of(&self, month: Month) -> impl Iterator<Item = &(Day, Dimensions, Sums)> + Clone {
@@ -192,7 +199,9 @@ fn burn_up(view: &View) -> Markup {
     let so_far = usd(this.last().copied().unwrap_or(0));
     let sentence = match view.band {
         Some(band) => {
-            format!("{month} will end near {}, between {} and {}.", usd(band.projected), usd(band.low), usd(band.high))
+            let [projected, low, high] =
+                [band.projected, band.low, band.high].map(|picos| format::usd_about(UsdSum::from_picos(picos)));
+            format!("{month} will end near {projected}, between {low} and {high}.")
         }
         None if view.overview.as_of.month() == view.month => format!(
             "{month} has cost {so_far} so far; {} was {} in all.",
@@ -295,7 +304,10 @@ fn top_users(view: &View, links: &Links) -> Markup {
                             thead { tr {
                                 th scope="col" { "User" } th.more scope="col" { "Plan" } th.n scope="col" { "Cost" } th.n scope="col" { "AI runs" } th.n scope="col" { "API runs" } th scope="col" { "State" }
                             } }
-                            tbody { @for item in &view.overview.top_users { (top_user(item, view, total, links, &query)) } }
+                            tbody { @for (place, item) in view.overview.top_users.iter().enumerate() {
+                                @let ahead = view.ahead.get(place).copied().flatten();
+                                (top_user(item, ahead, view, total, links, &query))
+                            } }
                         }
                     }
                 }
@@ -304,7 +316,14 @@ fn top_users(view: &View, links: &Links) -> Markup {
     }
 }
 
-fn top_user(item: &UserItem, view: &View, total: UsdSum, links: &Links, query: &Query) -> Markup {
+fn top_user(
+    item: &UserItem,
+    ahead: Option<LimitAhead>,
+    view: &View,
+    total: UsdSum,
+    links: &Links,
+    query: &Query,
+) -> Markup {
     let UserItem { user, month, held } = item;
     let budget = budget(&view.plans, Some(user), &user.user_id, month.month, &month.used, held);
     html! {
@@ -314,7 +333,7 @@ fn top_user(item: &UserItem, view: &View, total: UsdSum, links: &Links, query: &
             td.n { (parts::cost_share(Usd::from_picos(month.used.cost).into(), total)) }
             td.n { (parts::meter(Meter::AiRuns, &budget.meters.ai_runs)) }
             td.n { (parts::meter(Meter::ApiRuns, &budget.meters.api_runs)) }
-            td { (parts::budget_state(&budget)) }
+            td { (parts::budget_state(&budget)) " " (parts::limit_ahead(ahead)) }
         }
     }
 }

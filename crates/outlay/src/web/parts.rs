@@ -105,6 +105,36 @@ pub fn budget_state(budget: &Budget) -> Markup {
     html! { span.badge.plain title={ "Not in the plan: " (names.join(", ")) } { (Icon::Left.draw()) "Not in plan" } }
 }
 
+/// When the first of a user's limits will be met, if that is likely this month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitAhead {
+    /// Which meter's.
+    pub meter: Meter,
+    /// In so many days; 0 is today.
+    pub days: usize,
+}
+
+/// Says it.
+pub fn limit_ahead(ahead: Option<LimitAhead>) -> Markup {
+    let Some(LimitAhead { meter, days }) = ahead else { return html! {} };
+    let title = format!("At this pace, of {}", format::meter(meter));
+    html! {
+        span.ahead title=(title) {
+            @match days { 0 => "limit today", 1 => "limit in ~1 day", _ => { "limit in ~" (days) " days" } }
+        }
+    }
+}
+
+/// The same in a column of its own.
+pub fn days_ahead(ahead: Option<LimitAhead>) -> Markup {
+    let Some(LimitAhead { meter, days }) = ahead else { return html! { span.muted { "–" } } };
+    html! {
+        span title={ "At this pace, of " (format::meter(meter)) } {
+            @match days { 0 => "today", 1 => "~1 day", _ => { "~" (days) " days" } }
+        }
+    }
+}
+
 /// A state in a word and an icon, as well as in colour.
 pub fn state(state: State) -> Markup {
     let icon = match state {

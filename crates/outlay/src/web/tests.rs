@@ -79,6 +79,7 @@ fn overview() -> overview::View {
         alerts: Vec::new(),
         denials: Vec::new(),
         band: Some(chart::Band { low: 3_800_000_000_000, projected: 4_120_000_000_000, high: 4_550_000_000_000 }),
+        ahead: vec![Some(parts::LimitAhead { meter: outlay_core::plan::Meter::AiRuns, days: 6 })],
     }
 }
 
@@ -123,8 +124,14 @@ fn a_list_of_users_is_drawn_as_it_was_asked_for() {
         limit: users::ROWS,
     };
     let items = vec![item(HOSTILE, "premium", 1_607_850_000, 1, Amounts::ZERO)];
-    let view =
-        users::View { query, items, next: Some("CURSOR".to_owned()), plans: Arc::new(Plans::standard()), as_of: now() };
+    let view = users::View {
+        query,
+        items,
+        ahead: vec![None],
+        next: Some("CURSOR".to_owned()),
+        plans: Arc::new(Plans::standard()),
+        as_of: now(),
+    };
     let page = users::page(&view, &Links::from_path("/users"));
     insta::assert_snapshot!("users", lines(&whole(&page, "/users", VIEWER)));
 }

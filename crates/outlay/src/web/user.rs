@@ -51,7 +51,7 @@ pub struct View {
     pub cursor: Option<String>,
     /// Where it goes on.
     pub next: Option<String>,
-    /// What limits they would meet at this pace, in words; one sentence for each meter that has one.
+    /// Where their meters will stand and what limits they will meet, in sentences; of the running month only.
     pub forecast: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
                 section.panel aria-labelledby="as-seen" {
                     header { h2 #as-seen { "As the user sees it" } }
                     (card(view))
-                    @for sentence in &view.forecast { p.small { (sentence) } }
+                    div #live-forecast data-live { @for sentence in &view.forecast { p.small { (sentence) } } }
                     p.small.apart { "They see it on " a href=(links.to("my", &Query::new())) { "a page of their own" } ", which a token opens." }
                 }
                 (months(view, links))

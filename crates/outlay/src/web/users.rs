@@ -11,7 +11,7 @@ use outlay_core::month::{Month, Timestamp};
 use outlay_core::plan::{Meter, Overrides, Plans};
 
 use super::links::{Links, Query};
-use super::parts;
+use super::parts::{self, LimitAhead};
 use super::{Page, Section, Stepper, format};
 use crate::store::{UserItem, UserSort, UsersQuery};
 
@@ -37,6 +37,8 @@ pub struct View {
     pub query: UsersQuery,
     /// The page.
     pub items: Vec<UserItem>,
+    /// When each of them will meet a limit, in their order.
+    pub ahead: Vec<Option<LimitAhead>>,
     /// The cursor of the next page.
     pub next: Option<String>,
     /// The plans that hold.
@@ -91,8 +93,9 @@ pub fn page(view: &View, links: &Links) -> Page {
                                 (header(view, links, "API runs", Some(UserSort::ApiRuns), "n"))
                                 (header(view, links, "State", None, ""))
                                 (header(view, links, "Last seen", Some(UserSort::LastSeen), "n"))
+                                @if is_running(view) { (header(view, links, "Limit in", None, "n")) }
                             } }
-                            tbody { @for item in &view.items { (row(item, view, links)) } }
+                            tbody { @for (place, item) in view.items.iter().enumerate() { (row(item, view.ahead.get(place).copied().flatten(), view, links)) } }
                         }
                     }
                 }
@@ -154,7 +157,12 @@ fn header(view: &View, links: &Links, name: &str, sort: Option<UserSort>, class:
     }
 }
 
-fn row(item: &UserItem, view: &View, links: &Links) -> Markup {
+/// Only the running month has something ahead.
+fn is_running(view: &View) -> bool {
+    view.query.month == view.as_of.month()
+}
+
+fn row(item: &UserItem, ahead: Option<LimitAhead>, view: &View, links: &Links) -> Markup {
     let UserItem { user, month, held } = item;
     let budget = budget(&view.plans, Some(user), &user.user_id, month.month, &month.used, held);
     let percent = budget.meters.iter().filter_map(|(_, meter)| meter.percent_hundredths()).max();
@@ -168,6 +176,7 @@ fn row(item: &UserItem, view: &View, links: &Links) -> Markup {
             td.n { (parts::meter(Meter::ApiRuns, &budget.meters.api_runs)) }
             td { (parts::budget_state(&budget)) }
             td.n { @match month.last_updated_at { Some(at) => (parts::moment(at, view.as_of)), None => span.muted { "–" } } }
+            @if is_running(view) { td.n { (parts::days_ahead(ahead)) } }
         }
     }
 }

@@ -7,7 +7,7 @@ use outlay_core::month::Month;
 
 use super::Browser;
 use super::lists::gathered;
-use crate::http::SharedApp;
+use crate::forecast::{self, users::Known};
 use crate::http::json::Json;
 use crate::http::operator::users_query;
 use crate::http::page::{CursorError, Parameters};
@@ -15,6 +15,7 @@ use crate::http::present::Worded;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reading::{OfOperation, OfUser, not_loaded};
 use crate::http::sign_in::back;
+use crate::http::{SharedApp, foretold, paces};
 use crate::store::{PageOf, UsageQuery};
 use crate::web::breakdown::By;
 use crate::web::links::{Query, encoded, user_path};
@@ -45,7 +46,13 @@ pub(in crate::http) async fn overview(
         let page = quickstart::page(&browser.links, &base, app.access.is_open(), language.unwrap_or_default());
         return Ok(browser.answer(&page));
     }
-    let view = Overview::read(&*app.reads, month, by.unwrap_or_default()).await?;
+    let mut view = Overview::read(&*app.reads, month, by.unwrap_or_default()).await?;
+    let now = view.overview.as_of;
+    if month == now.month() {
+        let outlook = forecast::users::cost_of_all(&view.overview.days, now);
+        view.band = outlook.map(|outlook| foretold::band(&outlook, view.cost()));
+        view.ahead = paces::limits_ahead(&app, &view.overview.top_users, now).await;
+    }
     Ok(browser.answer(&crate::web::overview::page(&view, &browser.links)))
 }
 
@@ -61,7 +68,9 @@ pub(in crate::http) async fn users(
     query.limit = users::ROWS;
     let page = app.reads.users(query.clone()).await?;
     let next = page.next.map(|after| crate::http::operator::seal_after(&app, &list, &after));
-    let view = users::View { query, items: page.items, next, plans: app.reads.plans(), as_of: app.reads.now() };
+    let now = app.reads.now();
+    let ahead = if query.month == now.month() { paces::limits_ahead(&app, &page.items, now).await } else { Vec::new() };
+    let view = users::View { query, items: page.items, ahead, next, plans: app.reads.plans(), as_of: now };
     Ok(browser.answer(&users::page(&view, &browser.links)))
 }
 
@@ -106,6 +115,13 @@ pub(in crate::http) async fn user(
     let budget = person.view.budget(&plans, &user_id, month, person.as_of).ok_or_else(|| not_loaded(month))?;
     let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
     let next = person.usage.next.map(|next| app.cursor_of("usage", next));
+    let forecast = if month == person.as_of.month() {
+        let (user, history) = (person.view.user.as_deref(), &person.history);
+        let known = Known { user, months: &history.months, days: &history.days, now: person.as_of };
+        foretold::sentences(&foretold::of_user(&known, &budget, &app.presentation))
+    } else {
+        Vec::new()
+    };
     let view = user::View {
         user_id,
         month,
@@ -118,7 +134,7 @@ pub(in crate::http) async fn user(
         plans,
         cursor,
         next,
-        forecast: Vec::new(),
+        forecast,
     };
     Ok(browser.answer(&user::page(&view, &browser.links, browser.viewer)))
 }

@@ -45,7 +45,9 @@ fn what_goes_on_every_day_goes_on_and_meets_its_limit() {
         (cost.at("/hitsLimitOn"), cost.at("/daysLeft"), cost.at("/range")),
         (&Json::Null, &Json::Null, &Json::Null)
     );
-    forecast.shows("/meters/apiRuns/projected", "0").shows("/meters/apiRuns/message", "Not in your plan");
+    forecast
+        .shows("/meters/apiRuns/projected", "0")
+        .shows("/meters/apiRuns/message", "Your plan includes no API operations");
 
     // It is the same when it is asked again, and moves with what is used.
     let meters = forecast.at("/meters").to_string();
