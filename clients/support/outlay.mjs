@@ -18,23 +18,35 @@ export function program() {
 export async function outlay({ key, arguments: more = [] } = {}) {
   const data = mkdtempSync(join(tmpdir(), "outlay-clients-"));
   const environment = { ...process.env, ...(key && { OUTLAY_ADMIN_KEY: key }) };
-  const child = spawn(program(), ["serve", ...(key ? [] : ["--open"]), "--data", data, "--listen", "127.0.0.1:0", "--log", "error", ...more], { env: environment, stdio: ["ignore", "pipe", "inherit"] });
-  const lines = createInterface({ input: child.stdout });
-  const url = await new Promise((done, fail) => {
-    lines.on("line", (line) => /^listening on (\S+)/.test(line) && done(/^listening on (\S+)/.exec(line)[1]));
-    child.once("exit", (code) => fail(new Error(`the server ended with ${code}`)));
-  });
+  let child;
+  /** Starts it on an address; answers the one that it listens on. */
+  const start = (address) => {
+    child = spawn(program(), ["serve", ...(key ? [] : ["--open"]), "--data", data, "--listen", address, "--log", "error", ...more], { env: environment, stdio: ["ignore", "pipe", "inherit"] });
+    const lines = createInterface({ input: child.stdout });
+    return new Promise((done, fail) => {
+      lines.on("line", (line) => /^listening on (\S+)/.test(line) && done(/^listening on (\S+)/.exec(line)[1]));
+      child.once("exit", (code) => fail(new Error(`the server ended with ${code}`)));
+    });
+  };
+  const end = async (signal) => {
+    child.removeAllListeners("exit");
+    const ended = new Promise((done) => child.once("exit", done));
+    child.kill(signal);
+    await ended;
+  };
+  const url = await start("127.0.0.1:0");
   return {
     url, data, key,
     pid: child.pid,
+    /** Ends it without a word. */
+    kill: () => end("SIGKILL"),
+    /** Starts it again on the same folder and address. */
+    again: () => start(new URL(url).host),
     /** Runs a command of the program on the same server; answers its exit code and output. */
     command: (...line) =>
       new Promise((done) => execFile(program(), [...line, "--url", url], { env: environment }, (error, stdout, stderr) => done({ code: error?.code ?? 0, stdout, stderr }))),
     async stop() {
-      child.removeAllListeners("exit");
-      const ended = new Promise((done) => child.once("exit", done));
-      child.kill("SIGTERM");
-      await ended;
+      await end("SIGTERM");
       rmSync(data, { recursive: true, force: true });
     },
   };

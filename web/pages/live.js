@@ -62,6 +62,8 @@ async function refresh() {
   busy = true;
   while (dirty && !document.hidden && !ended) {
     await new Promise((done) => setTimeout(done, askedAt + 250 - Date.now()));
+    // It may have been hidden meanwhile; it is asked for when it is looked at again.
+    if (document.hidden) break;
     dirty = false;
     askedAt = Date.now();
     try {

@@ -70,3 +70,37 @@ test("twelve tabs are all live by one stream, also after the one that listened i
   for (const { page } of tabs.slice(1)) await page.getByText("$8.00").first().waitFor();
   await context.close();
 });
+
+test("a hidden tab asks nothing, and is true again when it is looked at", async () => {
+  const { page, close, requests } = await open(browser, `${server.url}/users?q=fay`);
+  await page.locator("#live:not([hidden])").waitFor();
+  const hide = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await hide(true);
+  const before = requests.length;
+  for (let n = 0; n < 10; n++) await record("fay", 1);
+  // Longer than the pause between two drawings.
+  await new Promise((done) => setTimeout(done, 1000));
+  assert.deepEqual(requests.slice(before), []);
+  await hide(false);
+  await page.getByText("$10.00").first().waitFor();
+  await close();
+});
+
+test("while the server is away the page says of when its figures are, and is true when it is back", async () => {
+  const own = await outlay();
+  await ask(own, "POST", "/v1/usage", { userId: "gil", operationId: "1", feature: "chat", cost: 1 });
+  const { page, close } = await open(browser, `${own.url}/users?q=gil`);
+  await page.locator("#live:not([hidden])").waitFor();
+  await own.kill();
+  await page.getByText(/Reconnecting, figures from \d\d:\d\d/).first().waitFor();
+  await own.again();
+  await ask(own, "POST", "/v1/usage", { userId: "gil", operationId: "2", feature: "chat", cost: 2 });
+  await page.getByText("$3.00").first().waitFor();
+  await page.locator("#live:not(.lost)").waitFor();
+  await close();
+  await own.stop();
+});
