@@ -582,6 +582,8 @@ export interface components {
             reverses?: string | null;
             success: boolean;
         };
+        /** @description What became of one operation, or of each of a batch */
+        RecordedAll: components["schemas"]["Recorded"] | components["schemas"]["Results"];
         /** @description An intent that does not fit, with what would help */
         Refused: {
             budget: components["schemas"]["Budget"];
@@ -729,10 +731,20 @@ export interface components {
             cost: components["schemas"]["Usd"];
             costPerOperation?: components["schemas"]["Usd"] | null;
             costPerRun?: components["schemas"]["Usd"] | null;
+            /**
+             * Format: int64
+             * @description In the totals of an overview.
+             */
+            inputTokens?: number | null;
             /** @description Of a breakdown: of what; null for operations that name none. */
             name?: string | null;
             /** Format: int64 */
             operations: number;
+            /**
+             * Format: int64
+             * @description In the totals of an overview.
+             */
+            outputTokens?: number | null;
         };
         /** @description A token */
         Token: {

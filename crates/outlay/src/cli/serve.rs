@@ -148,7 +148,7 @@ pub(super) async fn serve(
     helpers.spawn(async move {
         recheck::marked_plans(app.writer.clone(), Arc::clone(&app.reads)).await;
         // Like its fellows it ends only with the server.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     helpers.spawn(beside);
 

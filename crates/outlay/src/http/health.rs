@@ -66,7 +66,8 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
 /// All figures, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     operation_id = "getMetrics",
-    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String)))]
+    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String),
+        super::schemas::ReadProblems))]
 pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
     let text = app.metrics.text().map_err(|error| Problem::new(Kind::Internal).because(error))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -10,11 +10,11 @@ use outlay_core::month::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::SharedApp;
 use super::body::{JsonBody, string, time, word};
 use super::json::{Json, Object};
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
+use super::{SharedApp, schemas};
 use crate::ids::Ids;
 use crate::store::Record;
 use crate::store::records::{KeyRecord, Role};
@@ -36,7 +36,8 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 256;
 /// The oldest first, revoked ones too. Of a key itself only the beginning and the last four characters are kept to be shown.
 #[utoipa::path(get, path = "/v1/keys", tag = "Operator",
     operation_id = "listKeys",
-    responses((status = 200, description = "The keys, all in one page", body = super::openapi::Keys)))]
+    responses((status = 200, description = "The keys, all in one page", body = super::openapi::Keys),
+        schemas::ReadProblems))]
 pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
     parameters.finish()?;
     let keys = app.reads.keys();
@@ -53,7 +54,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
 #[utoipa::path(post, path = "/v1/keys", tag = "Operator",
     operation_id = "createKey", request_body = super::openapi::NewKey,
     responses((status = 201, description = "The key, shown this once", body = super::openapi::Key),
-        (status = 400, description = "Fields are wrong", content_type = "application/problem+json", body = super::openapi::Problem)))]
+        schemas::WriteProblems))]
 pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
     let now = app.clock.wall();
     let mut fields = body.object()?;
@@ -88,7 +89,8 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
     operation_id = "revokeKey",
     params(("keyId" = String, Path, description = "The key's id, like `key_7Qm2ZkXv1rT9bLcE`")),
     responses((status = 204, description = "It is revoked"),
-        (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem)))]
+        (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem),
+        schemas::WriteProblems))]
 pub(super) async fn revoke(State(app): State<SharedApp>, path: Option<Path<String>>) -> Result<Response, Problem> {
     end(&app, path.as_ref().map(|Path(id)| id.as_str())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

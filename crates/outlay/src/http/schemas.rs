@@ -343,6 +343,15 @@ pub(super) struct Results {
     results: Vec<BatchResult>,
 }
 
+/// What became of one operation, or of each of a batch
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is described here and written at its handler")]
+pub(super) enum RecordedAll {
+    One(Box<Recorded>),
+    Batch(Results),
+}
+
 /// A reversal to be recorded
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -671,6 +680,10 @@ pub(super) struct Sums {
     billable_runs: i64,
     cost_per_operation: Option<Usd>,
     cost_per_run: Option<Usd>,
+    /// In the totals of an overview.
+    input_tokens: Option<u64>,
+    /// In the totals of an overview.
+    output_tokens: Option<u64>,
 }
 
 /// A day

@@ -136,6 +136,7 @@ pub(super) async fn finish(
         (status = 402, description = "It does not fit; the old hold stays", content_type = "application/problem+json", body = schemas::Refused),
         (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
         (status = 409, description = "It is not in progress with a hold", content_type = "application/problem+json", body = super::openapi::Problem),
+        (status = 422, description = "The sum of a month would be too large", content_type = "application/problem+json", body = super::openapi::Problem),
         schemas::WriteProblems))]
 pub(super) async fn extend(
     State(app): State<SharedApp>,

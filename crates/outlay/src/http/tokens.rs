@@ -25,7 +25,7 @@ use super::body::{JsonBody, whole};
 use super::json::Json;
 use super::problem::{Kind, Problem};
 use super::reading::{OfUser, view};
-use super::{App, SharedApp};
+use super::{App, SharedApp, schemas};
 use crate::ids::Ids;
 use crate::seal::{MasterKey, SealError};
 use crate::store::records::SecretRecord;
@@ -73,9 +73,9 @@ pub(super) async fn whose(app: &App, user_id: &UserId) -> Result<Whose, Problem>
 #[utoipa::path(post, path = "/v1/users/{userId}/tokens", tag = "Users",
     operation_id = "createUserToken",
     params(("userId" = String, Path, description = "The user, percent-encoded once")),
-    request_body = super::openapi::NewToken,
+    request_body(content = Option<super::openapi::NewToken>),
     responses((status = 201, description = "The token", body = super::openapi::Token),
-        (status = 400, description = "Fields are wrong", content_type = "application/problem+json", body = super::openapi::Problem)))]
+        schemas::WriteProblems))]
 pub(super) async fn create(
     State(app): State<SharedApp>,
     OfUser(user_id): OfUser,

@@ -30,7 +30,7 @@ const BATCH_MAX: usize = 1_000;
 #[utoipa::path(post, path = "/v1/usage", tag = "Recording",
     operation_id = "recordUsage",
     request_body(content((schemas::Posted = "application/json"), (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "application/cloudevents-batch+json"))),
-    responses((status = 200, description = "It is recorded, or was before; of a batch `Results`", body = schemas::Recorded),
+    responses((status = 200, description = "It is recorded, or was before; of a batch, all are", body = schemas::RecordedAll),
         (status = 207, description = "Some of the batch failed", body = schemas::Results),
         (status = 409, description = "The id was used before with other content", content_type = "application/problem+json", body = super::openapi::Problem),
         (status = 422, description = "The sum of the month would be too large", content_type = "application/problem+json", body = super::openapi::Problem),
