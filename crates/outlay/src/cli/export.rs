@@ -103,11 +103,12 @@ fn writing(error: io::Error) -> Failure {
 /// Erase a user for good
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  outlay erase bgtfrdsZ\n  outlay erase bgtfrdsZ --yes\n\n\
-    Ids, texts and metadata are wiped; the sums stay, without a name. The same id coming back is a new user.")]
+    Ids, texts and metadata are wiped; the sums stay, without a name. The same id coming back is a new user.\n\n\
+    It asks before it does so. In a script, where nobody can be asked, it refuses (exit code 2) without --yes.")]
 pub(super) struct Erase {
     /// The user
     user: String,
-    /// Do not ask
+    /// Do not ask; needed where there is no terminal to ask on
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -116,7 +117,7 @@ pub(super) struct Erase {
 
 impl Erase {
     pub(super) async fn run(self, client: &Client) -> Result<Exit, Failure> {
-        if !self.yes && !show::confirmed(&format!("Erase the user {} for good?", self.user)) {
+        if !self.yes && !show::confirmed(&format!("Erase the user {} for good?", self.user))? {
             return Err(Failure::Other("nothing was erased".to_owned()));
         }
         client.ask(Method::DELETE, &format!("/v1/users/{}", segment(&self.user)), None).await?;

@@ -1,8 +1,10 @@
 //! `outlay import`: rows of other systems, and exports of this one, recorded once each however often it is run.
 //!
-//! [`rows`] reads the file and says what is to be done for each row; [`send`] does it in batches. What a row means is the
+//! [`rows`] says what is to be done for each row, [`lines`] in which order, [`holds`] opens sessions; [`send`] does it in batches. What a row means is the
 //! server's to say: here only the forms are known.
 
+mod holds;
+mod lines;
 mod rows;
 mod send;
 
@@ -17,6 +19,7 @@ use serde_json::json;
 use super::{Exit, Failure, ServerFlags, show};
 use crate::client::Client;
 use crate::clock::SystemClock;
+use lines::Open;
 use rows::{Row, Skipped, Step};
 use send::Sender;
 
@@ -30,9 +33,10 @@ use send::Sender;
     file's content and its line, so an edited file counts as another one. A row without timestamp counts as of the import. \
     Rows that are refused go to FILE.rejected.jsonl with their line and the reason; then the exit code is 1.\n\n\
     Of an export, facts come back: users, operations, reversals, how sessions ended, and the holds of sessions that still \
-    run. Not what only that server can say: when rows were recorded, what ended sessions had held, denials. Alerts are made \
-    anew by the operations that cross a threshold; no messages are sent. To move a whole server use `outlay backup` and \
-    `outlay restore`, which keep everything.")]
+    run. A hold for which the limits have no room any more is lost, and is rejected with the reason. What does not come \
+    back is what only that server can say: when rows were recorded, what ended sessions had held, sessions that ended \
+    without a step, denials. Alerts are made anew by the operations that cross a threshold; no messages are sent. To move a \
+    whole server use `outlay backup` and `outlay restore`, which keep everything.")]
 pub(super) struct Import {
     /// The file
     file: PathBuf,
@@ -64,6 +68,10 @@ struct Summary {
     sessions: u64,
     /// Sessions of an export that come back by their steps alone.
     sessions_by_steps: u64,
+    /// Sessions of an export that are over and never had a step: they do not come back.
+    sessions_without_steps: u64,
+    /// Holds of running sessions that did not come back, or not in full; each is a rejection too.
+    holds_lost: u64,
     /// Denials of an export, which are not read back.
     denials: u64,
     /// Alerts of an export, which are made anew.
@@ -82,7 +90,7 @@ impl Import {
             Format::Csv => rows::csv(&self.file, &mut importing).await?,
             Format::Jsonl => {
                 let now = SystemClock::shared().wall();
-                rows::json_lines(&self.file, now, &mut importing).await?;
+                lines::json_lines(&self.file, now, &mut importing).await?;
             }
         }
         let summary = importing.finish().await?;
@@ -92,14 +100,15 @@ impl Import {
 
     fn print(&self, summary: &Summary) -> Result<(), Failure> {
         let Summary { recorded, duplicates, users, sessions, rejected, ids_made, untimed, .. } = summary;
-        let Summary { sessions_by_steps, denials, alerts, .. } = summary;
-        let skipped = sessions_by_steps + denials + alerts;
+        let Summary { sessions_by_steps, sessions_without_steps, holds_lost, denials, alerts, .. } = summary;
+        let skipped = sessions_by_steps + sessions_without_steps + denials + alerts;
         let rejected_file = (*rejected > 0).then(|| rejected_path(&self.file).display().to_string());
         if self.json {
             let summary = json!({
                 "recorded": recorded, "duplicates": duplicates, "users": users, "sessions": sessions,
-                "skipped": skipped, "sessionsByTheirSteps": sessions_by_steps, "denialsLeftOut": denials,
-                "alertsMadeAnew": alerts, "rejected": rejected, "idsMade": ids_made, "withoutTimestamp": untimed,
+                "skipped": skipped, "sessionsByTheirSteps": sessions_by_steps,
+                "sessionsWithoutSteps": sessions_without_steps, "holdsLost": holds_lost,
+                "denialsLeftOut": denials, "alertsMadeAnew": alerts, "rejected": rejected, "idsMade": ids_made, "withoutTimestamp": untimed,
                 "rejectedFile": rejected_file,
             });
             return show::line(&summary.to_string());
@@ -108,7 +117,13 @@ impl Import {
         if *users + *sessions + skipped > 0 {
             show::line(&format!(
                 "users set {users}, sessions ended or held {sessions}, by their steps {sessions_by_steps}; alerts made anew, \
-                 {alerts} before; denials left out {denials}"
+                 {alerts} before; left out: denials {denials}, sessions that never had a step {sessions_without_steps}"
+            ))?;
+        }
+        if *holds_lost > 0 {
+            let holds = if *holds_lost == 1 { "hold" } else { "holds" };
+            show::line(&format!(
+                "{holds_lost} {holds} of running sessions lost, in full or in part: the limits have no room"
             ))?;
         }
         if *untimed > 0 {
@@ -173,6 +188,7 @@ impl<'a> Importing<'a> {
             Ok(Step::Skip(skipped)) => {
                 *match skipped {
                     Skipped::Session => &mut self.summary.sessions_by_steps,
+                    Skipped::Unused => &mut self.summary.sessions_without_steps,
                     Skipped::Denial => &mut self.summary.denials,
                     Skipped::Alert => &mut self.summary.alerts,
                 } += 1;
@@ -189,6 +205,32 @@ impl<'a> Importing<'a> {
         self.count(done)
     }
 
+    /// Opens a session, after all that came before it; gives it back if it is open.
+    async fn open(&mut self, mut open: Open) -> Result<Option<Open>, Failure> {
+        let done = self.sender.flush().await?;
+        self.count(done)?;
+        match open.opening.open(&self.sender, open.line).await? {
+            Ok(()) => Ok(Some(open)),
+            Err(reason) => self.lose(&open, &reason).map(|()| None),
+        }
+    }
+
+    /// Ends the opening of a session, after its steps.
+    async fn settle(&mut self, open: Open) -> Result<(), Failure> {
+        let done = self.sender.flush().await?;
+        self.count(done)?;
+        match open.opening.settle(&self.sender, open.line).await? {
+            Ok(()) => self.summary.sessions += 1,
+            Err(reason) => self.lose(&open, &reason)?,
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, open: &Open, reason: &str) -> Result<(), Failure> {
+        self.summary.holds_lost += u64::from(open.opening.runs());
+        self.reject(open.line, &open.original, reason)
+    }
+
     fn count(&mut self, done: Vec<send::Done>) -> Result<(), Failure> {
         for done in done {
             match done.result {
@@ -196,7 +238,7 @@ impl<'a> Importing<'a> {
                 Ok(send::What::Duplicate) => self.summary.duplicates += 1,
                 Ok(send::What::User) => self.summary.users += 1,
                 Ok(send::What::Session) => self.summary.sessions += 1,
-                Ok(send::What::Nothing) => self.summary.sessions_by_steps += 1,
+                Ok(send::What::Nothing) => self.summary.sessions_without_steps += 1,
                 Err(reason) => self.reject(done.line, &done.original, &reason)?,
             }
         }

@@ -173,14 +173,15 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// A question on the terminal; yes only if that is what is typed. Without a terminal there is nobody to ask.
-pub(super) fn confirmed(question: &str) -> bool {
+/// A question on the terminal; yes only if that is what is typed. Without a terminal there is nobody to ask, and `--yes`
+/// must have been passed.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return true;
+        return Err(Failure::Usage(format!("{question} There is no terminal to ask on: pass --yes if that is meant")));
     }
     let mut answer = String::new();
     let asked = write!(std::io::stderr().lock(), "{question} [yes/no] ");
-    asked.is_ok() && std::io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    Ok(asked.is_ok() && std::io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes")
 }
 
 fn unread(error: std::io::Error) -> Failure {

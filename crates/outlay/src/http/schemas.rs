@@ -527,6 +527,16 @@ pub(super) struct Step {
     reversed_by: Option<String>,
 }
 
+/// A hold's amounts: what is left of it is `held` while the session is in progress
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(super) struct Hold {
+    /// As `extend` last set it.
+    total: Amounts,
+    /// What steps have drawn of it.
+    drawn: Amounts,
+}
+
 /// A session
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -554,6 +564,8 @@ pub(super) struct Session {
     step_count: u64,
     estimate: Option<Amounts>,
     choices: Option<Vec<Choice>>,
+    /// Of what it holds or held; of one that its steps made there is none.
+    hold: Option<Hold>,
     metadata: Option<Metadata>,
     /// For `stepsCursor`.
     next_steps_cursor: Option<String>,

@@ -2,6 +2,8 @@
 
 mod data;
 mod demo;
+#[cfg(feature = "test-clock")]
+mod holds;
 
 use std::fs;
 use std::sync::Mutex;

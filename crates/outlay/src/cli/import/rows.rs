@@ -1,25 +1,19 @@
 //! Reads the rows of a file and says what each asks for.
 //!
 //! Of an export, facts come back: users, operations, reversals, how sessions ended, and the holds of those that still run.
-//! An export lists operations newest first. They are recorded oldest first, so that steps, reversals and pages come in
-//! their old order; that is why a run of them is read backward from the file instead of being kept in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::Read as _;
 use std::path::Path;
 
 use outlay_core::month::Timestamp;
-use outlay_core::session::HOLD_SECONDS_MAX;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::holds::{self, Opening};
 use super::{Failure, Importing};
 
-/// The longest line that can be a row; what is longer is no file of rows.
-const LINE_BYTES_MAX: u64 = 4 << 20;
 /// Fields that an export adds to an operation, and that nobody posts.
 const ADDED_BY_EXPORT: [&str; 7] = ["kind", "month", "recordedAt", "recordedIn", "reverses", "reversedBy", "reason"];
 
@@ -35,7 +29,7 @@ pub(super) struct Row {
 }
 
 /// What a row asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Step {
     /// Record an operation.
     Operation {
@@ -50,8 +44,8 @@ pub(super) enum Step {
     Reverse { user: String, original: String, body: String },
     /// Set a user.
     User { user: String, body: String },
-    /// Open a session that still runs in the export, with what its hold has left to run.
-    Open { user: String, body: String },
+    /// Open a session that still runs in the export, or was abandoned.
+    Open(Box<Opening>),
     /// Finish a session.
     Finish { user: String, session: String, body: String },
     /// Nothing: it comes back by what else is in the export, or not at all.
@@ -61,8 +55,10 @@ pub(super) enum Step {
 /// Why a row asks for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Skipped {
-    /// A session without a hold that still counts: its steps make it again.
+    /// A session that runs without a hold: its steps make it again.
     Session,
+    /// A session that is over and never had a step.
+    Unused,
     /// It says what was refused elsewhere.
     Denial,
     /// It is made again by the operations that cross the threshold.
@@ -72,12 +68,16 @@ pub(super) enum Skipped {
 type Fields = BTreeMap<String, Box<RawValue>>;
 
 /// A name for the content of a file, from which ids are made.
-struct Content<'a> {
+pub(super) struct Content<'a> {
     path: &'a Path,
     hash: Option<u128>,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    pub(super) const fn of(path: &'a Path) -> Self {
+        Self { path, hash: None }
+    }
+
     /// The operation id of a line that has none: the same for the same content, another for any other.
     fn operation_id(&mut self, line: u64) -> std::io::Result<String> {
         let hash = match self.hash {
@@ -101,117 +101,8 @@ fn hash_of(path: &Path) -> std::io::Result<u128> {
     }
 }
 
-/// Reads a JSON Lines file.
-pub(super) async fn json_lines(path: &Path, now: Timestamp, importing: &mut Importing<'_>) -> Result<(), Failure> {
-    let reading = || format!("read {}", path.display());
-    let mut reader = BufReader::new(File::open(path).map_err(Failure::io(reading()))?);
-    let file = File::open(path).map_err(Failure::io(reading()))?;
-    let mut lines = Lines { file, now, run: Vec::new(), user: None };
-    let mut content = Content { path, hash: None };
-    let (mut opens, mut finishes) = (Vec::new(), Vec::new());
-    let (mut offset, mut number) = (0_u64, 0_u64);
-    loop {
-        let mut line = Vec::new();
-        let limited = &mut reader.by_ref().take(LINE_BYTES_MAX);
-        let read = limited.read_until(b'\n', &mut line).map_err(Failure::io(reading()))? as u64;
-        if read == 0 {
-            break;
-        }
-        number += 1;
-        if read == LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-            let advice = "an array is turned into lines by `jq -c '.[]'`";
-            return Err(Failure::Other(format!("line {number} is longer than any row can be; {advice}")));
-        }
-        if number == 1 && line.trim_ascii_start().first() == Some(&b'[') {
-            return Err(Failure::Other("the file is a JSON array; `jq -c '.[]'` makes lines of it".to_owned()));
-        }
-        let place = Place { offset, bytes: read, line: number };
-        offset += read;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let kind = serde_json::from_slice::<KindOf<'_>>(&line).ok();
-        let user = kind.as_ref().and_then(|kind| kind.user_id.as_deref()).map(str::to_owned);
-        let kind = kind.and_then(|kind| kind.kind).map(std::borrow::Cow::into_owned);
-        if kind.as_deref() != Some("session") {
-            // The newest session comes first in the file.
-            opens.reverse();
-            take_all(&mut opens, importing).await?;
-        }
-        if kind.as_deref() == Some("operation") {
-            if lines.user != user {
-                lines.replay(&mut content, importing).await?;
-                lines.user = user;
-            }
-            lines.run.push(place);
-            continue;
-        }
-        lines.replay(&mut content, importing).await?;
-        if kind.as_deref() == Some("user") {
-            take_all(&mut finishes, importing).await?;
-        }
-        let row = row_of(number, line.trim_ascii(), now, &mut content).map_err(Failure::io(reading()))?;
-        match row.step {
-            // The session's steps come after it in the file: they draw a hold down, and are recorded before it ends.
-            Ok(Step::Open { .. }) => opens.push(row),
-            Ok(Step::Finish { .. }) => finishes.push(row),
-            _ => importing.take(row).await?,
-        }
-        importing.reached(offset);
-    }
-    opens.reverse();
-    take_all(&mut opens, importing).await?;
-    lines.replay(&mut content, importing).await?;
-    take_all(&mut finishes, importing).await
-}
-
-async fn take_all(rows: &mut Vec<Row>, importing: &mut Importing<'_>) -> Result<(), Failure> {
-    for row in rows.drain(..) {
-        importing.take(row).await?;
-    }
-    Ok(())
-}
-
-/// Where a line is in the file.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    offset: u64,
-    bytes: u64,
-    line: u64,
-}
-
-/// Lines of one user's operations that wait to be read backward.
-struct Lines {
-    file: File,
-    now: Timestamp,
-    run: Vec<Place>,
-    user: Option<String>,
-}
-
-impl Lines {
-    async fn replay(&mut self, content: &mut Content<'_>, importing: &mut Importing<'_>) -> Result<(), Failure> {
-        for place in std::mem::take(&mut self.run).into_iter().rev() {
-            let mut line = vec![0; usize::try_from(place.bytes).unwrap_or_default()];
-            let row = self
-                .file
-                .read_exact_at(&mut line, place.offset)
-                .and_then(|()| row_of(place.line, line.trim_ascii(), self.now, content));
-            importing.take(row.map_err(Failure::io("read the file again"))?).await?;
-            importing.reached(place.offset);
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct KindOf<'a> {
-    #[serde(borrow, default)]
-    kind: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default, rename = "userId")]
-    user_id: Option<std::borrow::Cow<'a, str>>,
-}
-
-fn row_of(line: u64, text: &[u8], now: Timestamp, content: &mut Content<'_>) -> std::io::Result<Row> {
+/// What a line of a JSON Lines file asks for.
+pub(super) fn row_of(line: u64, text: &[u8], now: Timestamp, content: &mut Content<'_>) -> std::io::Result<Row> {
     let step = match serde_json::from_slice::<Fields>(text) {
         Ok(fields) => match step_of(fields, text, now) {
             Ok(Step::Operation { body, id_made: true, timed }) => {
@@ -266,29 +157,14 @@ fn step_of(mut fields: Fields, text: &[u8], now: Timestamp) -> Result<Step, Stri
                 let body = picked(&fields, &[("status", "status"), ("error", "error")]);
                 return Ok(Step::Finish { user, session, body });
             }
-            let Some(seconds) = hold_seconds_left(&fields, &status, now)? else {
-                return Ok(Step::Skip(Skipped::Session));
-            };
-            fields.insert("holdSeconds".to_owned(), seconds);
-            let asked = ["sessionId", "feature", "estimate", "choices", "holdSeconds", "metadata"];
-            Ok(Step::Open { user, body: picked(&fields, &asked.map(|name| (name, name))) })
+            let read = holds::read_row(text, now)?;
+            Ok(read.map_or_else(Step::Skip, |opening| Step::Open(Box::new(opening))))
         }
         Some("denial") => Ok(Step::Skip(Skipped::Denial)),
         Some("alert") => Ok(Step::Skip(Skipped::Alert)),
         Some(kind) => Err(format!("the kind `{kind}` is not known")),
         None => Err("the kind is missing".to_owned()),
     }
-}
-
-/// For how long the hold of a session that runs goes on; none when it has none, or its time is up.
-fn hold_seconds_left(fields: &Fields, status: &str, now: Timestamp) -> Result<Option<Box<RawValue>>, String> {
-    if status != "in-progress" {
-        return Ok(None);
-    }
-    let Some(expires_at) = string(fields, "holdExpiresAt")? else { return Ok(None) };
-    let expires_at = Timestamp::parse(&expires_at).map_err(|error| format!("holdExpiresAt {error}"))?;
-    let seconds = expires_at.seconds().saturating_sub(now.seconds()).min(HOLD_SECONDS_MAX);
-    Ok((seconds > 0).then(|| RawValue::from_string(seconds.to_string()).unwrap_or_default()))
 }
 
 /// A field's text; none when it is absent or null.
@@ -328,7 +204,7 @@ pub(super) async fn csv(path: &Path, importing: &mut Importing<'_>) -> Result<()
             return Err(Failure::Other(format!("{} has no column {needed}: {advice}", path.display())));
         }
     }
-    let mut content = Content { path, hash: None };
+    let mut content = Content::of(path);
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).map_err(unreadable)? {
         let line = record.position().map_or(0, csv::Position::line);
@@ -398,42 +274,63 @@ mod tests {
         step_of(serde_json::from_str(text).map_err(|error| error.to_string())?, text.as_bytes(), now)
     }
 
+    /// Steps have bodies of JSON, which tell whether they are the same.
+    fn is(text: &str, expected: &Step) {
+        assert_eq!(format!("{:?}", step(text).unwrap()), format!("{expected:?}"), "{text}");
+    }
+
     #[test]
     fn an_operation_is_posted_as_it_stands_and_one_of_an_export_without_what_was_added() {
         let plain = r#"{"userId": "u", "cost": 0.10, "operationId": "o"}"#;
-        assert_eq!(step(plain), Ok(Step::Operation { body: plain.into(), id_made: false, timed: false }));
+        is(plain, &Step::Operation { body: plain.into(), id_made: false, timed: false });
         let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","timestamp":"2025-10-05T00:00:00Z","reverses":null}"#;
         let body = br#"{"cost":0.00010785,"operationId":"o","timestamp":"2025-10-05T00:00:00Z","userId":"u"}"#.to_vec();
-        assert_eq!(step(exported), Ok(Step::Operation { body, id_made: false, timed: true }));
+        is(exported, &Step::Operation { body, id_made: false, timed: true });
     }
 
     #[test]
     fn the_kinds_of_an_export_become_what_makes_them_again() {
         let reversal = r#"{"kind":"operation","operationId":"r","userId":"u","reverses":"o","reason":"twice"}"#;
         let body = r#"{"operationId":"r","reason":"twice"}"#.to_owned();
-        assert_eq!(step(reversal), Ok(Step::Reverse { user: "u".into(), original: "o".into(), body }));
+        is(reversal, &Step::Reverse { user: "u".into(), original: "o".into(), body });
         let user = r#"{"kind":"user","userId":"u","plan":null,"email":"a@b","overrides":{"cost":null}}"#;
         let body = r#"{"email":"a@b","limits":{"cost":null}}"#.to_owned();
-        assert_eq!(step(user), Ok(Step::User { user: "u".into(), body }));
-        assert_eq!(step(r#"{"kind":"denial"}"#), Ok(Step::Skip(Skipped::Denial)));
-        let session = |status: &str, expires: &str| {
-            format!(
-                r#"{{"kind":"session","userId":"u","sessionId":"s","feature":"f","status":"{status}","held":{{"cost":1}},"holdExpiresAt":{expires},"estimate":{{"cost":2}},"metadata":{{"k":1}}}}"#
-            )
-        };
-        let body =
-            r#"{"estimate":{"cost":2},"feature":"f","holdSeconds":90,"metadata":{"k":1},"sessionId":"s"}"#.to_owned();
-        let runs = session("in-progress", "\"2025-10-13T18:01:30Z\"");
-        assert_eq!(step(&runs), Ok(Step::Open { user: "u".into(), body }));
-        for (status, expires) in [
-            ("in-progress", "\"2025-10-13T18:00:00Z\""),
-            ("in-progress", "null"),
-            ("abandoned", "\"2025-10-13T18:01:30Z\""),
-        ] {
-            assert_eq!(step(&session(status, expires)), Ok(Step::Skip(Skipped::Session)), "{status} {expires}");
-        }
+        is(user, &Step::User { user: "u".into(), body });
+        is(r#"{"kind":"denial"}"#, &Step::Skip(Skipped::Denial));
         for bad in [r#"{"kind":"users"}"#, r#"{"kind":7}"#, r#"{"kind":"user"}"#, "[]", "7"] {
             assert!(step(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_opened_if_it_runs_or_was_abandoned_by_its_hold_or_its_steps() {
+        let session = |status: &str, expires: &str, updated: &str, steps: u64| {
+            step(&format!(
+                r#"{{"kind":"session","userId":"u","sessionId":"s","feature":"f","status":"{status}","held":{{"cost":1}},"holdExpiresAt":{expires},"lastUpdatedAt":"{updated}","stepCount":{steps},"estimate":{{"cost":2}},"metadata":{{"k":1}}}}"#
+            ))
+        };
+        let (past, future) = ("\"2025-10-13T18:00:00Z\"", "\"2025-10-13T18:01:30Z\"");
+        let (today, long_ago) = ("2025-10-13T17:00:00Z", "2025-10-12T18:00:00Z");
+        for (status, expires, updated, steps, runs) in [
+            ("in-progress", future, today, 0, true),
+            ("in-progress", past, today, 1, false),
+            ("in-progress", "null", long_ago, 1, false),
+            ("abandoned", future, today, 1, false),
+        ] {
+            let step = session(status, expires, updated, steps);
+            assert!(matches!(&step, Ok(Step::Open(opening)) if opening.runs() == runs), "{status} {expires} {step:?}");
+        }
+        for (status, expires, steps, skipped) in [
+            ("in-progress", "null", 1, Skipped::Session),
+            ("in-progress", past, 0, Skipped::Unused),
+            ("abandoned", past, 0, Skipped::Unused),
+        ] {
+            let step = session(status, expires, today, steps);
+            assert!(matches!(&step, Ok(Step::Skip(why)) if *why == skipped), "{status} {expires} {step:?}");
+        }
+        assert!(matches!(session("completed", past, today, 1), Ok(Step::Finish { .. })));
+        for (status, expires) in [("ended", past), ("in-progress", "\"soon\"")] {
+            assert!(session(status, expires, today, 1).is_err(), "{status} {expires}");
         }
     }
 
@@ -461,7 +358,7 @@ mod tests {
         let id = |text: &str, line| {
             let path = folder.path().join("rows");
             std::fs::write(&path, text).unwrap();
-            Content { path: &path, hash: None }.operation_id(line).unwrap()
+            Content::of(&path).operation_id(line).unwrap()
         };
         assert_eq!(id("a", 1), id("a", 1));
         assert_ne!(id("a", 1), id("a", 2));

@@ -43,9 +43,9 @@ pub(super) enum What {
     Duplicate,
     /// A user is set.
     User,
-    /// A session is finished, or open.
+    /// A session is finished.
     Session,
-    /// There was nothing to do.
+    /// A session that is not there, since it never had a step.
     Nothing,
 }
 
@@ -114,16 +114,13 @@ impl<'a> Sender<'a> {
                 (Method::POST, path, body, What::Recorded)
             }
             Step::User { user, body } => (Method::PUT, format!("/v1/users/{}", segment(&user)), body, What::User),
-            Step::Open { user, body } => {
-                (Method::POST, format!("/v1/users/{}/sessions", segment(&user)), body, What::Session)
-            }
             Step::Finish { user, session, body } => {
                 let path = format!("/v1/users/{}/sessions/{}/finish", segment(&user), segment(&session));
                 (Method::POST, path, body, What::Session)
             }
-            Step::Operation { .. } | Step::Skip(_) => return Ok(done),
+            Step::Operation { .. } | Step::Open(_) | Step::Skip(_) => return Ok(done),
         };
-        let answer = self.ask(method, &path, Bytes::from(body), line).await?;
+        let answer = self.ask(method, &path, Some(Bytes::from(body)), line).await?;
         let result = match answer.status {
             StatusCode::OK if what == What::Recorded => {
                 let reversed: Reversed = read(&answer.body)?;
@@ -147,7 +144,7 @@ impl<'a> Sender<'a> {
         let mut rounds = 0;
         while let Some(mut part) = parts.pop() {
             let Some(first) = part.first() else { continue };
-            let answer = self.ask(Method::POST, "/v1/usage", array(&part), first.line).await?;
+            let answer = self.ask(Method::POST, "/v1/usage", Some(array(&part)), first.line).await?;
             if answer.status.is_success() {
                 let again = take_results(part, &answer.body, &mut done)?;
                 if let Some(first) = again.first() {
@@ -172,10 +169,16 @@ impl<'a> Sender<'a> {
     }
 
     /// Asks until there is an answer that is one.
-    async fn ask(&self, method: Method, path: &str, body: Bytes, line: u64) -> Result<Answer, Failure> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        line: u64,
+    ) -> Result<Answer, Failure> {
         let mut wait = WAIT;
         for _ in 1..TRIES_MAX {
-            match self.client.request(method.clone(), path, Some(body.clone())).await {
+            match self.client.request(method.clone(), path, body.clone()).await {
                 Ok(answer) if !may_pass(answer.status) => return lets_in(answer),
                 Ok(_) | Err(ClientError::Broken(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -183,7 +186,7 @@ impl<'a> Sender<'a> {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        let answer = self.client.request(method, path, Some(body)).await?;
+        let answer = self.client.request(method, path, body).await?;
         if may_pass(answer.status) {
             return Err(stopped(line, &refusal(&answer.body, answer.status)));
         }
@@ -235,7 +238,8 @@ fn take_results(rows: Vec<Waiting>, body: &[u8], done: &mut Vec<Done>) -> Result
     Ok(again)
 }
 
-fn refusal(body: &[u8], status: StatusCode) -> String {
+/// Why the server refused.
+pub(super) fn refusal(body: &[u8], status: StatusCode) -> String {
     problem_text(body).unwrap_or_else(|| format!("the server answered {status}"))
 }
 

@@ -27,6 +27,9 @@ pub(in crate::http) fn tail(object: &mut Object<'_>, session: &Session, whole: b
     if whole {
         if let Some(hold) = &session.hold {
             ask(object, &hold.ask);
+            object.object("hold", |object| {
+                object.put("total", &hold.total).put("drawn", &hold.drawn);
+            });
         }
         object.put("metadata", Raw(session.metadata.as_deref().unwrap_or("{}")));
     }

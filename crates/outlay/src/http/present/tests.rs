@@ -149,7 +149,8 @@ fn a_refusal_names_what_would_help() {
             r#""held":{"cost":0,"aiRuns":28,"apiRuns":0},"overdraft":{"cost":0,"aiRuns":0,"apiRuns":0},"choice":null,"#,
             r#""error":null,"budgetExceeded":false,"createdAt":"2025-10-13T18:32:58.785Z","#,
             r#""lastUpdatedAt":"2025-10-13T18:32:58.785Z","completedAt":null,"holdExpiresAt":"2025-10-13T18:47:58.785Z","#,
-            r#""stepCount":0,"estimate":{"cost":0,"aiRuns":28,"apiRuns":0},"metadata":{}}"#
+            r#""stepCount":0,"estimate":{"cost":0,"aiRuns":28,"apiRuns":0},"#,
+            r#""hold":{"total":{"cost":0,"aiRuns":28,"apiRuns":0},"drawn":{"cost":0,"aiRuns":0,"apiRuns":0}},"metadata":{}}"#
         )
     );
 

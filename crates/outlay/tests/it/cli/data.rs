@@ -150,7 +150,7 @@ fn sessions_that_run_go_on_holding_after_an_import() {
     let other = Server::at("2025-10-13T18:14:30Z");
     let import = ["import", file.to_str().unwrap(), "--json"];
     let first = other.outlay(&import).exits(0).json();
-    first.shows("/recorded", "2").shows("/sessions", "2").shows("/sessionsByTheirSteps", "1");
+    first.shows("/recorded", "2").shows("/sessions", "2").shows("/sessionsWithoutSteps", "1");
     first.shows("/denialsLeftOut", "1").shows("/withoutTimestamp", "0");
     let same = || {
         other.budget("u").meter("cost", "0.375", "0.375").meter("aiRuns", "0", "1");
@@ -196,6 +196,10 @@ fn who_was_erased_after_a_backup_stays_erased_when_it_is_restored() {
     server.outlay(&["backup", backup]).exits(1);
     server.outlay(&["backup", backup, "--force"]).exits(0);
 
+    // Nobody is there to be asked.
+    let unasked = server.outlay(&["erase", "ann"]).exits(2);
+    assert!(unasked.err.contains("--yes"), "{unasked:?}");
+    server.get(&of("ann", "")).is(200).shows("/known", "true");
     server.outlay(&["erase", "ann", "--yes"]).exits(0);
     server.get(&of("ann", "")).is(200).shows("/known", "false");
     // Not under a running server, and not over a store without a word.
