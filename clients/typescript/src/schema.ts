@@ -270,6 +270,13 @@ export interface components {
             /** Format: int64 */
             operations: number;
         };
+        /** @description A hold's amounts: what is left of it is `held` while the session is in progress */
+        Hold: {
+            /** @description What steps have drawn of it. */
+            drawn: components["schemas"]["Amounts"];
+            /** @description As `extend` last set it. */
+            total: components["schemas"]["Amounts"];
+        };
         /** @description A key */
         Key: {
             createdAt: string;
@@ -670,6 +677,7 @@ export interface components {
             estimate?: components["schemas"]["Amounts"] | null;
             feature: string;
             held: components["schemas"]["Amounts"];
+            hold?: components["schemas"]["Hold"] | null;
             holdExpiresAt?: string | null;
             lastUpdatedAt: string;
             metadata?: components["schemas"]["Metadata"] | null;
