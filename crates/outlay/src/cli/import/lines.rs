@@ -5,7 +5,7 @@
 //! memory. A session is opened at its old place between them, where what was used is what was used then.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -26,7 +26,7 @@ pub(super) async fn json_lines(path: &Path, now: Timestamp, importing: &mut Impo
     let reading = || format!("read {}", path.display());
     let mut reader = BufReader::new(File::open(path).map_err(Failure::io(reading()))?);
     let file = File::open(path).map_err(Failure::io(reading()))?;
-    let mut lines = Lines { file, now, run: Vec::new(), user: None, opens: VecDeque::new(), open: HashMap::new() };
+    let mut lines = Lines { file, now, run: Vec::new(), user: None, opens: VecDeque::new(), open: BTreeMap::new() };
     let mut content = Content::of(path);
     let mut finishes = Vec::new();
     let (mut offset, mut number) = (0_u64, 0_u64);
@@ -140,12 +140,12 @@ struct Lines {
     /// Sessions to be opened, the oldest first.
     opens: VecDeque<Open>,
     /// Sessions that are open and whose steps are still coming.
-    open: HashMap<String, Open>,
+    open: BTreeMap<String, Open>,
 }
 
 impl Lines {
     async fn replay(&mut self, content: &mut Content<'_>, importing: &mut Importing<'_>) -> Result<(), Failure> {
-        let mut waiting: HashSet<String> = self.opens.iter().map(|open| open.opening.session.clone()).collect();
+        let mut waiting: BTreeSet<String> = self.opens.iter().map(|open| open.opening.session.clone()).collect();
         for place in std::mem::take(&mut self.run).into_iter().rev() {
             let again = || Failure::io("read the file again");
             let mut line = vec![0; usize::try_from(place.bytes).unwrap_or_default()];
