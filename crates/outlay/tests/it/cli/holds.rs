@@ -118,8 +118,8 @@ fn an_extended_hold_comes_back_as_it_stands() {
     other.session("u", "used-up").amounts("/held", "0.25", "0", "0").amounts("/hold/drawn", "0.25", "0", "0");
     other.session("u", "used-up").instant("/holdExpiresAt", "2025-10-13T18:15:20Z");
     // What the application has done since is not undone by another import.
-    other.record(step("5", "shrunk", 0.015625));
-    server.record(step("5", "shrunk", 0.015625));
+    other.record(step("5", "shrunk", 0.015_625));
+    server.record(step("5", "shrunk", 0.015_625));
     other.outlay(&["import", &file]).exits(0);
     same_hold(&server, &other, "grown", 1.0);
     same_hold(&server, &other, "shrunk", 0.09375);
