@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use outlay::clock::{Clock, SharedClock};
 use outlay::store::embedded::{Settings, file_path, open};
-use outlay::store::{ExportAt, NoticesQuery, PageOf, Reads, SessionsQuery, Store, UsageQuery, UserSort, UsersQuery};
+use outlay::store::{ExportAt, NoticesQuery, OverviewQuery, PageOf, Reads, SessionsQuery, Store, UsageQuery, UserSort, UsersQuery};
 use outlay_core::id::{Label, Name, OperationId, SessionId, UserId};
 use outlay_core::ledger::Command;
 use outlay_core::money::Usd;
@@ -268,12 +268,13 @@ fn read_all(reads: &dyn Reads) {
         now(reads.sessions(SessionsQuery { user_id: None, status: None, feature: None, from: None, to: None, page }));
     let _ = now(reads.denials(NoticesQuery { user_id: None, month: None, page }));
     let _ = now(reads.alerts(NoticesQuery { user_id: None, month: None, page }));
-    let _ = now(reads.overview(month, 6));
+    let _ = now(reads.overview(OverviewQuery { month, months_before: 6, newest: 5 }));
     let _ = now(reads.session_stats(month.start().day()));
     let _ = now(reads.users(UsersQuery {
         month,
         sort: UserSort::Cost,
         descending: true,
+        active: false,
         state: None,
         plan: None,
         prefix: None,

@@ -88,11 +88,15 @@ export interface components {
             /** @description The status that it would have had alone. */
             status: number;
         } & components["schemas"]["Problem"]);
-        /** @description The same days of the month before */
+        /** @description The month before: while the month runs, as far as the same day of it; else whole */
         Before: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description With an operation in that month, be it later.
+             */
             activeUsers: number;
             month: string;
+            /** @description The last day that the totals count. */
             throughDay: string;
             totals: components["schemas"]["Totals"];
         };
@@ -491,16 +495,24 @@ export interface components {
         };
         /** @description A month at a glance, of one snapshot */
         Overview: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description With an operation in the month: those that `GET /v1/users?active=true` lists.
+             */
             activeUsers: number;
             asOf: string;
             averages: components["schemas"]["Averages"];
-            before: components["schemas"]["Before"];
+            before?: components["schemas"]["Before"] | null;
             days: components["schemas"]["Day"][];
+            /**
+             * Format: int64
+             * @description Erased since, with an operation in the month: it is in the totals and averages, and they are in no list.
+             */
+            erasedUsers: number;
             /** @description Now, over all users. */
             held: components["schemas"]["Amounts"];
             month: string;
-            /** @description Users by state. */
+            /** @description Active users by state, each of them as many as `GET /v1/users?active=true&state=` lists. */
             states: {
                 [key: string]: number;
             };
@@ -725,6 +737,7 @@ export interface components {
             model?: string | null;
             operationId: string;
             provider?: string | null;
+            /** @description The operation that took this step back; its cost is then not in the session's total. Reversals are no steps. */
             reversedBy?: string | null;
             stepLabel?: string | null;
             /** Format: int64 */

@@ -164,6 +164,8 @@ impl Month {
         Self(year.saturating_mul(12).saturating_add(u32::from(month.unsigned_abs())).saturating_sub(1))
     }
 
+    /// The first month, January of the year 1.
+    pub const MIN: Self = Self(12);
     /// The last month that has one after it.
     pub const MAX: Self = Self(9999 * 12 + 10);
 
@@ -202,10 +204,21 @@ impl Month {
         Self(self.0.saturating_add(1))
     }
 
-    /// The month `months` before this one.
+    /// The month before this one; the first month has none.
+    pub fn before(self) -> Option<Self> {
+        (self > Self::MIN).then(|| self.minus(1))
+    }
+
+    /// The month `months` before this one, stopping at the first.
     #[must_use]
     pub const fn minus(self, months: u32) -> Self {
-        Self(self.0.saturating_sub(months))
+        let index = self.0.saturating_sub(months);
+        if index < Self::MIN.0 { Self::MIN } else { Self(index) }
+    }
+
+    /// This month and those before it, at most `count` in all, the oldest first.
+    pub fn with_before(self, count: u32) -> impl DoubleEndedIterator<Item = Self> {
+        (self.minus(count.saturating_sub(1)).0..=self.0).map(Self)
     }
 
     /// The first instant of the month.
@@ -307,6 +320,16 @@ mod tests {
         assert_eq!(Month::parse("2025-12").unwrap().next().to_string(), "2026-01");
         assert_eq!(Month::parse("2025-12").unwrap().resets_at().to_string(), "2026-01-01T00:00:00Z");
         assert_eq!(Month::parse("2024-02").unwrap().days(), 29);
+    }
+
+    #[test]
+    fn months_stop_at_the_first() {
+        let first = Month::parse("0001-01").unwrap();
+        assert_eq!((first, first.before(), first.minus(1)), (Month::MIN, None, first));
+        assert_eq!(first.next().before(), Some(first));
+        assert_eq!(first.next().with_before(6).collect::<Vec<_>>(), [first, first.next()]);
+        let shown: Vec<_> = Month::parse("2025-01").unwrap().with_before(3).map(|month| month.to_string()).collect();
+        assert_eq!(shown, ["2024-11", "2024-12", "2025-01"]);
     }
 
     #[test]

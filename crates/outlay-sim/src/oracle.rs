@@ -138,8 +138,9 @@ fn compare_history(reads: &dyn Reads, id: &UserId, operations: &[Operation]) -> 
 /// The list of all users, which the store keeps in memory, with their budgets.
 fn compare_users(reads: &dyn Reads, model: &Model, now: Timestamp) -> Result<(), String> {
     let month = now.month();
-    let (state, plan, prefix, after) = (None, None, None, None);
-    let query = UsersQuery { month, sort: UserSort::UserId, descending: false, state, plan, prefix, after, limit: 100 };
+    let (active, state, plan, prefix, after) = (false, None, None, None, None);
+    let (sort, descending, limit) = (UserSort::UserId, false, 100);
+    let query = UsersQuery { month, sort, descending, active, state, plan, prefix, after, limit };
     let page = read(ready(reads.users(query)))?;
     let plans = reads.plans();
     let found = page.items.iter().map(|item| {

@@ -291,11 +291,24 @@ pub struct Person {
     pub alerts: Vec<Alert>,
 }
 
+/// What to read of everybody at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverviewQuery {
+    /// The month that is shown.
+    pub month: Month,
+    /// Day sums also of so many months before it.
+    pub months_before: u32,
+    /// The newest alerts and denials of the month, each at most so many; 0 reads none.
+    pub newest: usize,
+}
+
 /// What the operator sees of one month, of one snapshot.
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// The instant of the snapshot.
     pub as_of: Timestamp,
+    /// The plans that hold.
+    pub plans: Arc<Plans>,
     /// The sums over all users, erased ones too, of each day and combination, days ascending: of the month, and of as
     /// many before as were asked for.
     pub days: Vec<(Day, Dimensions, Sums)>,
@@ -303,15 +316,21 @@ pub struct Overview {
     pub held: outlay_core::plan::PerMeter<i128>,
     /// Sessions in progress now.
     pub open_sessions: u64,
-    /// Users with an operation in the month, erased ones too: they are in the sums.
+    /// Users with an operation in the month: those that [`UsersQuery::active`] lists. Here, among the states and the top
+    /// users, erased ones are left out.
     pub active_users: u64,
+    /// Erased users with an operation in the month: they are listed nowhere, and are in the sums.
+    pub erased_users: u64,
     /// Users with an operation in the month before.
     pub active_users_before: u64,
-    /// Users with an operation in the month by state of their budget: ok, warning, critical, reached. Here and among the
-    /// top users, erased ones are left out.
+    /// Users with an operation in the month by state of their budget: ok, warning, critical, reached.
     pub states: [u64; 4],
     /// The users whose operations of the month cost most, at most ten, the most first and among equals by id.
     pub top_users: Vec<UserItem>,
+    /// The newest alerts of the month.
+    pub alerts: Vec<Of<Alert>>,
+    /// The newest denials of the month.
+    pub denials: Vec<Of<Denial>>,
 }
 
 /// How the list of users is sorted.
@@ -350,6 +369,8 @@ pub struct UsersQuery {
     pub sort: UserSort,
     /// The largest first.
     pub descending: bool,
+    /// Only those with an operation in the month.
+    pub active: bool,
     /// Only in this state.
     pub state: Option<outlay_core::budget::State>,
     /// Only those for whom this plan holds.
@@ -501,8 +522,8 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// Alerts.
     fn alerts(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Alert>>>;
 
-    /// The operator's month, with the day sums of so many months before it.
-    fn overview(&self, month: Month, months_before: u32) -> Reading<'_, Overview>;
+    /// The operator's month.
+    fn overview(&self, query: OverviewQuery) -> Reading<'_, Overview>;
 
     /// Users, sorted.
     fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage>;

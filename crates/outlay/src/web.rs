@@ -93,7 +93,7 @@ impl Stepper {
         let first = running.minus(MONTHS_BACK);
         Self {
             month,
-            before: (month > first).then(|| link(month.minus(1))),
+            before: month.before().filter(|before| *before >= first).map(&link),
             after: (month < running).then(|| link(month.next())),
             running: (month != running).then(|| link(running)),
         }

@@ -27,6 +27,7 @@ use super::reading::OfUser;
 use super::tokens::Whose;
 use super::{App, SharedApp, budget, schemas};
 use crate::feed::{Ending, Notice, Place, TooManyWatch, WATCHERS_MAX, Watching};
+use crate::store::OverviewQuery;
 
 /// Streams of one user that were opened with tokens, at most; else one person could keep everybody out.
 const STREAMS_OF_USER_MAX: usize = 64;
@@ -118,7 +119,7 @@ impl Glance {
         }
         let seq = app.reads.feed().last_change();
         let month = app.reads.now().month();
-        let overview = app.reads.overview(month, 1).await?;
+        let overview = app.reads.overview(OverviewQuery { month, months_before: 1, newest: 0 }).await?;
         let text: Arc<str> = Json::of_object(|object| write_glance(object, month, &overview)).into_text().into();
         *made = Some(Made { seq, at: Instant::now(), text: Arc::clone(&text) });
         Ok(text)

@@ -39,13 +39,13 @@ pub(super) async fn get(
     parameters.finish()?;
     let today = app.reads.now().day();
     let last = today.month();
-    let first = last.minus(u32::try_from(count).unwrap_or(1).saturating_sub(1));
+    let months: Vec<Month> = last.with_before(u32::try_from(count).unwrap_or(1)).collect();
+    let first = months.first().copied().unwrap_or(last);
     let history = app.reads.history(&user_id, first..=last).await?;
     let providers_and_models = caller.sees_everything();
     let features = providers_and_models || matches!(caller, Caller::User { reads_usage: true, .. });
     let sees = Sees { features, providers_and_models };
 
-    let months = std::iter::successors(Some(first), |month| Some(month.next())).take_while(|month| *month <= last);
     let json = Json::with_room(4_096, |json| {
         json.object(|object| {
             object.put("userId", &user_id).array("months", months, |json, month| {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::breakdown::Sums;
 use outlay_core::budget::{Budget, State as BudgetState};
 use outlay_core::id::{Name, UserId};
 use outlay_core::ledger::budget;
@@ -17,14 +17,15 @@ use super::page::{CursorError, Parameters};
 use super::present::figures;
 use super::problem::Problem;
 use super::{SharedApp, schemas};
-use crate::store::{Overview, UserItem, UserSort, UsersAfter, UsersQuery};
+use crate::store::{Overview, OverviewQuery, UserItem, UserSort, UsersAfter, UsersQuery};
+use crate::sums::Against;
 
 /// Features, providers and models of the overview, at most.
 const TOP_MAX: usize = 10;
 
 /// See a month at a glance
 ///
-/// One snapshot over all users, beside the same days of the month before.
+/// One snapshot over all users, beside the month before: while the month runs, as far as the same day of it; else whole.
 #[utoipa::path(get, path = "/v1/overview", tag = "Operator",
     operation_id = "getOverview",
     params(schemas::MonthQuery),
@@ -34,15 +35,12 @@ pub(super) async fn overview(State(app): State<SharedApp>, mut parameters: Param
     let month = parameters.read("month", Month::parse);
     parameters.finish()?;
     let month = month.unwrap_or_else(|| app.reads.now().month());
-    let overview = app.reads.overview(month, 1).await?;
-    let plans = app.reads.plans();
-    let json = Json::with_room(8_192, |json| json.object(|object| write_overview(object, month, &overview, &plans)));
+    let overview = app.reads.overview(OverviewQuery { month, months_before: 1, newest: 0 }).await?;
+    let json = Json::with_room(8_192, |json| json.object(|object| write_overview(object, month, &overview)));
     Ok(json.answer(StatusCode::OK))
 }
 
-type DaySums = (Day, Dimensions, Sums);
-
-fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview, plans: &Plans) {
+fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview) {
     let today = overview.as_of.day();
     let last = if today.month() == month { today } else { Day::new(month, month.days()) };
     let of_month = || overview.days.iter().filter(|(day, ..)| day.month() == month);
@@ -58,10 +56,13 @@ fn write_overview(object: &mut Object<'_>, month: Month, overview: &Overview, pl
     top("topProviders", by_name(of_month(), |dimensions| Some(dimensions.provider.as_str())));
     top("topModels", by_name(of_month(), |dimensions| dimensions.model.as_ref().map(Name::as_str)));
     object.array("topUsers", &overview.top_users, |json, item| {
-        json.object(|object| write_user(object, item, plans));
+        json.object(|object| write_user(object, item, &overview.plans));
     });
     write_states(object, overview);
-    object.object("before", |object| write_before(object, month.minus(1), last, overview));
+    match Against::of(month, overview.as_of) {
+        Some(against) => object.object("before", |object| write_before(object, against, overview)),
+        None => object.put("before", None::<bool>),
+    };
 }
 
 /// The totals of a month, as an event of the stream of all users has them.
@@ -78,8 +79,9 @@ fn write_figures(object: &mut Object<'_>, month: Month, overview: &Overview) {
         object.put("cost", UsdSum::from_picos(overview.held.cost));
         object.put("aiRuns", overview.held.ai_runs).put("apiRuns", overview.held.api_runs);
     });
-    object.put("activeUsers", overview.active_users);
-    object.object("averages", |object| write_averages(object, &totals.all(), overview.active_users));
+    object.put("activeUsers", overview.active_users).put("erasedUsers", overview.erased_users);
+    let users = overview.active_users + overview.erased_users;
+    object.object("averages", |object| write_averages(object, &totals.all(), users));
 }
 
 fn write_states(object: &mut Object<'_>, overview: &Overview) {
@@ -90,13 +92,10 @@ fn write_states(object: &mut Object<'_>, overview: &Overview) {
     });
 }
 
-/// The month before, up to the same day of the month.
-fn write_before(object: &mut Object<'_>, month: Month, last: Day, overview: &Overview) {
-    let is_whole = last.day_of_month() == last.month().days();
-    let through = if is_whole { month.days() } else { last.day_of_month().min(month.days()) };
-    let until_then = |(day, ..): &&DaySums| day.month() == month && day.day_of_month() <= through;
-    let totals = Totals::of(overview.days.iter().filter(until_then));
-    object.put("month", month).put("throughDay", Day::new(month, through));
+/// What the month is compared with.
+fn write_before(object: &mut Object<'_>, against: Against, overview: &Overview) {
+    let totals = Totals::of(overview.days.iter().filter(|(day, ..)| against.takes(*day)));
+    object.put("month", against.through.month()).put("throughDay", against.through);
     object.object("totals", |object| write_totals(object, &totals));
     object.put("activeUsers", overview.active_users_before);
 }
@@ -148,6 +147,7 @@ pub(super) fn users_query(app: &SharedApp, parameters: &mut Parameters) -> (User
         _ => Err("must be desc or asc"),
     });
     let descending = descending.unwrap_or(sort != UserSort::UserId);
+    let active = parameters.flag("active", false);
     let state = parameters.read("state", |text| {
         BudgetState::ALL
             .into_iter()
@@ -160,7 +160,7 @@ pub(super) fn users_query(app: &SharedApp, parameters: &mut Parameters) -> (User
     let list = format!("users {sort:?} {descending} {month}");
     let after = parameters.read("cursor", |text| after_of(&app.open_cursor(&list, text)?));
     let limit = parameters.limit();
-    (UsersQuery { month, sort, descending, state, plan, prefix, after, limit }, list)
+    (UsersQuery { month, sort, descending, active, state, plan, prefix, after, limit }, list)
 }
 
 /// The cursor of a place in a list of users.

@@ -524,6 +524,7 @@ pub(super) struct Step {
     timestamp: String,
     duration_ms: Option<u64>,
     metadata: Option<Metadata>,
+    /// The operation that took this step back; its cost is then not in the session's total. Reversals are no steps.
     reversed_by: Option<String>,
 }
 
@@ -758,13 +759,15 @@ pub(super) struct Averages {
     cost_per_run: Option<Usd>,
 }
 
-/// The same days of the month before
+/// The month before: while the month runs, as far as the same day of it; else whole
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub(super) struct Before {
     month: String,
+    /// The last day that the totals count.
     through_day: String,
     totals: Totals,
+    /// With an operation in that month, be it later.
     active_users: u64,
 }
 
@@ -777,16 +780,20 @@ pub(super) struct Overview {
     totals: Totals,
     /// Now, over all users.
     held: Amounts,
+    /// With an operation in the month: those that `GET /v1/users?active=true` lists.
     active_users: u64,
+    /// Erased since, with an operation in the month: it is in the totals and averages, and they are in no list.
+    erased_users: u64,
     averages: Averages,
     days: Vec<Day>,
     top_features: Vec<Sums>,
     top_providers: Vec<Sums>,
     top_models: Vec<Sums>,
     top_users: Vec<UserItem>,
-    /// Users by state.
+    /// Active users by state, each of them as many as `GET /v1/users?active=true&state=` lists.
     states: BTreeMap<String, u64>,
-    before: Before,
+    /// Null for the first month of the year 1.
+    before: Option<Before>,
 }
 
 /// A user in a list, with one month
@@ -931,6 +938,8 @@ pub(super) struct UsersQuery {
     sort: Option<String>,
     /// `desc` or `asc`; by id ascending when absent, else descending.
     order: Option<String>,
+    /// `true`: only those with an operation in the month. All who are known when absent.
+    active: Option<bool>,
     state: Option<State>,
     plan: Option<String>,
     /// The beginning of the id.

@@ -148,8 +148,34 @@ pub struct Stack {
     pub parts: Vec<i128>,
 }
 
-/// Bars of parts one beside the other, with a legend and the same as a table. The last series may be `Other`.
-pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
+/// What the parts of one colour are of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Series {
+    /// A name, whatever an application chose.
+    Named(String),
+    /// Operations that have no such name.
+    Nameless,
+    /// All that have no colour of their own.
+    Other,
+}
+
+impl Series {
+    fn draw(&self, characters_max: usize) -> Markup {
+        match self {
+            Self::Named(name) => super::parts::text(name, characters_max),
+            Self::Nameless => nameless(),
+            Self::Other => html! { span.muted { "Other" } },
+        }
+    }
+}
+
+/// What stands for operations without a model: told from a model of any name by how it looks.
+pub fn nameless() -> Markup {
+    html! { span.muted { "No model" } }
+}
+
+/// Bars of parts one beside the other, with a legend and the same as a table.
+pub fn stacked(stacks: &[Stack], series: &[Series], sentence: &str) -> Markup {
     let totals: Vec<i128> = stacks.iter().map(|stack| stack.parts.iter().sum()).collect();
     let (max, lines) = scale(totals.iter().copied().max().unwrap_or(0));
     if totals.iter().all(|total| *total == 0) {
@@ -181,14 +207,14 @@ pub fn stacked(stacks: &[Stack], series: &[String], sentence: &str) -> Markup {
             }
             ul.legend {
                 @for (at, name) in series.iter().enumerate() {
-                    li { svg.swatch aria-hidden="true" { rect class={ "s" (at) } width="100%" height="100%" {} } (super::parts::text(name, 28)) }
+                    li { svg.swatch aria-hidden="true" { rect class={ "s" (at) } width="100%" height="100%" {} } (name.draw(28)) }
                 }
             }
             details {
                 summary { "Show as table" }
                 div.scroll tabindex="0" role="group" aria-label="The chart as a table" {
                     table {
-                        thead { tr { th scope="col" { "Month" } @for name in series { th.n scope="col" { (super::parts::text(name, 20)) } } th.n scope="col" { "Total" } } }
+                        thead { tr { th scope="col" { "Month" } @for name in series { th.n scope="col" { (name.draw(20)) } } th.n scope="col" { "Total" } } }
                         tbody {
                             @for (stack, total) in stacks.iter().zip(&totals) {
                                 tr {

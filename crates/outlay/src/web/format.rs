@@ -5,6 +5,8 @@ use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::UsageType;
 use outlay_core::plan::{Limit, Meter};
 
+use crate::sums::Against;
+
 /// Picodollars in a cent.
 const PICOS_PER_CENT: i128 = 10_000_000_000;
 
@@ -153,6 +155,18 @@ pub fn change(now: i128, before: i128) -> Option<String> {
         1.. => format!("+{}%", count(percent)),
         _ => format!("−{}%", count(percent.saturating_neg())),
     })
+}
+
+/// `1 to 26 Sep`, or `all of September`
+pub(crate) fn against(against: Against) -> String {
+    let month = against.through.month();
+    if against.is_whole {
+        return format!("all of {}", month_name(month));
+    }
+    match against.through.day_of_month() {
+        1 => format!("1 {}", month_short(month)),
+        last => format!("1 to {last} {}", month_short(month)),
+    }
 }
 
 /// `October 2025`

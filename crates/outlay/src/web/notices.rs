@@ -1,5 +1,7 @@
 //! Alerts and denials.
 
+use std::cmp::Ordering;
+
 use maud::{Markup, html};
 use outlay_core::alert::Alert;
 use outlay_core::budget::{MeterBudget, State, percent_hundredths};
@@ -90,7 +92,6 @@ pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], links: &Links) -> Page {
 
 fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
     let alert = &of.row;
-    let is_past = alert.recorded_at.month() != alert.month;
     html! {
         tr data-key=(alert.no.0) {
             td { (moment(alert.recorded_at, now)) }
@@ -99,12 +100,20 @@ fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
             td { (format::meter(alert.key.meter)) }
             td.n { (parts::meter(alert.key.meter, &MeterBudget { used: alert.used, held: 0, limit: Some(alert.key.limit) })) }
             td { (parts::text(alert.plan.as_str(), 20)) }
-            td.muted {
-                @if alert.superseded_by.is_some() { "Not sent: a higher one was, with the same operation" }
-                @else if is_past { "Not sent: past month" }
-                @else { "Due" }
-            }
+            td.muted { (delivery(alert)) }
         }
+    }
+}
+
+/// Whether it goes out, in words: messages are of the month that was running only.
+fn delivery(alert: &Alert) -> &'static str {
+    if alert.superseded_by.is_some() {
+        return "Not sent: a higher one was, with the same operation";
+    }
+    match alert.month.cmp(&alert.recorded_at.month()) {
+        Ordering::Less => "Not sent: past month",
+        Ordering::Equal => "Due",
+        Ordering::Greater => "Not sent: the month had not begun",
     }
 }
 

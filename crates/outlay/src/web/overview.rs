@@ -1,25 +1,21 @@
 //! One month of everybody.
 
-use std::sync::Arc;
-
 use maud::{Markup, html};
-use outlay_core::alert::Alert;
 use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::budget::State;
-use outlay_core::denial::Denial;
 use outlay_core::id::UserId;
 use outlay_core::ledger::budget;
 use outlay_core::money::{Usd, UsdSum};
 use outlay_core::month::{Day, Month};
-use outlay_core::plan::{Meter, Plans};
+use outlay_core::plan::Meter;
 
 use super::breakdown::{By, names_table, series};
 use super::chart::{self, Band, BurnUp, Stack};
 use super::links::{Links, Query};
 use super::parts::{self, LimitAhead, money, nothing};
 use super::{Page, Section, Stepper, format, notices};
-use crate::store::{NoticesQuery, Of, Overview, PageOf, Reads, StoreError, UserItem};
-use crate::sums::by_day;
+use crate::store::{Overview, OverviewQuery, Reads, StoreError, UserItem};
+use crate::sums::{Against, by_day};
 
 /// Months in the chart of months.
 pub(super) const MONTHS: u32 = 6;
@@ -35,12 +31,6 @@ pub struct View {
     pub by: By,
     /// The month and those before it, of one snapshot.
     pub overview: Overview,
-    /// The plans that hold.
-    pub plans: Arc<Plans>,
-    /// The newest alerts of the month.
-    pub alerts: Vec<Of<Alert>>,
-    /// The newest denials of the month.
-    pub denials: Vec<Of<Denial>>,
     /// Where the month's cost is going.
     pub band: Option<Band>,
     /// When the top users will meet a limit, in their order.
@@ -53,12 +43,9 @@ impl View {
     /// # Errors
     /// When the store does not answer.
     pub async fn read(reads: &dyn Reads, month: Month, by: By) -> Result<Self, StoreError> {
-        let overview = reads.overview(month, MONTHS - 1).await?;
-        let page = PageOf { before: None, limit: NOTICES };
-        let of_month = || NoticesQuery { user_id: None, month: Some(month), page };
-        let alerts = reads.alerts(of_month()).await?.items;
-        let denials = reads.denials(of_month()).await?.items;
-        Ok(Self { month, by, overview, plans: reads.plans(), alerts, denials, band: None, ahead: Vec::new() })
+        let query = OverviewQuery { month, months_before: MONTHS - 1, newest: NOTICES };
+        let overview = reads.overview(query).await?;
+        Ok(Self { month, by, overview, band: None, ahead: Vec::new() })
     }
 
     /// What the month has cost so far.
@@ -78,10 +65,15 @@ impl View {
         days.values().map(|totals| totals.all().cost.picos()).collect()
     }
 
+    /// Cost of each day of the month before; the first month has none.
     fn days_before(&self) -> Vec<i128> {
-        let before = self.month.minus(1);
+        let Some(before) = self.month.before() else { return Vec::new() };
         let days = by_day(Day::new(before, 1), Day::new(before, before.days()), self.of(before));
         days.values().map(|totals| totals.all().cost.picos()).collect()
+    }
+
+    fn against(&self) -> Option<Against> {
+        Against::of(self.month, self.overview.as_of)
     }
 }
 
@@ -106,11 +98,11 @@ pub fn page(view: &View, links: &Links) -> Page {
             div.columns {
                 section.panel aria-labelledby="alerts" {
                     header { h2 #alerts { "Recent alerts" } a href=(links.to("alerts", &query)) { "All alerts" } }
-                    div #live-alerts data-live { (notices::short_alerts(view.alerts.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
+                    div #live-alerts data-live { (notices::short_alerts(view.overview.alerts.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
                 }
                 section.panel aria-labelledby="denials" {
                     header { h2 #denials { "Recent denials" } a href=(links.to("denials", &query)) { "All denials" } }
-                    div #live-denials data-live { (notices::short_denials(view.denials.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
+                    div #live-denials data-live { (notices::short_denials(view.overview.denials.iter().map(|of| (Some(who(&of.user_id)), &of.row)), view.overview.as_of)) }
                 }
             }
         },
@@ -129,23 +121,17 @@ fn tiles(view: &View, links: &Links) -> Markup {
     let (overview, month) = (&view.overview, view.month);
     let days = view.days();
     let total: i128 = days.iter().sum();
-    let days_before = view.days_before();
-    let until_then: i128 = days_before.iter().take(days.len()).sum();
-    let before = month.minus(1);
-    let through = days.len().min(days_before.len());
+    let before = month.before();
     let [_, warning, critical, reached] = overview.states;
-    let users = |state: State| links.to("users", &Query::new().with("month", month).with("state", state.as_str()));
-    let users_of_month = Query::new().with("month", month);
+    let active = Query::new().with("month", month).with("active", "true");
+    let users = |state: State| links.to("users", &active.clone().with("state", state.as_str()));
     html! {
         section #tiles .tiles data-live aria-label="This month" {
-            a.tile href=(links.to("users", &users_of_month)) {
+            a.tile href=(links.to("users", &active)) {
                 span.label { @if overview.as_of.month() == month { "Spend this month" } @else { "Spend in " (format::month_name(month)) } }
                 span.figure { (money(UsdSum::from_picos(total))) }
                 span.note {
-                    @match format::change(total, until_then) {
-                        Some(change) => { strong { (change) } " against 1 to " (through) " " (format::month_short(before)) ", " (format::usd(UsdSum::from_picos(until_then))) },
-                        None => { "nothing in " (format::month_name(before)) " until then" },
-                    }
+                    @if let Some(against) = view.against() { (compared(view, against, total)) }
                 }
                 (chart::sparkline(&days))
             }
@@ -159,10 +145,13 @@ fn tiles(view: &View, links: &Links) -> Markup {
                     }
                 }
             }
-            a.tile href=(links.to("users", &users_of_month.clone().with("sort", "lastSeen"))) {
+            a.tile href=(links.to("users", &active.clone().with("sort", "lastSeen"))) {
                 span.label { "Active users" }
                 span.figure { (format::count(overview.active_users.into())) }
-                span.note { strong { (format::count(overview.active_users_before.into())) } " in all of " (format::month_name(before)) }
+                span.note {
+                    @if let Some(before) = before { strong { (format::count(overview.active_users_before.into())) } " in all of " (format::month_name(before)) }
+                    @if overview.erased_users > 0 { ", and " (format::count(overview.erased_users.into())) " erased since" }
+                }
             }
             div.tile {
                 span.label { "Need attention" }
@@ -172,6 +161,19 @@ fn tiles(view: &View, links: &Links) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// How the month's cost differs from what it is compared with.
+fn compared(view: &View, against: Against, total: i128) -> Markup {
+    let then = view.overview.days.iter().filter(|(day, ..)| against.takes(*day));
+    let then = then.fold(UsdSum::ZERO, |sum, (_, _, sums)| sum.and(sums.cost));
+    let in_words = format::against(against);
+    html! {
+        @match format::change(total, then.picos()) {
+            Some(change) => { strong { (change) } " against " (in_words) ", " (format::usd(then)) },
+            None => { "nothing in " (in_words) },
         }
     }
 }
@@ -195,24 +197,23 @@ fn burn_up(view: &View) -> Markup {
     let (days, before) = (view.days(), view.days_before());
     let (this, before) = (cumulative(&days), cumulative(&before));
     let month = format::month_name(view.month);
+    let month_before = view.month.before();
     let usd = |picos: i128| format::usd(UsdSum::from_picos(picos));
     let so_far = usd(this.last().copied().unwrap_or(0));
-    let sentence = match view.band {
-        Some(band) => {
-            let [projected, low, high] =
-                [band.projected, band.low, band.high].map(|picos| format::usd_about(UsdSum::from_picos(picos)));
-            format!("{month} will end near {projected}, between {low} and {high}.")
+    let sentence = if let Some(band) = view.band {
+        let [projected, low, high] =
+            [band.projected, band.low, band.high].map(|picos| format::usd_about(UsdSum::from_picos(picos)));
+        format!("{month} will end near {projected}, between {low} and {high}.")
+    } else {
+        let is_running = view.overview.as_of.month() == view.month;
+        let cost = if is_running { "has cost" } else { "cost" };
+        let whole = if is_running { "so far" } else { "in all" };
+        let before = month_before.map(|of| (format::month_name(of), usd(before.last().copied().unwrap_or(0))));
+        match before {
+            Some((name, sum)) if is_running => format!("{month} {cost} {so_far} {whole}; {name} was {sum} in all."),
+            Some((name, sum)) => format!("{month} {cost} {so_far} {whole}; {name} {sum}."),
+            None => format!("{month} {cost} {so_far} {whole}."),
         }
-        None if view.overview.as_of.month() == view.month => format!(
-            "{month} has cost {so_far} so far; {} was {} in all.",
-            format::month_name(view.month.minus(1)),
-            usd(before.last().copied().unwrap_or(0))
-        ),
-        None => format!(
-            "{month} cost {so_far} in all; {} {}.",
-            format::month_name(view.month.minus(1)),
-            usd(before.last().copied().unwrap_or(0))
-        ),
     };
     html! {
         section.panel aria-labelledby="burn" {
@@ -223,7 +224,7 @@ fn burn_up(view: &View) -> Markup {
                     (chart::burn_up(&BurnUp { this: &this, before: &before, month: format::month_short(view.month), days: view.month.days().into(), band: view.band }, &sentence))
                     ul.legend {
                         li { svg.swatch aria-hidden="true" { line.this x1="0" x2="100%" y1="50%" y2="50%" {} } (month) }
-                        li { svg.swatch aria-hidden="true" { line.before x1="0" x2="100%" y1="50%" y2="50%" {} } (format::month_name(view.month.minus(1))) }
+                        @if let Some(before) = month_before { li { svg.swatch aria-hidden="true" { line.before x1="0" x2="100%" y1="50%" y2="50%" {} } (format::month_name(before)) } }
                         @if view.band.is_some() { li { svg.swatch aria-hidden="true" { rect.band width="100%" height="100%" {} } "Expected, 4 times of 5" } }
                     }
                     (day_table(&days, view.month))
@@ -254,7 +255,7 @@ fn day_table(days: &[i128], month: Month) -> Markup {
 }
 
 fn months(view: &View, links: &Links) -> Markup {
-    let shown: Vec<Month> = (0..MONTHS).rev().map(|back| view.month.minus(back)).collect();
+    let shown: Vec<Month> = view.month.with_before(MONTHS).collect();
     let (names, parts) = series(view.overview.days.iter(), &shown, view.by);
     let stacks: Vec<Stack> = parts
         .into_iter()
@@ -289,12 +290,13 @@ fn highest(stacks: &[Stack], view: &View) -> String {
 
 fn top_users(view: &View, links: &Links) -> Markup {
     let query = Query::new().with("month", view.month);
+    let active = query.clone().with("active", "true");
     let total: UsdSum = view.of(view.month).fold(UsdSum::ZERO, |sum, (_, _, sums)| sum.and(sums.cost));
     html! {
         section.panel aria-labelledby="top-users" {
             header {
                 h2 #top-users { "Users by cost" }
-                a href=(links.to("users", &query)) { "All " (format::plural(view.overview.active_users, "active user", "active users")) }
+                a href=(links.to("users", &active)) { "All " (format::plural(view.overview.active_users, "active user", "active users")) }
             }
             div #live-users data-live {
                 @if view.overview.top_users.is_empty() { (nothing("Nobody has used anything in this month.")) }
@@ -325,7 +327,7 @@ fn top_user(
     query: &Query,
 ) -> Markup {
     let UserItem { user, month, held } = item;
-    let budget = budget(&view.plans, Some(user), &user.user_id, month.month, &month.used, held);
+    let budget = budget(&view.overview.plans, Some(user), &user.user_id, month.month, &month.used, held);
     html! {
         tr data-key=(user.user_id.as_str()) {
             th scope="row" { (parts::user(links, Some(&user.user_id), query)) }
@@ -340,14 +342,10 @@ fn top_user(
 
 fn breakdown(view: &View, links: &Links) -> Markup {
     let tabs = By::ALL.map(|by| (by.title(), format!("{}#where", links.to("", &query(view.month, by))), by == view.by));
-    let before = view.month.minus(1);
-    let today = view.overview.as_of.day();
-    let through = if today.month() == view.month { today.day_of_month() } else { 31 };
-    let then = view.of(before).filter(|(day, ..)| day.day_of_month() <= through);
     html! {
         section.panel #where aria-labelledby="where-title" {
             header { h2 #where-title { "Where it goes" } (parts::tabs("By", &tabs)) }
-            div #live-where data-live { (names_table(view.of(view.month), then, view.by, |_| None)) }
+            div #live-where data-live { (names_table(&view.overview.days, view.month, view.against(), view.by, |_| None)) }
         }
     }
 }

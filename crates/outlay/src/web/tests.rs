@@ -63,21 +63,22 @@ fn overview() -> overview::View {
     ];
     let overview = Overview {
         as_of: now(),
+        plans: Arc::new(Plans::standard()),
         days,
         held: PerMeter { cost: 37_000_000_000, ai_runs: 1, api_runs: 0 },
         open_sessions: 1,
         active_users: 1_204,
+        erased_users: 2,
         active_users_before: 1_100,
         states: [1_200, 2, 1, 1],
         top_users: vec![item(HOSTILE, "premium", 2_000_000_000_000, 29, Amounts { ai_runs: 1, ..Amounts::ZERO })],
+        alerts: Vec::new(),
+        denials: Vec::new(),
     };
     overview::View {
         month,
         by: breakdown::By::Feature,
         overview,
-        plans: Arc::new(Plans::standard()),
-        alerts: Vec::new(),
-        denials: Vec::new(),
         band: Some(chart::Band { low: 3_800_000_000_000, projected: 4_120_000_000_000, high: 4_550_000_000_000 }),
         ahead: vec![Some(parts::LimitAhead { meter: outlay_core::plan::Meter::AiRuns, days: 6 })],
     }
@@ -117,6 +118,7 @@ fn a_list_of_users_is_drawn_as_it_was_asked_for() {
         month: now().month(),
         sort: UserSort::Percent,
         descending: true,
+        active: false,
         state: None,
         plan: Some(Name::new("premium").unwrap()),
         prefix: Some("a&b".to_owned()),

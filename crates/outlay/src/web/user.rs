@@ -20,6 +20,7 @@ use super::overview::{MONTHS, NOTICES};
 use super::parts::{self, nothing};
 use super::{Page, Section, Stepper, Viewer, format, notices, users};
 use crate::store::{PageOf, Person, PersonQuery, Reads, StoreError};
+use crate::sums::Against;
 
 /// Operations of a page.
 pub const OPERATIONS: usize = 25;
@@ -191,7 +192,7 @@ pub(super) fn capitalized(name: &Name) -> String {
 }
 
 fn months(view: &View, links: &Links) -> Markup {
-    let shown: Vec<Month> = (0..MONTHS).rev().map(|back| view.month.minus(back)).collect();
+    let shown: Vec<Month> = view.month.with_before(MONTHS).collect();
     let (names, parts) = series(view.person.history.days.iter(), &shown, view.by);
     let stacks: Vec<Stack> = parts
         .into_iter()
@@ -218,10 +219,7 @@ fn months(view: &View, links: &Links) -> Markup {
 fn breakdown(view: &View, links: &Links) -> Markup {
     let tabs = By::ALL
         .map(|by| (by.title(), format!("{}#where", links.user(&view.user_id, &query(view.month, by))), by == view.by));
-    let before = view.month.minus(1);
-    let today = view.person.as_of.day();
-    let through = if today.month() == view.month { today.day_of_month() } else { 31 };
-    let then = view.of(before).filter(|(day, ..)| day.day_of_month() <= through);
+    let against = Against::of(view.month, view.person.as_of);
     // The operations that a row sums are listed below, where they can be.
     let of_feature = |name: &str| {
         format!("{}#operations", links.user(&view.user_id, &query(view.month, view.by).with("feature", name)))
@@ -230,7 +228,7 @@ fn breakdown(view: &View, links: &Links) -> Markup {
     html! {
         section.panel #where aria-labelledby="where-title" {
             header { h2 #where-title { "Where it goes" } (parts::tabs("By", &tabs)) }
-            div #live-where data-live { (names_table(view.of(view.month), then, view.by, link)) }
+            div #live-where data-live { (names_table(&view.person.history.days, view.month, against, view.by, link)) }
         }
     }
 }

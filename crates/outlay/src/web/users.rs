@@ -55,6 +55,7 @@ impl View {
         Query::new()
             .with("month", month)
             .with_some("plan", query.plan.as_ref())
+            .with_some("active", query.active.then_some("true"))
             .with_some("state", query.state.map(State::as_str))
             .with_some("q", query.prefix.as_deref())
             .with_some("sort", (sort != UserSort::Cost).then(|| sort_name(sort)))
@@ -128,6 +129,12 @@ fn filters(view: &View, links: &Links) -> Markup {
                     @for state in State::ALL { option value=(state.as_str()) selected[query.state == Some(state)] { (parts::word(state)) } }
                 }
             }
+            label { span { "Active" }
+                select name="active" {
+                    option value="" { "All users" }
+                    option value="true" selected[query.active] { "Used this month" }
+                }
+            }
             button type="submit" { "Filter" }
             @if is_filtered(query) {
                 a href=(links.to("users", &Query::new().with("month", query.month))) { "Clear" }
@@ -137,7 +144,7 @@ fn filters(view: &View, links: &Links) -> Markup {
 }
 
 fn is_filtered(query: &UsersQuery) -> bool {
-    query.plan.is_some() || query.state.is_some() || query.prefix.is_some()
+    query.active || query.plan.is_some() || query.state.is_some() || query.prefix.is_some()
 }
 
 fn header(view: &View, links: &Links, name: &str, sort: Option<UserSort>, class: &str) -> Markup {

@@ -3,6 +3,7 @@
 mod access;
 mod budget;
 mod docs;
+mod figures;
 #[cfg(feature = "test-clock")]
 mod forecast;
 mod pages;

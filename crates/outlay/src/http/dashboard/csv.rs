@@ -19,7 +19,7 @@ use crate::http::page::Parameters;
 use crate::http::problem::Problem;
 use crate::http::reading::OfUser;
 use crate::http::{App, SharedApp};
-use crate::store::{Page, PageOf, StoreError, UsageQuery};
+use crate::store::{OverviewQuery, Page, PageOf, StoreError, UsageQuery};
 use crate::sums::by_day;
 
 /// Rows that are read at a time.
@@ -88,7 +88,7 @@ pub(in crate::http) async fn overview_csv(
 ) -> Result<Response, Problem> {
     let month = parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month());
     parameters.finish()?;
-    let overview = app.reads.overview(month, 0).await?;
+    let overview = app.reads.overview(OverviewQuery { month, months_before: 0, newest: 0 }).await?;
     let today = overview.as_of.day();
     let last = if today.month() == month { today } else { Day::new(month, month.days()) };
     let days = by_day(Day::new(month, 1), last, overview.days.iter().filter(|(day, ..)| day.month() == month));

@@ -168,6 +168,7 @@ pub(in crate::http) async fn steps_csv(
         "isBillableRun",
         "timestamp",
         "durationMs",
+        "reversedBy",
     ];
     Ok(answer("steps", &head, rows))
 }
@@ -185,6 +186,7 @@ fn step(step: &Operation) -> Vec<String> {
         step.is_billable_run.to_string(),
         step.timestamp.to_string(),
         step.duration_ms.map(|millis| millis.to_string()).unwrap_or_default(),
+        tame(step.reversed_by.as_ref().map(|(_, id)| id.as_str()).unwrap_or_default()),
     ]
 }
 

@@ -103,6 +103,7 @@ async fn preview(app: &SharedApp, name: &Name, limits: Limits) -> Result<Preview
         month: app.reads.now().month(),
         sort: UserSort::UserId,
         descending: false,
+        active: false,
         state: None,
         plan: Some(name.clone()),
         prefix: None,

@@ -16,7 +16,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::reading::{OfOperation, OfUser, not_loaded};
 use crate::http::sign_in::back;
 use crate::http::{SharedApp, foretold, paces};
-use crate::store::{PageOf, UsageQuery};
+use crate::store::{PageOf, UsageQuery, UserSort, UsersQuery};
 use crate::web::breakdown::By;
 use crate::web::links::{Query, encoded, user_path};
 use crate::web::overview::View as Overview;
@@ -153,31 +153,60 @@ pub(in crate::http) async fn operation(
     Ok(browser.answer(&operation::page(&view, &browser.links)))
 }
 
-/// `GET /search`: straight to what has exactly this id, else to the users that begin so.
+/// `GET /search`: straight to what has exactly this id, else to the users that begin so. Spaces around it may be part of an
+/// id, or come from where it was copied.
 pub(in crate::http) async fn search(
     State(app): State<SharedApp>,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let text = parameters.take("q").unwrap_or_default();
-    let text = text.trim();
+    let trimmed = text.trim();
+    let texts = if trimmed == text { vec![trimmed] } else { vec![text.as_str(), trimmed] };
     let of = parameters.take("user").and_then(|user| UserId::new(&user).ok());
     parameters.finish()?;
+    for text in &texts {
+        if let Some(path) = exactly(&app, of.as_ref(), text).await? {
+            return Ok(back(&path, None));
+        }
+    }
+    let mut begins = trimmed;
+    if texts.len() > 1 && any_begins(&app, &text).await? {
+        begins = &text;
+    }
+    Ok(back(&format!("users{}", Query::new().with("q", begins).with("sort", "userId").as_str()), None))
+}
+
+/// The path of what has exactly this id: a session or an operation of the user who is looked at, else a user.
+async fn exactly(app: &SharedApp, of: Option<&UserId>, text: &str) -> Result<Option<String>, Problem> {
     if let Some(user_id) = of {
         if let Ok(id) = SessionId::new(text)
-            && app.reads.session(&user_id, &id).await?.is_some()
+            && app.reads.session(user_id, &id).await?.is_some()
         {
-            return Ok(back(&format!("{}/sessions/{}", user_path(&user_id), encoded(text)), None));
+            return Ok(Some(format!("{}/sessions/{}", user_path(user_id), encoded(text))));
         }
         if let Ok(id) = OperationId::new(text)
-            && app.reads.operation(&user_id, &id).await?.is_some()
+            && app.reads.operation(user_id, &id).await?.is_some()
         {
-            return Ok(back(&format!("{}/operations/{}", user_path(&user_id), encoded(text)), None));
+            return Ok(Some(format!("{}/operations/{}", user_path(user_id), encoded(text))));
         }
     }
-    if let Ok(id) = UserId::new(text)
-        && app.reads.view(&id, app.reads.now().month()).await?.user.is_some()
-    {
-        return Ok(back(&user_path(&id), None));
-    }
-    Ok(back(&format!("users{}", Query::new().with("q", text).with("sort", "userId").as_str()), None))
+    let Ok(id) = UserId::new(text) else { return Ok(None) };
+    let is_known = app.reads.view(&id, app.reads.now().month()).await?.user.is_some();
+    Ok(is_known.then(|| user_path(&id)))
+}
+
+/// Whether there is a user whose id begins like this.
+async fn any_begins(app: &SharedApp, text: &str) -> Result<bool, Problem> {
+    let query = UsersQuery {
+        month: app.reads.now().month(),
+        sort: UserSort::UserId,
+        descending: false,
+        active: false,
+        state: None,
+        plan: None,
+        prefix: Some(text.to_owned()),
+        after: None,
+        limit: 1,
+    };
+    Ok(!app.reads.users(query).await?.items.is_empty())
 }

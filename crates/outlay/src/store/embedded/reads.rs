@@ -25,8 +25,9 @@ use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
 use crate::feed::Feed;
 use crate::store::{
-    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, Page, Person, PersonQuery, Reading,
-    Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery, UsersPage, UsersQuery,
+    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page, Person,
+    PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery,
+    UsersPage, UsersQuery,
 };
 
 /// Connections that read at the same time.
@@ -292,9 +293,9 @@ impl Reads for EmbeddedReads {
         self.snapshot(move |snapshot| lists::alerts(snapshot, &query))
     }
 
-    fn overview(&self, month: Month, months_before: u32) -> Reading<'_, Overview> {
+    fn overview(&self, query: OverviewQuery) -> Reading<'_, Overview> {
         self.read(move |inner, connection| {
-            inner.with_memory(connection, |snapshot| operator::overview(snapshot, month, months_before))
+            inner.with_memory(connection, |snapshot| operator::overview(snapshot, &query))
         })
     }
 

@@ -93,9 +93,11 @@ impl Roster {
         sums
     }
 
-    /// How many users have an operation in the month, erased ones too.
-    pub(super) fn active(&self) -> u64 {
-        self.lines.iter().filter(|(_, line)| line.active()).count() as u64
+    /// How many users have an operation in the month: those who are still known, and those who were erased.
+    pub(super) fn active(&self) -> (u64, u64) {
+        let all = self.lines.iter().filter(|(_, line)| line.active()).count() as u64;
+        let known = self.of_month().count() as u64;
+        (known, all - known)
     }
 
     /// The users of the month who were not erased.
@@ -146,6 +148,9 @@ impl Roster {
                 continue;
             }
             let line = self.lines.get(place).unwrap_or(&nothing);
+            if query.active && !line.active() {
+                continue;
+            }
             let meters = || self.meters(place, person, line, plans, now);
             if query.state.is_some_and(|asked| state(&meters()) != asked) {
                 continue;

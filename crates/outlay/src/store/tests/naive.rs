@@ -20,8 +20,8 @@ use outlay_core::user::{User, UserMonth};
 use super::commands::{PLANS, Random, USERS};
 use super::rows::Rows;
 use crate::store::{
-    ExportAt, Exported, NoticesQuery, Of, Page, PageOf, Reads, SessionStats, SessionsQuery, StoreError, UsageQuery,
-    UserItem, UserSort, UsersQuery,
+    ExportAt, Exported, NoticesQuery, Of, OverviewQuery, Page, PageOf, Reads, SessionStats, SessionsQuery, StoreError,
+    UsageQuery, UserItem, UserSort, UsersQuery,
 };
 
 /// What was recorded, and a store that must read the same.
@@ -306,7 +306,8 @@ impl Case<'_> {
 
     async fn overview(&self, random: &mut Random) {
         let month = self.month(random);
-        let read = self.reads.overview(month, 1).await.unwrap();
+        let query = OverviewQuery { month, months_before: 1, newest: 3 };
+        let read = self.reads.overview(query).await.unwrap();
         assert_eq!(read.as_of, self.now);
         let days = self.days(|row| row.month() == month || row.month() == month.minus(1));
         assert_eq!(sorted_days(read.days), days, "{month}");
@@ -315,8 +316,12 @@ impl Case<'_> {
             held = PerMeter::from_fn(|meter| held.get(meter) + i128::from(*session.held().get(meter)));
         }
         assert_eq!(read.held, held, "held");
-        let active = |month| self.rows.months.keys().filter(|(_, of)| *of == month).count() as u64;
-        assert_eq!((read.active_users, read.active_users_before), (active(month), active(month.minus(1))), "{month}");
+        let active = |month: Month, erased: bool| {
+            let of_month = self.rows.months.keys().filter(|(_, of)| *of == month);
+            of_month.filter(|(no, _)| self.user_id(*no).is_none() == erased).count() as u64
+        };
+        assert_eq!((read.active_users, read.erased_users), (active(month, false), active(month, true)), "{month}");
+        assert_eq!(read.active_users_before, active(month.minus(1), false), "{month}");
         let mut states = [0; 4];
         let mut top = Vec::new();
         for ((no, _), row) in self.rows.months.iter().filter(|((_, of), _)| *of == month) {
@@ -328,6 +333,13 @@ impl Case<'_> {
         assert_eq!(read.states, states, "{month}");
         top.sort();
         top.truncate(10);
+        let alerts = newest(self.rows.alerts.values(), |row| row.month == month).into_iter().take(3);
+        let alerts: Vec<Of<Alert>> = alerts.map(|row| Of { user_id: self.user_id(row.user_no), row }).collect();
+        assert_eq!(read.alerts, alerts, "{month}");
+        let denials = newest(self.rows.denials.values(), |row| row.recorded_at.month() == month).into_iter().take(3);
+        let denials: Vec<Of<Denial>> = denials.map(|row| Of { user_id: self.user_id(row.user_no), row }).collect();
+        assert_eq!(read.denials, denials, "{month}");
+        assert_eq!(*read.plans, *self.plans);
         let items: Vec<UserItem> = top.iter().map(|(_, user_id)| self.item(user_id, month)).collect();
         assert_eq!(read.top_users.into_iter().map(item_without_tag).collect::<Vec<_>>(), items, "{month}");
     }
@@ -356,6 +368,7 @@ impl Case<'_> {
             month: self.month(random),
             sort: random.pick(&sorts),
             descending: random.percent(60),
+            active: random.percent(30),
             state: random.maybe(30, |random| random.pick(&State::ALL)),
             plan: random.maybe(30, |random| Name::new(random.pick(&PLANS)).unwrap()),
             prefix: random.maybe(40, |random| {
@@ -369,7 +382,8 @@ impl Case<'_> {
         for user_id in self.rows.user_nos.keys() {
             let budget = self.budget(user_id, query.month);
             let item = self.item(user_id, query.month);
-            if query.state.is_some_and(|state| budget.state() != state)
+            if (query.active && item.month.operations == 0 && item.month.last_updated_at.is_none())
+                || query.state.is_some_and(|state| budget.state() != state)
                 || query.plan.as_ref().is_some_and(|plan| budget.plan != *plan)
                 || query.prefix.as_ref().is_some_and(|prefix| !user_id.as_str().starts_with(prefix))
             {

@@ -9,26 +9,27 @@ use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::plan::Plan;
 use outlay_core::user::UserMonth;
 
-use super::Snapshot;
+use super::{Snapshot, lists};
 use crate::store::embedded::codec::{RowReader, read_status, stored};
 use crate::store::embedded::names::Kind;
 use crate::store::embedded::roster::Roster;
 use crate::store::embedded::write::SessionSums;
 use crate::store::embedded::{days, load};
-use crate::store::{Overview, SessionStats, StoreError, UserItem, UsersPage, UsersQuery};
+use crate::store::{
+    NoticesQuery, Overview, OverviewQuery, PageOf, SessionStats, StoreError, UserItem, UsersPage, UsersQuery,
+};
 
 /// Users in the overview's list of those who cost most.
 const TOP_USERS: usize = 10;
 
 /// The operator's month; `None` when the snapshot is older than what is in memory.
-pub(super) fn overview(
-    snapshot: &Snapshot<'_>,
-    month: Month,
-    months_before: u32,
-) -> Result<Option<Overview>, StoreError> {
-    let before = month.minus(1);
+pub(super) fn overview(snapshot: &Snapshot<'_>, query: &OverviewQuery) -> Result<Option<Overview>, StoreError> {
+    let OverviewQuery { month, months_before, newest } = *query;
+    let before = month.before();
     let kept = &snapshot.shared.roster;
-    let Some([roster, roster_before]) = kept.of(&snapshot.transaction, snapshot.batch, [month, before])? else {
+    let Some([roster, roster_before]) =
+        kept.of(&snapshot.transaction, snapshot.batch, [month, before.unwrap_or(month)])?
+    else {
         return Ok(None);
     };
     let as_of = snapshot.shared.clock.now();
@@ -36,15 +37,25 @@ pub(super) fn overview(
     let days = days::all_days(connection, Day::new(month.minus(months_before), 1)..=Day::new(month, 31))?;
     let days = days.into_iter().map(|(day, combination, sums)| Ok((day, combination.dimensions(names)?, sums)));
     let top_users = roster.top_by_cost(TOP_USERS).into_iter();
+    let plans = Arc::new(load::plans(connection)?);
+    let (active_users, erased_users) = roster.active();
+    let page = PageOf { before: None, limit: newest };
+    let notices = (newest > 0).then_some(NoticesQuery { user_id: None, month: Some(month), page });
+    let alerts = notices.as_ref().map(|notices| lists::alerts(snapshot, notices)).transpose()?;
+    let denials = notices.as_ref().map(|notices| lists::denials(snapshot, notices)).transpose()?;
     Ok(Some(Overview {
         as_of,
         days: days.collect::<Result<_, StoreError>>()?,
         held: roster.held_by_all(as_of),
         open_sessions: sessions_in_progress(connection)?,
-        active_users: roster.active(),
-        active_users_before: roster_before.active(),
-        states: roster.states(&load::plans(connection)?, as_of),
+        active_users,
+        erased_users,
+        active_users_before: before.map_or(0, |_| roster_before.active().0),
+        states: roster.states(&plans, as_of),
         top_users: top_users.map(|no| item(snapshot, &roster, no, month, as_of)).collect::<Result<_, _>>()?,
+        plans,
+        alerts: alerts.map(|page| page.items).unwrap_or_default(),
+        denials: denials.map(|page| page.items).unwrap_or_default(),
     }))
 }
 

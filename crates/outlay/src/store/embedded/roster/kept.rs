@@ -106,6 +106,10 @@ impl KeptRoster {
             let place = place(user.no).expect("users are numbered from 1");
             state.people.set(place, Person::default());
             state.hold(place, None);
+            // What they used may be of this very batch, and stays in the sums.
+            for (_, lines) in state.months.iter_mut().filter(|(month, _)| user.months.contains(month)) {
+                lines.set(place, Line { used: Amounts::ZERO, last_seen: 1 });
+            }
         }
         for (user_id, view) in views {
             let Some(user) = &view.user else { continue };

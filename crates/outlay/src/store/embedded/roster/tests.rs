@@ -14,7 +14,7 @@ use outlay_core::session::Ask;
 use crate::store::embedded::{EmbeddedStore, Settings, open};
 use crate::store::tests::SetClock;
 use crate::store::tests::commands::{Random, plain};
-use crate::store::{Reads, UserSort, UsersQuery};
+use crate::store::{OverviewQuery, Reads, UserSort, UsersQuery};
 
 const NOW: &str = "2025-10-29T12:00:00Z";
 
@@ -27,12 +27,18 @@ fn query(sort: UserSort, limit: usize) -> UsersQuery {
         month: Timestamp::parse(NOW).unwrap().month(),
         sort,
         descending: true,
+        active: false,
         state: None,
         plan: None,
         prefix: None,
         after: None,
         limit,
     }
+}
+
+/// What a page asks of the month, with so many months before it.
+fn glance(months_before: u32) -> OverviewQuery {
+    OverviewQuery { month: query(UserSort::Cost, 1).month, months_before, newest: 5 }
 }
 
 fn costly(random: &mut Random, user: &str, id: &str, feature: &str, months_ago: u64) -> Command {
@@ -60,7 +66,7 @@ fn what_memory_says_is_as_of_the_batch_that_the_file_shows() {
             assert!(page.items.is_sorted_by(|a, b| a.month.used.cost >= b.month.used.cost));
             let last = page.items.last().map(|last| i128::from(last.month.used.cost));
             assert!(page.next.is_none_or(|next| Some(next.key) == last));
-            let overview = runtime.block_on(reads.overview(query(UserSort::Cost, 1).month, 1)).unwrap();
+            let overview = runtime.block_on(reads.overview(glance(1))).unwrap();
             let first_operations = overview.days.iter().filter(|(_, of, _)| of.feature.as_str() == "first");
             let first_operations: u64 = first_operations.map(|(_, _, sums)| sums.operations).sum();
             assert_eq!(overview.active_users, first_operations);
@@ -139,7 +145,6 @@ fn operators_reads() {
     store.commit_now(&(0..2_000).map(open).collect::<Vec<_>>()).unwrap();
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let month = now.month();
     let measure = |what: &str, read: &dyn Fn()| {
         let mut took: Vec<_> = (0..60)
             .map(|_| {
@@ -153,7 +158,7 @@ fn operators_reads() {
         took.sort_unstable();
         println!("{what}: first {first:?}, fastest {:?}, median {:?}, p95 {:?}", took[0], took[30], took[57]);
     };
-    measure("overview", &|| assert!(runtime.block_on(reads.overview(month, 1)).unwrap().active_users > 10_000));
+    measure("overview", &|| assert!(runtime.block_on(reads.overview(glance(5))).unwrap().active_users > 10_000));
     for sort in
         [UserSort::Cost, UserSort::Percent, UserSort::AiRuns, UserSort::ApiRuns, UserSort::LastSeen, UserSort::UserId]
     {
@@ -161,6 +166,8 @@ fn operators_reads() {
             assert_eq!(runtime.block_on(reads.users(query(sort, 50))).unwrap().items.len(), 50);
         });
     }
-    let reached = UsersQuery { state: Some(outlay_core::budget::State::Warning), ..query(UserSort::Percent, 50) };
-    measure("users in a state", &|| drop(runtime.block_on(reads.users(reached.clone())).unwrap()));
+    let warned = UsersQuery { state: Some(outlay_core::budget::State::Warning), ..query(UserSort::Percent, 50) };
+    measure("users in a state", &|| drop(runtime.block_on(reads.users(warned.clone())).unwrap()));
+    let active = UsersQuery { active: true, ..warned };
+    measure("active users in a state", &|| drop(runtime.block_on(reads.users(active.clone())).unwrap()));
 }
