@@ -236,6 +236,15 @@ struct Check {
     next_plan: Option<String>,
 }
 
+/// Something of each meter, as answers hold it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meters<M> {
+    pub(super) cost: M,
+    pub(super) ai_runs: M,
+    pub(super) api_runs: M,
+}
+
 /// A body from its value.
 pub(super) fn to_bytes(value: &Value) -> Bytes {
     Bytes::from(value.to_string())

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::ask::read;
+use super::ask::{Meters, read};
 use super::follow::{Following, Heard};
 use super::show::{self, Screen};
 use super::{Exit, Failure, ServerFlags};
@@ -90,18 +90,7 @@ struct Budget<'a> {
     resets_at: jiff::Timestamp,
     state: String,
     #[serde(borrow)]
-    meters: Meters<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meters<'a> {
-    #[serde(borrow)]
-    cost: Meter<'a>,
-    #[serde(borrow)]
-    ai_runs: Meter<'a>,
-    #[serde(borrow)]
-    api_runs: Meter<'a>,
+    meters: Meters<Meter<'a>>,
 }
 
 /// Figures are texts: what is printed of them is what the server wrote.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, Instant};
 
-use super::ask::read;
+use super::ask::{Meters, read};
 use super::follow::{Following, Heard};
 use super::show::{self, Screen};
 use super::{Exit, Failure, ServerFlags};
@@ -199,18 +199,7 @@ struct User<'a> {
     plan: String,
     state: String,
     #[serde(borrow)]
-    meters: Meters<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meters<'a> {
-    #[serde(borrow)]
-    cost: Meter<'a>,
-    #[serde(borrow)]
-    ai_runs: Meter<'a>,
-    #[serde(borrow)]
-    api_runs: Meter<'a>,
+    meters: Meters<Meter<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
