@@ -33,6 +33,9 @@ const PRIOR_SPREAD: f64 = 0.1;
 const PRIOR_DRAWS: f64 = 5.5;
 /// A draw of the prior is wider than what was seen, since rare errors were not seen yet.
 const PRIOR_WIDER: f64 = 2.0;
+/// A range made of few errors is too narrow, and more so of amounts of money, which come in lumps of unlike size: where
+/// none was seen it is made wider by this share, with one by half of it, and with many hardly.
+const FEW_WIDER: f64 = 0.2;
 /// How much of the spread smooths each draw.
 const SMOOTHING: f64 = 0.05;
 /// A little of the level on every day, so that there is a way even from nothing.
@@ -140,6 +143,11 @@ impl Errors {
         let chance = here.chance / (foretold + grain) + here.chance / (here.level * here.weighs_days + grain);
         let prior = PRIOR_ERROR.powi(2) + PRIOR_CHANCE * chance;
         let spread = ((worth * variance + PRIOR_SPREAD * prior) / (worth + PRIOR_SPREAD)).sqrt();
+        let wider = if past.whole { 1.0 } else { 1.0 + FEW_WIDER / (worth + 1.0) };
+        for seen in &mut seen {
+            seen.error = mean + wider * (seen.error - mean);
+        }
+        let spread = wider * spread;
         Self { mass, mean, spread, prior_share: PRIOR_DRAWS / (PRIOR_DRAWS + worth), seen }
     }
 

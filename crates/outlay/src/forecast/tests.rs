@@ -103,6 +103,18 @@ fn a_range_is_as_sure_as_it_should_be_also_among_whole_numbers() {
 }
 
 #[test]
+fn a_short_past_of_amounts_gives_wider_ranges_than_one_of_runs() {
+    let days: Vec<f64> = (0..140).map(|day| f64::from(100 + day * 37 % 61)).collect();
+    let width = |known: &[f64], whole: bool| {
+        let one = |seed| outlook(&Past { whole, seed, ..past(known, 16) }).unwrap();
+        (0..40).map(one).map(|outlook| outlook.high - outlook.low).sum::<f64>()
+    };
+    let wider = |known: &[f64]| width(known, false) / width(known, true);
+    let (short, long) = (wider(&days[..10]), wider(&days));
+    assert!(short > 1.1 && long < short && (0.97..1.1).contains(&long), "{short} {long}");
+}
+
+#[test]
 fn ranges_hold_about_four_times_out_of_five() {
     let mut within = 0;
     let mut random = Pcg64::seed_from_u64(1);
