@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 
 use outlay::clock::{Clock, SharedClock};
 use outlay::store::embedded::{Settings, file_path, open};
-use outlay::store::{ExportAt, NoticesQuery, OverviewQuery, PageOf, Reads, SessionsQuery, Store, UsageQuery, UserSort, UsersQuery};
+use outlay::store::{
+    ExportAt, NoticesQuery, OverviewQuery, PageOf, Reads, SessionsQuery, Store, UsageQuery, UserSort, UsersQuery,
+};
 use outlay_core::id::{Label, Name, OperationId, SessionId, UserId};
 use outlay_core::ledger::Command;
 use outlay_core::money::Usd;
