@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 pub(crate) use asks::{Asks, With, ai, ai_run, api, api_run, encoded, of};
 pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
-pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
+#[cfg(feature = "test-clock")]
+pub(crate) use server::Ran;
+pub(crate) use server::{ADMIN, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use wire::{Connection, Reply};
 
 /// How long anything may take that is waited for; only something broken takes as long.
