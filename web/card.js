@@ -381,7 +381,8 @@ export class BudgetCard extends Base {
     // Attributes come one by one: what they change is asked for once.
     await null;
     while (!signal.aborted) {
-      const attempt = new AbortController(), either = AbortSignal.any([signal, attempt.signal]), cut = () => attempt.abort();
+      const attempt = new AbortController(), cut = () => attempt.abort();
+      signal.addEventListener("abort", cut);
       let wait = 0, silence = setTimeout(cut, 45_000);
       const url = this.getAttribute("token-url"), renews = this.#getToken ?? url;
       const old = () => renews && (!this.#token || Date.now() > this.#renewAt);
@@ -393,17 +394,17 @@ export class BudgetCard extends Base {
       this.#doubt();
       try {
         if (old()) this.#keep(this.#getToken ? await this.#getToken() : (await checked(await fetch(url ?? "")).json()).token);
-        if (renews && !this.#token) throw Error("No token");
-        const answer = await this.#ask("/events", either).catch(() => null);
+        if (renews && !this.#token) throw Error("token");
+        const answer = await this.#ask("/events", attempt.signal).catch(() => null);
         if (!answer || answer.status === 404) {
           // Without events, or behind what lets no stream through, the budget is asked for now and then.
-          this.#show(await checked(await this.#ask("/budget", either)).json(), "idle");
+          this.#show(await checked(await this.#ask("/budget", attempt.signal)).json(), "idle");
           wait = answer ? 30_000 : 0;
         } else {
           const { body } = checked(answer);
           refused = false;
           if (this.#budget) this.#show(this.#budget, "on");
-          this.#foresee(either);
+          this.#foresee(attempt.signal);
           for await (const { id, event, data, retry } of eventsOf(body, heard)) {
             tries = 0;
             this.#lastId = id ?? this.#lastId;
@@ -427,6 +428,7 @@ export class BudgetCard extends Base {
         }
       } finally {
         clearTimeout(silence);
+        signal.removeEventListener("abort", cut);
       }
       // What was good is renewed at once; who gives no token is asked again later.
       if (old() && !tries++) continue;
