@@ -7,6 +7,7 @@
 
 mod fuzz;
 mod node;
+mod packaging;
 mod run;
 mod test;
 
@@ -34,7 +35,7 @@ enum Command {
         #[arg(long)]
         rust: bool,
     },
-    /// Check formatting, lints, documentation, and licences if cargo-deny is installed
+    /// Check formatting, lints and documentation; licences, alert rules and units too if their tools are installed
     Lint,
     /// Run the fuzz targets
     Fuzz {
@@ -105,7 +106,7 @@ fn lint() -> Result<(), Failed> {
     } else {
         println!("xtask: cargo-deny is not installed: licences are not checked");
     }
-    Ok(())
+    packaging::lint()
 }
 
 fn bench(name: &str, arguments: &[String]) -> Result<(), Failed> {

@@ -10,7 +10,12 @@
 //! | `outlay_operations_total`, `outlay_users_total`, `outlay_sessions_total` | what is recorded |
 //! | `outlay_event_streams` | event streams that are open |
 //! | `outlay_ready` | 1 when the store takes writes |
+//! | `outlay_build_info` | 1, with the program's version |
 //! | `outlay_...` | the store's own figures |
+//! | `process_...` | those of the process, on Linux ([`process`]) |
+
+#[cfg(target_os = "linux")]
+mod process;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +26,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::store::Reads;
@@ -61,7 +67,11 @@ const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 impl Metrics {
     /// The metrics of a service with this writer and store.
     pub fn new(writer: &Writer, reads: &Arc<dyn Reads>) -> Self {
-        let mut registry = Registry::with_prefix("outlay");
+        let mut whole = Registry::default();
+        #[cfg(target_os = "linux")]
+        whole.register_collector(Box::new(process::OfProcess));
+        let registry = whole.sub_registry_with_prefix("outlay");
+        registry.register("build", "The program that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let requests = Family::default();
         registry.register("requests", "Answers given, by route and status class", requests.clone());
         let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
@@ -71,7 +81,7 @@ impl Metrics {
         let help = "Keys and tokens that were shown and are not known";
         registry.register("refused_credentials", help, refused_credentials.clone());
         registry.register_collector(Box::new(Figures { writer: writer.clone(), reads: Arc::clone(reads) }));
-        Self { registry, requests, seconds, refused_credentials }
+        Self { registry: whole, requests, seconds, refused_credentials }
     }
 
     /// What is counted of one route.

@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod events;
+mod packaging;
 #[cfg(feature = "test-clock")]
 mod replies;
 mod rules;

@@ -50,6 +50,11 @@ impl<F: FnMut()> Drop for AtEnd<F> {
     }
 }
 
+/// Does this at the end of the scope, be it a good end or a failure.
+pub(crate) fn at_end(end: impl FnMut()) -> impl Drop {
+    AtEnd(end)
+}
+
 /// Raises a flag at the end of a scope, so that the threads that wait for it end too when a test fails.
 pub(crate) fn raised_at_end(flag: &AtomicBool) -> impl Drop {
     AtEnd(|| flag.store(true, Ordering::Relaxed))

@@ -379,7 +379,7 @@ impl Reads for EmbeddedReads {
                     "1 while something is refused since space runs out",
                     f64::from(u8::from(space_short)),
                 ),
-                ("store_starts_total", "How often this store was started", shared.identity.epoch as f64),
+                ("store_starts", "How often this store was started", shared.identity.epoch as f64),
             ],
         }
     }
