@@ -1,7 +1,10 @@
 //! The process's own figures, under the names that every Prometheus client uses, so that common dashboards know them.
 
+#![expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+
 use std::fmt;
 
+use procfs::WithCurrentSystemInfo as _;
 use procfs::process::{LimitValue, Process};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
