@@ -109,7 +109,7 @@ fn original() -> &'static [u8] {
                 deny,
                 Command::Finish { user_id, session_id, finish: Finish::Failed, error: None },
             ];
-            for reply in now(store.commit(commands)).expect("a commit").publish().expect("a durable batch") {
+            for reply in now(store.commit(commands.into())).expect("a commit").publish().expect("a durable batch") {
                 reply.expect("a sound command");
             }
         }

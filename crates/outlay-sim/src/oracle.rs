@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use outlay::store::outbox::{EventKind, Receiver};
 use outlay::store::{NoticesQuery, Page, PageOf, Reads, SessionsQuery, StoreError, UsageQuery, UserSort, UsersQuery};
+use outlay_core::alert::Alert;
 use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::id::{OperationId, SessionNo, UserId};
 use outlay_core::ledger::budget;
@@ -246,7 +248,20 @@ fn compare_alerts(reads: &dyn Reads, model: &Model) -> Result<(), String> {
         })
         .collect();
     found.sort();
-    equal("alerts", &found, &model.alerts())
+    equal("alerts", &found, &model.alerts())?;
+    compare_deliveries(reads, listed.iter().map(|of| &of.row))
+}
+
+/// Each alert that is to be sent has one delivery to the operator, and no other has any.
+fn compare_deliveries<'a>(reads: &dyn Reads, alerts: impl Iterator<Item = &'a Alert> + Clone) -> Result<(), String> {
+    let numbers = alerts.clone().map(|alert| alert.no.0).collect();
+    let found = read(ready(reads.deliveries_about(EventKind::ThresholdCrossed, numbers)))?;
+    let found: Vec<_> = found.into_iter().map(|delivery| (delivery.about, delivery.receiver)).collect();
+    let is_sent = |alert: &&Alert| alert.superseded_by.is_none() && alert.month == alert.recorded_at.month();
+    let expected: Vec<_> = alerts.filter(is_sent).map(|alert| (alert.no.0, Receiver::OperatorMail)).collect();
+    equal("what is told of alerts", &found, &expected)?;
+    let waiting = read(ready(reads.deliveries_waiting()))?;
+    equal("how much waits to be told", &waiting.count, &(expected.len() as u64))
 }
 
 /// All of a list, newest first, page by page.

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use outlay::clock::SharedClock;
 use outlay::store::embedded::runs::{Division, RunSettings};
 use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, Volume};
+use outlay::store::outbox::MailTo;
 use outlay::store::{Reads, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
 use outlay_core::ledger::Command;
@@ -81,6 +82,8 @@ impl Service {
             runs: make.runs,
             cache_kib: make.cache_kib,
             sizes: make.sizes,
+            // Somebody is told of every alert, so that what is to be told meets every fault too.
+            mail: MailTo { user: false, operator: true },
             ..Settings::new("store".into(), clock)
         };
         let (store, reads) = embedded::open(settings)?;

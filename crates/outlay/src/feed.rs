@@ -6,6 +6,8 @@
 //!
 //! It knows neither HTTP nor an engine. Numbers are of one run of a store: its epoch stands before them on the wire.
 
+mod post;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +22,8 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+
+pub use post::Post;
 
 /// Who may watch at the same time, at most, all together.
 pub const WATCHERS_MAX: usize = 2_048;
@@ -109,6 +113,7 @@ pub struct Feed {
     month: Mutex<Option<Month>>,
     ends: Mutex<BTreeMap<(Timestamp, u64), CancellationToken>>,
     closed: CancellationToken,
+    post: Post,
 }
 
 impl Feed {
@@ -124,12 +129,18 @@ impl Feed {
             month: Mutex::default(),
             ends: Mutex::default(),
             closed: CancellationToken::new(),
+            post: Post::default(),
         }
     }
 
     /// Which run of the store it is.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// What wakes who sends.
+    pub fn post(&self) -> &Post {
+        &self.post
     }
 
     /// How many watch now.
@@ -283,6 +294,7 @@ impl Feed {
             entry.remove().cancel();
         }
         drop(ends);
+        self.post.tick(wall);
         self.forget_unwatched();
     }
 

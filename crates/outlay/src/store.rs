@@ -5,6 +5,7 @@
 //! published state. Publishing and answering may go on while the next batch is decided.
 
 pub mod embedded;
+pub mod outbox;
 pub mod records;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ use outlay_core::user::{User, UserMonth};
 use thiserror::Error;
 
 use crate::feed::Feed;
+use outbox::{Again, DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, TriedRecord, Waiting, WebhookRecord};
 pub use records::{KeyRecord, Role, SecretRecord};
 
 /// We failed. What was asked may be tried again with the same ids.
@@ -134,12 +136,48 @@ impl std::fmt::Debug for Committed {
     }
 }
 
+/// Commands that are committed together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The commands, in their order.
+    pub commands: Vec<Command>,
+    /// Of which nobody is told, by their places, ascending: what is imported or made up has happened elsewhere or never.
+    pub quiet: Vec<Range<usize>>,
+}
+
+impl Batch {
+    /// Adds commands at the end.
+    pub fn add(&mut self, commands: &mut Vec<Command>, quiet: bool) {
+        if quiet {
+            self.quiet.push(self.commands.len()..self.commands.len() + commands.len());
+        }
+        self.commands.append(commands);
+    }
+
+    /// Each command with whether it is quiet.
+    pub fn iter(&self) -> impl Iterator<Item = (&Command, bool)> {
+        let mut quiet = self.quiet.iter().peekable();
+        self.commands.iter().enumerate().map(move |(at, command)| {
+            while quiet.peek().is_some_and(|range| range.end <= at) {
+                quiet.next();
+            }
+            (command, quiet.peek().is_some_and(|range| range.contains(&at)))
+        })
+    }
+}
+
+impl From<Vec<Command>> for Batch {
+    fn from(commands: Vec<Command>) -> Self {
+        Self { commands, quiet: Vec::new() }
+    }
+}
+
 /// The writing half of a store. There is one per process; it owns the books.
 pub trait Store: Send + 'static {
     /// Decides, writes and makes durable a batch; its replies come in its order when it is published, and each command has
     /// its own. An error means that nothing of the batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process
     /// must not go on writing.
-    fn commit(&mut self, batch: Vec<Command>) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+    fn commit(&mut self, batch: Batch) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
     /// Writes a record that no rule decides about.
     fn put(&mut self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -173,6 +211,23 @@ pub enum Record {
     Secret(SecretRecord),
     /// The users of this plan were looked at: it is marked no more, unless it has changed again.
     PlanRechecked(Plan),
+    /// A new webhook with its secret; its number is given by the store.
+    Webhook(WebhookRecord, SecretRecord),
+    /// A webhook is taken away: what waits for it is not sent any more.
+    DeleteWebhook {
+        /// Its number.
+        no: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// Sealed secrets, all or none.
+    Secrets(Vec<SecretRecord>),
+    /// What became of tries.
+    Tried(Vec<TriedRecord>, Timestamp),
+    /// Deliveries that are sent again.
+    Again(Again, Timestamp),
+    /// A delivery that tells of nothing.
+    TestDelivery(Receiver, Timestamp),
 }
 
 /// The future of a read.
@@ -543,6 +598,33 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// The next rows of a user's export and where to go on; `None` at the end. Nothing for an unknown user.
     fn export<'a>(&'a self, user_id: &'a UserId, at: ExportAt) -> Reading<'a, (Vec<Exported>, Option<ExportAt>)>;
+
+    /// The webhooks that there are, by number.
+    fn webhooks(&self) -> Arc<[WebhookRecord]>;
+
+    /// Deliveries to a receiver that are due by now, the longest due first, at most so many.
+    fn deliveries_due(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>>;
+
+    /// Whom anything waits to be told, and when the first of it is due.
+    fn receivers_waiting(&self) -> Reading<'_, Vec<(Receiver, Timestamp)>>;
+
+    /// When the next delivery to a receiver is due.
+    fn delivery_next_due(&self, to: Receiver) -> Reading<'_, Option<Timestamp>>;
+
+    /// How much waits to be sent.
+    fn deliveries_waiting(&self) -> Reading<'_, Waiting>;
+
+    /// Deliveries to a receiver.
+    fn deliveries(&self, query: DeliveriesQuery) -> Reading<'_, Page<Of<Delivery>>>;
+
+    /// How many deliveries to a receiver failed.
+    fn deliveries_failed(&self, to: Receiver) -> Reading<'_, u64>;
+
+    /// Deliveries that tell of the rows with these numbers, in their order.
+    fn deliveries_about(&self, kind: EventKind, numbers: Vec<u64>) -> Reading<'_, Vec<Delivery>>;
+
+    /// One delivery.
+    fn delivery(&self, no: u64) -> Reading<'_, Option<Of<Delivery>>>;
 
     /// Proves every counter from the operations.
     fn verify(&self) -> Reading<'_, Vec<Finding>>;

@@ -11,7 +11,7 @@ use outlay_core::ledger::{Command, Outcome, Rejection};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
+use crate::store::{Batch, CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
 
 /// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
 const BATCH_COMMANDS_MAX: usize = 4_096;
@@ -56,6 +56,8 @@ impl From<CommandError> for WriteError {
 pub struct Writer {
     sender: mpsc::UnboundedSender<Job>,
     shared: Arc<Shared>,
+    /// Whether nobody is told of what is asked through it.
+    quiet: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +72,7 @@ struct Shared {
 
 #[derive(Debug)]
 enum Job {
-    Commands { commands: Vec<Command>, reply: oneshot::Sender<Result<Vec<Reply>, StoreError>> },
+    Commands { commands: Vec<Command>, quiet: bool, reply: oneshot::Sender<Result<Vec<Reply>, StoreError>> },
     Record { record: Record, reply: oneshot::Sender<Result<(), StoreError>> },
     Backup { to: std::path::PathBuf, reply: oneshot::Sender<Result<(), StoreError>> },
     Sweep { reply: oneshot::Sender<Result<usize, StoreError>> },
@@ -94,9 +96,15 @@ impl Writer {
         let (sender, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
         (
-            Self { sender, shared: Arc::clone(&shared) },
+            Self { sender, shared: Arc::clone(&shared), quiet: false },
             WriterTask { store, receiver, shared, jobs: Vec::new(), more_idle_work: true, answers: Answers::Here },
         )
+    }
+
+    /// The same way, by which what has happened elsewhere, or never, is recorded: nobody is told of it.
+    #[must_use]
+    pub fn quietly(&self) -> Self {
+        Self { quiet: true, ..self.clone() }
     }
 
     /// Has one command decided and made durable.
@@ -124,7 +132,7 @@ impl Writer {
             return Err(WriteError::QueueFull);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Commands { commands, reply })?;
+        self.send(Job::Commands { commands, quiet: self.quiet, reply })?;
         Ok(self.answer(answer).await??)
     }
 
@@ -310,17 +318,18 @@ impl<S: Store> WriterTask<S> {
     }
 
     async fn one_batch(&mut self) -> Option<Ended> {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut replies = Vec::new();
         let mut taken = 0;
         for job in &mut self.jobs {
-            let Job::Commands { commands, .. } = job else { break };
-            if !batch.is_empty() && batch.len() + commands.len() > BATCH_COMMANDS_MAX {
+            let Job::Commands { commands, quiet, .. } = job else { break };
+            let waiting = batch.commands.len();
+            if waiting > 0 && waiting + commands.len() > BATCH_COMMANDS_MAX {
                 break;
             }
             taken += 1;
             replies.push(commands.len());
-            batch.append(commands);
+            batch.add(commands, *quiet);
         }
         if taken == 0 {
             return match self.jobs.remove(0) {
@@ -346,7 +355,7 @@ impl<S: Store> WriterTask<S> {
                 }
             };
         }
-        let count = batch.len();
+        let count = batch.commands.len();
         let committed = self.store.commit(batch).await;
         self.shared.queued.fetch_sub(count, Ordering::AcqRel);
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
@@ -383,8 +392,8 @@ impl<S: Store> WriterTask<S> {
             let _ = reply.send(Ok(0));
             return None;
         }
-        let commands = due.into_iter().map(|session_no| Command::Expire { session_no }).collect();
-        let committed = self.store.commit(commands).await;
+        let commands: Vec<_> = due.into_iter().map(|session_no| Command::Expire { session_no }).collect();
+        let committed = self.store.commit(commands.into()).await;
         let ended = self.ended_by(&committed);
         let give = move |result: Result<Vec<Reply>, StoreError>| drop(reply.send(result.map(|_| count)));
         self.answers.give(Answer { committed, give: Box::new(give) });

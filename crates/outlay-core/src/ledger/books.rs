@@ -657,7 +657,8 @@ impl Books {
         self.user_by_no(no)
     }
 
-    pub(super) fn user_by_no(&self, no: UserNo) -> Option<&Arc<User>> {
+    /// The user of this number, if they are loaded: as the decision saw them, as long as it is not applied.
+    pub fn user_by_no(&self, no: UserNo) -> Option<&Arc<User>> {
         self.users.get(&no).map(|book| &book.user)
     }
 
@@ -682,7 +683,8 @@ impl Books {
         self.sessions.get(&no)
     }
 
-    pub(super) fn session_by_no(&self, no: SessionNo) -> Option<&Session> {
+    /// The session of this number, if it is loaded, likewise.
+    pub fn session_by_no(&self, no: SessionNo) -> Option<&Session> {
         self.sessions.get(&no)
     }
 

@@ -46,7 +46,7 @@ fn batches(runtime: &Runtime, store: &mut EmbeddedStore, source: &mut Source, ba
 }
 
 fn commit(runtime: &Runtime, store: &mut EmbeddedStore, commands: Vec<Command>) {
-    let replies = runtime.block_on(store.commit(commands)).unwrap().publish().unwrap();
+    let replies = runtime.block_on(store.commit(commands.into())).unwrap().publish().unwrap();
     let refused = replies.iter().find_map(|reply: &Reply| reply.as_ref().err());
     assert!(refused.is_none(), "a command was refused: {refused:?}");
 }

@@ -12,6 +12,7 @@ mod hold_clock;
 mod idle;
 mod load;
 mod names;
+mod outbox;
 mod published;
 mod reads;
 mod roster;
@@ -34,7 +35,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
+use super::outbox::{ConfiguredWebhook, MailTo, Receiver};
+use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
 use crate::clock::SharedClock;
 use crate::feed::{Feed, Notice, Tidings};
 pub use erase::LIST_NAME as ERASURES_NAME;
@@ -45,6 +47,7 @@ use codec::stored;
 use days::Days;
 use hold_clock::HoldClock;
 use names::Names;
+use outbox::Outbox;
 use published::Published;
 use roster::KeptRoster;
 use runs::{RunIndex, RunSettings};
@@ -102,6 +105,10 @@ pub struct Settings {
     pub marks: Marks,
     /// How much is kept or done at once.
     pub sizes: Sizes,
+    /// Which mails are sent.
+    pub mail: MailTo,
+    /// The webhooks of the configuration, in place of those that stood there before; `None` leaves those as they are.
+    pub webhooks: Option<Vec<ConfiguredWebhook>>,
 }
 
 impl Settings {
@@ -120,6 +127,8 @@ impl Settings {
             // than it saves, since what is not here is in the system's memory.
             cache_kib: 65_536,
             sizes: Sizes::default(),
+            mail: MailTo::default(),
+            webhooks: None,
         }
     }
 }
@@ -141,6 +150,7 @@ pub struct EmbeddedStore {
     /// Column bytes of the row that is being written.
     bytes: Vec<u8>,
     space: Space,
+    outbox: Outbox,
     /// Whether something of an erased person may be left to wipe.
     wiping: bool,
     _lock: Option<std::fs::File>,
@@ -170,6 +180,8 @@ struct Publication {
     plans: Arc<Plans>,
     numbers: Numbers,
     written: Written,
+    /// Whom the batch tells something.
+    receivers: Vec<Receiver>,
 }
 
 impl Publication {
@@ -182,6 +194,7 @@ impl Publication {
         let published = &self.shared.published;
         tidings.changed = published.publish(self.batch, &self.plans, self.numbers, self.written.views, feed);
         feed.tell(tidings);
+        feed.post().put(self.receivers);
     }
 }
 
@@ -237,6 +250,13 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         transaction.commit()?;
     }
 
+    if let Some(webhooks) = &settings.webhooks {
+        let transaction = connection.transaction()?;
+        outbox::configure(&transaction, webhooks, settings.clock.wall())?;
+        transaction.commit()?;
+    }
+    let outbox = Outbox::open(&connection, settings.mail)?;
+
     let names = Names::load(&connection)?;
     let index = |prefix: &str, table: &str, column: &str| {
         RunIndex::open(&connection, prefix, identity.hash_key, settings.runs, |after, sink| {
@@ -264,6 +284,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
     *published.keys.write() = write::load_keys(&connection)?;
     *published.secrets.write() = write::load_secrets(&connection)?;
+    *published.webhooks.write() = outbox::load_webhooks(&connection)?.into();
     let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
     space.look(0)?;
     let shared = Arc::new(Shared {
@@ -290,6 +311,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         checkpointer,
         bytes: Vec::new(),
         space,
+        outbox,
         wiping: true,
         settings,
         _lock: lock,
@@ -376,10 +398,10 @@ impl EmbeddedStore {
 
     /// Commits and publishes a batch.
     fn commit_now(&mut self, batch: &[Command]) -> Result<Vec<Reply>, StoreError> {
-        self.commit_unpublished(batch)?.publish()
+        self.commit_unpublished(&Batch::from(batch.to_vec()))?.publish()
     }
 
-    fn commit_unpublished(&mut self, batch: &[Command]) -> Result<Committed, StoreError> {
+    fn commit_unpublished(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
         self.check_alive()?;
         let level = self.look_at_space()?;
         if level == Level::Full {
@@ -402,14 +424,10 @@ impl EmbeddedStore {
         }
     }
 
-    fn decide_and_write(
-        &mut self,
-        batch: &[Command],
-        level: Level,
-    ) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
+    fn decide_and_write(&mut self, batch: &Batch, level: Level) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
         let now = self.now();
-        let mut replies = Vec::with_capacity(batch.len());
-        for command in batch {
+        let mut replies = Vec::with_capacity(batch.commands.len());
+        for (command, quiet) in batch.iter() {
             if let Some(error) = level.refuses(Urgency::of(command)) {
                 replies.push(Err(CommandError::Store(error)));
                 continue;
@@ -427,6 +445,9 @@ impl EmbeddedStore {
             // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
             let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, command, now)));
             let reply = decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+                if !quiet {
+                    self.outbox.note(&self.books, command, &decision.changes, now);
+                }
                 self.books.apply(decision.changes);
                 decision.outcome
             });
@@ -519,7 +540,9 @@ impl EmbeddedStore {
         let checkpointed = self.checkpointer.after_commit(&self.connection, self.space.may_run_out());
         let failure = checkpointed.map_err(|error| self.poison(&error)).err();
         let plans = Arc::clone(self.books.plans());
-        let publication = Publication { shared, batch: self.batch, plans, numbers: self.books.numbers(), written };
+        let receivers = self.outbox.take_receivers();
+        let numbers = self.books.numbers();
+        let publication = Publication { shared, batch: self.batch, plans, numbers, written, receivers };
         Ok((Some(publication), failure))
     }
 
@@ -536,6 +559,7 @@ impl EmbeddedStore {
     fn roll_back(&mut self, error: StoreError) -> StoreError {
         self.shared.operations.write().rollback_batch();
         self.shared.sessions.write().rollback_batch();
+        self.outbox.roll_back();
         if let Err(error) = self.connection.execute_batch("rollback")
             && !self.connection.is_autocommit()
         {
@@ -601,26 +625,72 @@ impl EmbeddedStore {
     }
 
     fn put_now(&mut self, record: &Record) -> Result<(), StoreError> {
-        let urgency = if matches!(record, Record::RevokeKey { .. }) { Urgency::GivesBack } else { Urgency::Fact };
-        self.check_writable(urgency)?;
-        let written = match record {
-            Record::Key(key) => write::put_key(&self.connection, key),
-            Record::RevokeKey { id, at } => write::revoke_key(&self.connection, id, *at),
-            Record::Secret(secret) => write::put_secret(&self.connection, secret),
-            Record::PlanRechecked(plan) => load::unmark_plan(&self.connection, plan),
+        let urgency = match record {
+            Record::RevokeKey { .. } | Record::DeleteWebhook { .. } | Record::Tried(..) => Urgency::GivesBack,
+            _ => Urgency::Fact,
         };
-        match written {
-            Ok(()) => {
-                *self.shared.published.keys.write() = write::load_keys(&self.connection)?;
-                *self.shared.published.secrets.write() = write::load_secrets(&self.connection)?;
-                Ok(())
+        self.check_writable(urgency)?;
+        self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
+        let told = match self.write_record(record) {
+            Ok(told) => told,
+            Err(error) => return Err(self.roll_back(error)),
+        };
+        self.connection.execute_batch("commit").map_err(|error| self.poison(&error))?;
+        self.publish_record(record, told)
+    }
+
+    /// Writes a record; gives whom it tells something.
+    fn write_record(&mut self, record: &Record) -> Result<Vec<Receiver>, StoreError> {
+        let connection = &self.connection;
+        match record {
+            Record::Key(key) => write::put_key(connection, key)?,
+            Record::RevokeKey { id, at } => write::revoke_key(connection, id, *at)?,
+            Record::Secret(secret) => write::put_secret(connection, secret)?,
+            Record::Secrets(secrets) => outbox::put_secrets(connection, secrets)?,
+            Record::PlanRechecked(plan) => load::unmark_plan(connection, plan)?,
+            Record::Webhook(webhook, secret) => {
+                outbox::put_webhook(connection, webhook)?;
+                write::put_secret(connection, secret)?;
             }
-            Err(StoreError::DiskFull) => {
-                self.space.ran_out();
-                Err(StoreError::DiskFull)
+            Record::DeleteWebhook { no, at } => {
+                let webhooks = Arc::clone(&self.shared.published.webhooks.read());
+                if let Some(webhook) = webhooks.iter().find(|webhook| webhook.no == *no) {
+                    outbox::delete_webhook(connection, webhook, *at)?;
+                }
             }
-            Err(error) => Err(self.poison(&error)),
+            Record::Tried(tried, at) => outbox::put_tried(connection, tried, *at)?,
+            Record::Again(which, at) => return outbox::again(connection, *which, *at),
+            Record::TestDelivery(to, at) => {
+                self.outbox.test(connection, *to, *at)?;
+                return Ok(vec![*to]);
+            }
         }
+        Ok(Vec::new())
+    }
+
+    /// Shows a record that is written to readers.
+    fn publish_record(&mut self, record: &Record, told: Vec<Receiver>) -> Result<(), StoreError> {
+        let published = &self.shared.published;
+        match record {
+            Record::Key(_) | Record::RevokeKey { .. } => *published.keys.write() = write::load_keys(&self.connection)?,
+            Record::Secret(_) | Record::Secrets(_) => {
+                *published.secrets.write() = write::load_secrets(&self.connection)?;
+            }
+            Record::Webhook(..) | Record::DeleteWebhook { .. } | Record::Tried(..) => {
+                let webhooks = outbox::load_webhooks(&self.connection)?;
+                self.outbox.set_webhooks(&webhooks);
+                *published.secrets.write() = write::load_secrets(&self.connection)?;
+                *published.webhooks.write() = webhooks.into();
+                if matches!(record, Record::Tried(..)) {
+                    // The lists of alerts say how each was delivered.
+                    self.shared.feed.tell(Tidings::default());
+                }
+            }
+            Record::Again(..) | Record::TestDelivery(..) => self.shared.feed.tell(Tidings::default()),
+            Record::PlanRechecked(_) => {}
+        }
+        self.shared.feed.post().put(told);
+        Ok(())
     }
 
     fn due_now(&self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
@@ -655,7 +725,7 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    async fn commit(&mut self, batch: Vec<Command>) -> Result<Committed, StoreError> {
+    async fn commit(&mut self, batch: Batch) -> Result<Committed, StoreError> {
         let Committed { replies, publication } = self.commit_unpublished(&batch)?;
         // Freeing so many small things takes a while, and the next batch need not wait for it.
         let publication = Box::new(move || {

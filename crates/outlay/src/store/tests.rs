@@ -5,6 +5,7 @@
 
 pub(crate) mod commands;
 mod naive;
+mod outbox;
 #[expect(dead_code, reason = "the rows serve the core's tests too")]
 #[path = "../../../outlay-core/tests/support/rows.rs"]
 mod rows;
@@ -64,7 +65,7 @@ pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(Shar
         commands.extend(
             runtime.block_on(store.due(3)).unwrap().into_iter().map(|session_no| Command::Expire { session_no }),
         );
-        let replies = runtime.block_on(store.commit(commands.clone())).unwrap().publish().unwrap();
+        let replies = runtime.block_on(store.commit(commands.clone().into())).unwrap().publish().unwrap();
         for (command, reply) in commands.iter().zip(replies) {
             let expected = ledger.submit(command, now);
             assert_eq!(without_tag(reply), without_tag(expected.map_err(CommandError::from)), "{command:?}");
@@ -106,7 +107,7 @@ pub(crate) fn long_lists<S: Store>(mut open: impl FnMut(SharedClock) -> (S, Arc<
                 commands::plain(&user_id, &format!("{batch}-{place}"), feature, session, at)
             })
             .collect();
-        let replies = runtime.block_on(store.commit(commands.clone())).unwrap().publish().unwrap();
+        let replies = runtime.block_on(store.commit(commands.clone().into())).unwrap().publish().unwrap();
         for (command, reply) in commands.iter().zip(replies) {
             let expected = ledger.submit(command, Now { holds: wall, wall, entropy: 0 });
             assert_eq!(reply, expected.map_err(CommandError::from));

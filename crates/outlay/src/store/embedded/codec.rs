@@ -3,6 +3,8 @@
 //! Times are nanoseconds since the epoch, and sums picodollars, as SQLite integers; what an `i64` does not hold (a year
 //! before 1678, a sum above nine million USD) is decimal text instead, which the same column takes.
 
+mod delivery;
+
 use std::sync::Arc;
 
 use outlay_core::alert::{Alert, AlertKey};
@@ -21,6 +23,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::names::{Kind, Names};
 use crate::store::StoreError;
+pub(super) use delivery::{
+    DELIVERY_COLUMNS, delivery_state_no, event_kind_no, limits_text, read_delivery, read_delivery_state,
+    read_event_kind, read_receiver, receiver_no,
+};
 
 /// A row that cannot be what it should be.
 fn damaged(what: &str) -> StoreError {

@@ -51,6 +51,7 @@ pub(super) fn blank(
     };
     let mut statement = connection.prepare_cached(codec::REPLACE_USER)?;
     codec::write_user(&mut RowWriter::new(&mut statement, bytes), &nobody)?;
+    super::outbox::blank_reasons(connection, user.no)?;
     let mut statement = connection.prepare_cached("replace into erasure values (?, ?, ?, 0, 0, null)")?;
     let mut row = RowWriter::new(&mut statement, bytes);
     row.number(user.no.0)?.number(user.tag)?.time(at)?.write()?;

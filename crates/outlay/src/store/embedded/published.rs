@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use std::hash::BuildHasher;
 
 use crate::feed::{Feed, Watched};
+use crate::store::outbox::WebhookRecord;
 use crate::store::{KeyRecord, SecretRecord};
 
 const SHARDS: usize = 256;
@@ -29,6 +30,7 @@ pub(super) struct Published {
     pub(super) numbers: Mutex<Numbers>,
     pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
     pub(super) secrets: RwLock<Vec<Arc<SecretRecord>>>,
+    pub(super) webhooks: RwLock<Arc<[WebhookRecord]>>,
     pub(super) not_ready: RwLock<Option<String>>,
 }
 
@@ -49,6 +51,7 @@ impl Published {
             numbers: Mutex::new(numbers),
             keys: RwLock::default(),
             secrets: RwLock::default(),
+            webhooks: RwLock::new(Arc::new([])),
             not_ready: RwLock::default(),
         }
     }

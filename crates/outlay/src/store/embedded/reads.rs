@@ -2,6 +2,7 @@
 
 mod lists;
 mod operator;
+mod outbox;
 mod person;
 
 use std::ops::{Range, RangeInclusive};
@@ -24,6 +25,7 @@ use rusqlite::{Connection, Transaction};
 use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
 use crate::feed::Feed;
+use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
 use crate::store::{
     ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page, Person,
     PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery,
@@ -322,6 +324,42 @@ impl Reads for EmbeddedReads {
     fn export<'a>(&'a self, user_id: &'a UserId, at: ExportAt) -> Reading<'a, (Vec<Exported>, Option<ExportAt>)> {
         let user_id = user_id.clone();
         self.snapshot(move |snapshot| person::export(snapshot, &user_id, at))
+    }
+
+    fn webhooks(&self) -> Arc<[WebhookRecord]> {
+        Arc::clone(&self.inner.shared.published.webhooks.read())
+    }
+
+    fn deliveries_due(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>> {
+        self.snapshot(move |snapshot| outbox::due(snapshot, to, now, limit))
+    }
+
+    fn receivers_waiting(&self) -> Reading<'_, Vec<(Receiver, Timestamp)>> {
+        self.snapshot(outbox::receivers)
+    }
+
+    fn delivery_next_due(&self, to: Receiver) -> Reading<'_, Option<Timestamp>> {
+        self.snapshot(move |snapshot| outbox::next_due(snapshot, to))
+    }
+
+    fn deliveries_waiting(&self) -> Reading<'_, Waiting> {
+        self.snapshot(outbox::waiting)
+    }
+
+    fn deliveries(&self, query: DeliveriesQuery) -> Reading<'_, Page<Of<Delivery>>> {
+        self.snapshot(move |snapshot| outbox::of_receiver(snapshot, &query))
+    }
+
+    fn deliveries_failed(&self, to: Receiver) -> Reading<'_, u64> {
+        self.snapshot(move |snapshot| outbox::failed(snapshot, to))
+    }
+
+    fn deliveries_about(&self, kind: EventKind, numbers: Vec<u64>) -> Reading<'_, Vec<Delivery>> {
+        self.snapshot(move |snapshot| outbox::about(snapshot, kind, &numbers))
+    }
+
+    fn delivery(&self, no: u64) -> Reading<'_, Option<Of<Delivery>>> {
+        self.snapshot(move |snapshot| outbox::one(snapshot, no))
     }
 
     fn verify(&self) -> Reading<'_, Vec<Finding>> {

@@ -9,7 +9,7 @@ use super::runs::{HashKey, RunError, RunIndex};
 use crate::store::StoreError;
 
 /// The version of the tables that this program makes and reads.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// The file's mark, `Otly`, so that another SQLite file is not taken for a store.
 const APPLICATION_ID: i64 = 0x4f74_6c79;
 /// The prefix of the duplicate index of operations, and of that of sessions.
@@ -78,6 +78,24 @@ create view operation_view as
            o.cost / 1e12 as cost_usd, o.session, o.at, o.recorded_at, o.reverses, o.reversed_by
     from operation o join user u on u.no = o.user join name f on f.kind = 1 and f.no = o.feature
     join name p on p.kind = 2 and p.no = o.provider left join name m on m.kind = 3 and m.no = o.model;
+";
+
+/// What version 2 has beside the tables of version 1. Of a delivery the columns up to `sum` say what is to be sent and
+/// never change; those after it say how far it got.
+const SCHEMA_2: &str = "
+create table webhook (
+    no integer primary key, id text not null, url text not null, events integer not null, description text not null,
+    configured integer not null, created_at not null, gone_at, deleted_at);
+create table delivery (
+    no integer primary key, kind integer not null, about integer not null, user integer, receiver integer not null,
+    created_at not null, body text, sum integer not null,
+    state integer not null, due, step integer not null, tries integer not null, ended_at);
+create index delivery_due on delivery (receiver, due) where due is not null;
+create index delivery_about on delivery (kind, about);
+create index delivery_of_receiver on delivery (receiver, no);
+create index delivery_to_user on delivery (user) where receiver = -1;
+create table delivery_try (
+    delivery integer, n integer, at not null, status integer, reason text, primary key (delivery, n)) without rowid;
 ";
 
 /// Where the file is and how it is opened.
@@ -151,6 +169,7 @@ pub(super) fn prepare(connection: &mut Connection, random: [u8; 32]) -> Result<I
     let tables: i64 = transaction.query_row("select count(*) from sqlite_master", [], |row| row.get(0))?;
     if tables == 0 {
         transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(SCHEMA_2)?;
         transaction
             .execute_batch(&format!("pragma application_id = {APPLICATION_ID}; pragma user_version = {VERSION};"))?;
         for prefix in [OPERATION_RUNS, SESSION_RUNS] {
@@ -173,6 +192,9 @@ pub(super) fn prepare(connection: &mut Connection, random: [u8; 32]) -> Result<I
         return Err(StoreError::Corrupt(format!(
             "the file has version {version}, and this program reads up to {VERSION}: use a newer Outlay"
         )));
+    } else if version < VERSION {
+        transaction.execute_batch(SCHEMA_2)?;
+        transaction.execute_batch(&format!("pragma user_version = {VERSION};"))?;
     }
     transaction.execute("update meta set value = value + 1 where key = 'epoch'", [])?;
     let blob = |key: &str| -> Result<[u8; 16], StoreError> {

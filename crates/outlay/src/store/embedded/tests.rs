@@ -293,3 +293,29 @@ fn a_repeated_denial_is_found_behind_one_that_a_slow_clock_dated() {
     clock.pass(90_000);
     assert_eq!(refused("one"), 2);
 }
+
+/// A file of version 1, made by the program of that time: all that it holds is read, and it takes on what version 2 has.
+#[test]
+fn a_file_of_version_1_is_read_and_has_the_tables_of_version_2_from_then_on() {
+    use std::io::Read as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    let packed = include_bytes!("../../../tests/data/version-1.db.gz");
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
+    std::fs::write(super::file_path(folder.path()), bytes).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let user = UserId::new("bgtfrdsZ").unwrap();
+    for start in 0..2 {
+        let (mut store, reads) = store(folder.path());
+        let version: i64 = store.connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap();
+        assert_eq!(version, 2);
+        let month = outlay_core::month::Month::parse("2025-10").unwrap();
+        let view = runtime.block_on(reads.view(&user, month)).unwrap();
+        assert_eq!(view.used(month).unwrap().ai_runs, 29 + start);
+        assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
+        assert_eq!((reads.keys().len(), reads.webhooks().len()), (1, 0));
+        store.commit_now(&[operation("bgtfrdsZ", &format!("after_{start}"), "0.001", None)]).unwrap();
+        store.close_now().unwrap();
+    }
+}

@@ -36,6 +36,7 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
         findings.add(place, format!("{what} should be {} and is {}", finding.expected, finding.found));
     }
     check_rows(&snapshot, "denial", &mut findings)?;
+    check_deliveries(&snapshot, &mut findings)?;
     Ok(findings.0)
 }
 
@@ -69,9 +70,44 @@ fn check_pages(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), S
     Ok(())
 }
 
+/// Deliveries tell of what there is, once to each receiver. How far they got follows from nothing else.
+fn check_deliveries(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
+    check_columns(snapshot, "delivery", "no, kind, about, user, receiver, created_at, body, sum", findings)?;
+    for (kind, table) in [(1, "alert"), (2, "denial"), (3, "session")] {
+        let sql = format!(
+            "select no, (select count(*) from {table} t where t.no = d.about), \
+             (select count(*) from delivery o where o.kind = d.kind and o.about = d.about and o.receiver = d.receiver) \
+             from delivery d where kind = {kind}"
+        );
+        let mut statement = snapshot.transaction.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut row = RowReader::new(row);
+            let (no, told_of, to_receiver) = (row.number()?, row.number()?, row.number()?);
+            if told_of != 1 {
+                findings.add(format!("delivery {no}"), format!("the {table} that it tells of is not there"));
+            }
+            if to_receiver != 1 {
+                findings.add(format!("delivery {no}"), "its receiver is told of the same more than once");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Rows that count up without gaps, each with its sum.
 fn check_rows(snapshot: &Snapshot<'_>, table: &str, findings: &mut Findings) -> Result<(), StoreError> {
-    let mut statement = snapshot.transaction.prepare(&load::select("*", &format!("{table} order by no")))?;
+    check_columns(snapshot, table, "*", findings)
+}
+
+/// The same where the sum is not the last of all columns, but of these.
+fn check_columns(
+    snapshot: &Snapshot<'_>,
+    table: &str,
+    columns: &str,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let mut statement = snapshot.transaction.prepare(&load::select(columns, &format!("{table} order by no")))?;
     let mut rows = statement.query([])?;
     let mut expected = 1;
     let mut bytes = Vec::new();

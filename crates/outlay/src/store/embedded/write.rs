@@ -106,6 +106,7 @@ impl EmbeddedStore {
         for alert in &written.alerts {
             codec::write_alert(&mut RowWriter::new(&mut statement, bytes), alert)?;
         }
+        self.outbox.write(connection, now, bytes)?;
         for plan in &written.plans {
             super::load::put_plan(connection, plan)?;
             super::load::mark_plan(connection, &plan.name)?;
