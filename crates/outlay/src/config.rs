@@ -4,6 +4,7 @@
 //! settings are used for.
 
 mod file;
+pub mod receivers;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -14,15 +15,18 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use ipnet::IpNet;
+use lettre::Address;
+use lettre::message::Mailbox;
 use outlay_core::plan::{PerMeter, Plans};
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use thiserror::Error;
 
 use file::File;
+use receivers::{MailSettings, SmtpServer, WebhookAllow};
 use settings::{SETTINGS, Setting};
 
 /// The file that is read when none is named and one lies in the working directory.
-const FILE_DEFAULT: &str = "outlay.toml";
+pub const FILE_DEFAULT: &str = "outlay.toml";
 /// Where the server listens when nothing else is said.
 const LISTEN_DEFAULT: &str = "127.0.0.1:4780";
 /// The data folder when nothing else is said.
@@ -89,6 +93,10 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The key that seals secrets; none = the one in the data folder.
     pub master_key: Option<SecretBox<[u8; 32]>>,
+    /// How mail is sent; none = not at all.
+    pub mail: Option<MailSettings>,
+    /// What webhooks may reach beside what is public.
+    pub webhook_allow: WebhookAllow,
     /// The server that commands talk to, without a slash at its end; none = the data folder's own.
     pub url: Option<String>,
     /// The key that commands bring to it.
@@ -196,17 +204,34 @@ impl Flags {
     }
 }
 
+/// A setting that was said somewhere: what holds, unless it is wrong.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Which.
+    pub setting: &'static Setting,
+    /// Where: a flag, a variable, or a line of the file.
+    pub place: String,
+    /// What was said; `None` of a secret, and of what is no text.
+    pub value: Option<String>,
+}
+
 impl Config {
     /// Reads and checks all settings.
     ///
     /// # Errors
     /// Names everything that is wrong at once, each with its place and what to do.
     pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::inspect(flags, environment).0
+    }
+
+    /// The same, with all that was said and where, also when something of it is wrong.
+    pub fn inspect(flags: &Flags, environment: &Environment) -> (Result<Self, ConfigError>, Vec<Found>) {
         let mut complaints = Complaints::default();
         let text = config_text(flags, environment, &mut complaints);
         let file =
             text.as_ref().and_then(|(path, text)| File::parse(path.display().to_string(), text, &mut complaints));
-        let mut layers = Layers { flags, environment, file: file.as_ref(), complaints };
+        let mut layers = Layers { flags, environment, file: file.as_ref(), complaints, found: Vec::new() };
+        layers.note(&settings::CONFIG);
 
         let mut presentation = Presentation {
             upgrade_url: layers.read(&settings::UPGRADE_URL, url),
@@ -231,6 +256,8 @@ impl Config {
             master_key: layers
                 .secret(&settings::MASTER_KEY)
                 .and_then(|(place, key)| layers.checked(place, master_key(&key))),
+            mail: layers.mail(),
+            webhook_allow: layers.read(&settings::WEBHOOK_ALLOW, WebhookAllow::parse).unwrap_or_default(),
             url: layers.read(&settings::URL, url),
             key: layers.secret(&settings::KEY).map(|(_, key)| key),
             log: layers.read(&settings::LOG, log_filter),
@@ -254,13 +281,16 @@ impl Config {
                 ),
             );
         }
-        if layers.complaints.0.is_empty() { Ok(config) } else { Err(ConfigError { complaints: layers.complaints.0 }) }
+        let Layers { complaints, found, .. } = layers;
+        let checked = if complaints.0.is_empty() { Ok(config) } else { Err(ConfigError { complaints: complaints.0 }) };
+        (checked, found)
     }
 }
 
 /// The configuration file's path and text, if there is one.
 fn config_text(flags: &Flags, environment: &Environment, complaints: &mut Complaints) -> Option<(PathBuf, String)> {
-    let named = Layers { flags, environment, file: None, complaints: Complaints::default() }.path(&settings::CONFIG);
+    let layers = &mut Layers { flags, environment, file: None, complaints: Complaints::default(), found: Vec::new() };
+    let named = layers.path(&settings::CONFIG);
     let path = named.clone().unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
     match std::fs::read_to_string(&path) {
         Ok(text) => Some((path, text)),
@@ -278,11 +308,29 @@ struct Layers<'a> {
     environment: &'a Environment,
     file: Option<&'a File<'a>>,
     complaints: Complaints,
+    /// What was said, each setting once.
+    found: Vec<Found>,
 }
 
 impl Layers<'_> {
-    /// What the strongest layer says, with its place.
-    fn find(&mut self, setting: &Setting, suffix: &str) -> Option<(String, OsString)> {
+    /// What the strongest layer says, with its place; it is noted as found.
+    fn find(&mut self, setting: &'static Setting, suffix: &str) -> Option<(String, OsString)> {
+        let (place, value) = self.look(setting, suffix)?;
+        if !self.found.iter().any(|found| found.setting == setting && found.place == place) {
+            // The file of a secret may be named; the secret may not.
+            let shown = !setting.secret || !suffix.is_empty();
+            let value = value.to_str().filter(|_| shown).map(str::to_owned);
+            self.found.push(Found { setting, place: place.clone(), value });
+        }
+        Some((place, value))
+    }
+
+    /// Notes a setting that was read elsewhere.
+    fn note(&mut self, setting: &'static Setting) {
+        self.find(setting, "");
+    }
+
+    fn look(&mut self, setting: &Setting, suffix: &str) -> Option<(String, OsString)> {
         let said = self.flags.0.iter().rev().find(|(said, _)| suffix.is_empty() && *said == setting);
         if let Some((_, value)) = said {
             return Some((setting.flag.unwrap_or(setting.variable).to_owned(), value.clone()));
@@ -305,17 +353,42 @@ impl Layers<'_> {
         value.map_err(|advice| self.complaints.add(place, advice)).ok()
     }
 
-    fn read<T>(&mut self, setting: &Setting, parse: fn(&str) -> Result<T, String>) -> Option<T> {
+    fn read<T>(&mut self, setting: &'static Setting, parse: fn(&str) -> Result<T, String>) -> Option<T> {
         let (place, value) = self.find(setting, "")?;
         let value = value.to_str().map_or_else(|| Err("must be UTF-8".to_owned()), parse);
         self.checked(place, value)
     }
 
-    fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
+    /// How mail is sent, where a server for it is named.
+    fn mail(&mut self) -> Option<MailSettings> {
+        let server = self.secret(&settings::SMTP_URL);
+        let from = self.read(&settings::MAIL_FROM, mailbox);
+        let operator = self.read(&settings::MAIL_OPERATOR, mail_address);
+        let to_users = self.read(&settings::MAIL_USERS, flag).unwrap_or(true);
+        let templates = self.path(&settings::MAIL_TEMPLATES);
+        let Some((place, server)) = server else {
+            if operator.is_some()
+                && let Some((place, _)) = self.find(&settings::MAIL_OPERATOR, "")
+            {
+                let advice =
+                    format!("gets no mail without a server that takes it; set {}", settings::SMTP_URL.variable);
+                self.complaints.add(place, advice);
+            }
+            return None;
+        };
+        if from.is_none() && self.find(&settings::MAIL_FROM, "").is_none() {
+            let advice = format!("also needs to know whom mail is from; set {}", settings::MAIL_FROM.variable);
+            self.complaints.add(place.clone(), advice);
+        }
+        let server = self.checked(place, SmtpServer::parse(server.expose_secret()))?;
+        Some(MailSettings { server, from: from?, operator, to_users, templates })
+    }
+
+    fn path(&mut self, setting: &'static Setting) -> Option<PathBuf> {
         self.find(setting, "").map(|(_, value)| PathBuf::from(value))
     }
 
-    fn secret(&mut self, setting: &Setting) -> Option<(String, SecretString)> {
+    fn secret(&mut self, setting: &'static Setting) -> Option<(String, SecretString)> {
         let said = self.find(setting, "");
         let named = self.find(setting, "_file");
         match (said, named) {
@@ -378,6 +451,14 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         }
     };
     text.split(',').map(network).collect()
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, String> {
+    text.parse().map_err(|_| format!("`{text}` is no sender; write one like Outlay <outlay@example.org>"))
+}
+
+fn mail_address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|_| format!("`{text}` is no mail address; write one like ops@example.org"))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -5,8 +5,69 @@
 //! least once.
 
 pub mod letter;
+pub mod mail;
+pub mod webhook;
 
 use std::time::Duration;
+
+use lettre::Address;
+use thiserror::Error;
+
+use crate::config::Config;
+use letter::{Letters, TemplateError};
+use mail::{MailError, Mailer};
+use webhook::Sender;
+
+/// Why nothing can be sent with these settings.
+#[derive(Debug, Error)]
+pub enum SendersError {
+    /// The mail server's name makes no sense.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// A template of the operator's cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+/// What sends, by the settings.
+#[derive(Debug)]
+pub struct Senders {
+    /// Webhooks; which endpoints there are is not a setting alone.
+    pub webhooks: Sender,
+    /// Mail, where a server for it is named.
+    pub post: Option<Post>,
+}
+
+/// What sends mail, and to whom beside those whom it is about.
+#[derive(Debug)]
+pub struct Post {
+    /// Hands letters over.
+    pub mailer: Mailer,
+    /// Writes them.
+    pub letters: Letters,
+    /// The address that gets every alert.
+    pub operator: Option<Address>,
+    /// Whether users are told at their own addresses.
+    pub to_users: bool,
+}
+
+impl Senders {
+    /// What the settings say. Nothing is connected to; the templates are tried out.
+    ///
+    /// # Errors
+    /// When the settings are sound, but what they name is not.
+    pub fn open(config: &Config) -> Result<Self, SendersError> {
+        let post = config.mail.as_ref().map(|settings| -> Result<Post, SendersError> {
+            Ok(Post {
+                mailer: Mailer::new(settings)?,
+                letters: Letters::open(settings.templates.as_deref())?,
+                operator: settings.operator.clone(),
+                to_users: settings.to_users,
+            })
+        });
+        Ok(Self { webhooks: Sender::new(&config.webhook_allow), post: post.transpose()? })
+    }
+}
 
 /// What became of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]

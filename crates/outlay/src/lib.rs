@@ -17,5 +17,6 @@ pub mod recheck;
 pub mod seal;
 pub mod store;
 mod sums;
+pub mod tls;
 pub mod web;
 pub mod writer;

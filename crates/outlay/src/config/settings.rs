@@ -7,12 +7,19 @@ pub struct Setting {
     pub variable: &'static str,
     /// The key in `outlay.toml`; none where the file cannot say it.
     pub key: Option<&'static str>,
-    /// The flag; none for a secret, since a command line is seen by everybody on the machine.
+    /// The flag; none for a secret, since a command line is seen by everybody on the machine, and for what is set once.
     pub flag: Option<&'static str>,
     /// Whether it is a secret: never printed, and also read from the file that `<variable>_FILE` or `<key>_file` names.
     pub secret: bool,
-    /// What it says, and its default.
+    /// What it says, and its default after the word `default`.
     pub about: &'static str,
+}
+
+impl Setting {
+    /// What holds where nobody says it, in words.
+    pub fn default_in_words(&self) -> &'static str {
+        self.about.rsplit_once("default ").map_or("none", |(_, default)| default)
+    }
 }
 
 /// The folder of the embedded store.
@@ -90,6 +97,39 @@ pub const MASTER_KEY: Setting = secret(
     Some("master_key"),
     "the key that seals what is secret in the store, base64 of 32 bytes; default DATA/master.key, made at first start",
 );
+/// The server that takes the mail.
+pub const SMTP_URL: Setting = secret(
+    "OUTLAY_SMTP_URL",
+    Some("smtp_url"),
+    "the server that takes the mail, like smtps://user:password@mail.example.org; smtp:// for STARTTLS, which is not asked for \
+     on the same machine and with ?tls=none; what is no letter or digit in user and password is percent-encoded; default \
+     none: no mail is sent",
+);
+/// Whom mail is from.
+pub const MAIL_FROM: Setting =
+    setting_without_flag("OUTLAY_MAIL_FROM", "mail_from", "whom mail is from, like `Outlay <outlay@example.org>`");
+/// Who gets every alert by mail.
+pub const MAIL_OPERATOR: Setting =
+    setting_without_flag("OUTLAY_MAIL_OPERATOR", "mail_operator", "an address that gets every alert; default none");
+/// Whether users get their alerts by mail.
+pub const MAIL_USERS: Setting = setting_without_flag(
+    "OUTLAY_MAIL_USERS",
+    "mail_users",
+    "false: users are sent no mail, even if their addresses are known; default true",
+);
+/// The folder with the operator's own templates.
+pub const MAIL_TEMPLATES: Setting = setting_without_flag(
+    "OUTLAY_MAIL_TEMPLATES",
+    "mail_templates",
+    "the folder with mail templates that take the place of the built-in ones; default none",
+);
+/// What webhooks may reach.
+pub const WEBHOOK_ALLOW: Setting = setting_without_flag(
+    "OUTLAY_WEBHOOK_ALLOW",
+    "webhook_allow",
+    "comma list of hosts and networks that webhooks may reach by plain http, at private addresses and on any port, like \
+     `hooks.internal,10.0.0.0/8`; all others are reached by https on port 443 or 8443, at public addresses; default none",
+);
 /// The server that commands talk to.
 pub const URL: Setting =
     setting("OUTLAY_URL", "url", "--url", "the server that commands talk to; default the data folder's own");
@@ -97,7 +137,7 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 16] = [
+pub const SETTINGS: [&Setting; 22] = [
     &DATA,
     &CONFIG,
     &LISTEN,
@@ -111,6 +151,12 @@ pub const SETTINGS: [&Setting; 16] = [
     &LOG_FORMAT,
     &ADMIN_KEY,
     &MASTER_KEY,
+    &SMTP_URL,
+    &MAIL_FROM,
+    &MAIL_OPERATOR,
+    &MAIL_USERS,
+    &MAIL_TEMPLATES,
+    &WEBHOOK_ALLOW,
     &URL,
     &KEY,
     &TEST_CLOCK,
@@ -127,6 +173,10 @@ pub const TEST_CLOCK: Setting = Setting {
 
 const fn setting(variable: &'static str, key: &'static str, flag: &'static str, about: &'static str) -> Setting {
     Setting { variable, key: Some(key), flag: Some(flag), secret: false, about }
+}
+
+const fn setting_without_flag(variable: &'static str, key: &'static str, about: &'static str) -> Setting {
+    Setting { variable, key: Some(key), flag: None, secret: false, about }
 }
 
 const fn secret(variable: &'static str, key: Option<&'static str>, about: &'static str) -> Setting {

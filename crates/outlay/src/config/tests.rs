@@ -95,6 +95,30 @@ fn a_secret_is_read_from_its_file_and_never_printed() {
 }
 
 #[test]
+fn mail_needs_a_server_and_a_sender_and_shows_no_password() {
+    let url = "smtps://ada:hunter2@mail.example.org";
+    let file = format!("smtp_url = '{url}'\nmail_from = 'Outlay <o@example.org>'\nmail_operator = 'ops@example.org'\n");
+    let config = read(&file, &[("OUTLAY_MAIL_USERS", "false")], &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let mail = config.mail.unwrap();
+    assert_eq!((mail.server.port, mail.from.email.to_string().as_str()), (465, "o@example.org"));
+    assert!(mail.operator.is_some() && !mail.to_users);
+
+    assert!(read("", &[], &[]).unwrap().mail.is_none());
+    assert_eq!(places(read("", &[("OUTLAY_SMTP_URL", url)], &[])), ["OUTLAY_SMTP_URL"]);
+    assert_eq!(places(read("mail_operator = 'ops@example.org'", &[], &[])), ["outlay.toml line 1: mail_operator"]);
+    let wrong = "smtp_url = 'smtps://ada:hunter2@'\nmail_from = 'nobody'\nwebhook_allow = 'a b'\n";
+    let complaints = read(wrong, &[], &[]).unwrap_err();
+    assert!(!format!("{complaints:?}").contains("hunter2"));
+    let mut places: Vec<String> = complaints.into_iter().map(|(place, _)| place).collect();
+    places.sort();
+    assert_eq!(
+        places,
+        ["outlay.toml line 1: smtp_url", "outlay.toml line 2: mail_from", "outlay.toml line 3: webhook_allow"]
+    );
+}
+
+#[test]
 fn plans_in_the_file_keep_their_order_and_their_exact_limits() {
     let file = "[plans]\ndefault = 'small'\n\
                 [plans.small]\ncost = 0.30000000000000004\nai_runs = 1\napi_runs = 'unlimited'\n\

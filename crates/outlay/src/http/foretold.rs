@@ -13,11 +13,10 @@ use outlay_core::plan::{Meter, PerMeter};
 
 use super::Presentation;
 use super::json::{Json, ToJson};
-use super::present::in_a_sentence;
 use crate::forecast::users::{Known, outlooks};
 use crate::forecast::{Outlook, Reaches};
 use crate::web::chart::Band;
-use crate::web::format;
+use crate::web::format::{self, in_a_sentence};
 
 /// A foretold amount as it is shown: whole runs; cents, from a hundred dollars on whole ones, or of less than one three digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

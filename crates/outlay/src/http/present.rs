@@ -15,6 +15,7 @@ use outlay_core::user::{User, UserMonth};
 
 use super::Presentation;
 use super::json::{Hundredths, Json, Object, ToJson};
+use crate::web::format::in_a_sentence;
 
 /// What is said of a meter that allows nothing.
 const NOT_IN_PLAN: &str = "Not in your plan";
@@ -129,15 +130,6 @@ fn message(meter: Meter, budget: &MeterBudget, presentation: &Presentation) -> O
         meter != Meter::Cost && *presentation.few_left.get(meter) > 0 && remaining <= presentation.few_left.get(meter)
     })?;
     Some(runs_left(remaining, presentation.labels.get(meter)))
-}
-
-/// A label as it stands within a sentence: `AI Operations` is `AI operations`.
-pub(super) fn in_a_sentence(label: &str) -> String {
-    let words = label.split(' ').map(|word| {
-        let is_abbreviation = word == word.to_uppercase();
-        if is_abbreviation { word.to_owned() } else { word.to_lowercase() }
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn runs_left(remaining: i64, label: &str) -> String {

@@ -256,6 +256,15 @@ pub fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number.into()), if number == 1 { one } else { many })
 }
 
+/// A label as it stands within a sentence: `AI Operations` is `AI operations`.
+pub fn in_a_sentence(label: &str) -> String {
+    let words = label.split(' ').map(|word| {
+        let is_abbreviation = word == word.to_uppercase();
+        if is_abbreviation { word.to_owned() } else { word.to_lowercase() }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
