@@ -56,7 +56,8 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, mut flags: Flags) -> Result<Exit, Failure> {
+    /// Says what the flags say.
+    pub(super) fn say(self, flags: &mut Flags) {
         flags.say(&settings::LISTEN, self.listen);
         flags.say(&settings::PUBLIC_LISTEN, self.public_listen);
         flags.say(&settings::OPEN, self.open.then_some("true"));
@@ -64,6 +65,10 @@ impl Serve {
         flags.say(&settings::UPGRADE_URL, self.upgrade_url);
         flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
         flags.say(&settings::TRUSTED_PROXIES, self.trusted_proxies);
+    }
+
+    pub(super) fn run(self, mut flags: Flags) -> Result<Exit, Failure> {
+        self.say(&mut flags);
         let config = read_config(&flags, "info")?;
         let runtime = runtime(true)?;
         let served = runtime.block_on(async {
@@ -89,15 +94,48 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    /// Those that a service manager kept, else new ones. A kept one stays with the manager while the server restarts, so that
+    /// who connects meanwhile waits and is not refused.
     pub(super) async fn bind(config: &Config) -> Result<Self, Failure> {
-        let private = bind(config.listen).await?;
-        let public = match config.public_listen {
-            Some(address) => Some(bind(address).await?),
-            None => None,
+        let mut kept = kept_listeners()?.into_iter();
+        let private = match kept.next() {
+            Some(listener) => listener,
+            None => bind(config.listen).await?,
+        };
+        let public = match (kept.next(), config.public_listen) {
+            (Some(listener), _) => Some(listener),
+            (None, Some(address)) => Some(bind(address).await?),
+            (None, None) => None,
         };
         let address = private.local_addr().map_err(Failure::io("listen"))?;
+        if config.open && !address.ip().is_loopback() {
+            let why =
+                format!("--open needs no key, and the socket that was kept listens on {address}, which others reach");
+            return Err(Failure::Usage(why));
+        }
         Ok(Self { address, private, public, socket_path: config.data.join(SOCKET_NAME) })
     }
+}
+
+/// The listeners that whoever started this process handed to it (`LISTEN_FDS`, as systemd does): the first in place of
+/// `--listen`, a second one in place of `--public-listen`.
+fn kept_listeners() -> Result<Vec<TcpListener>, Failure> {
+    let mut handed = listenfd::ListenFd::from_env();
+    if handed.len() > 2 {
+        return Err(Failure::Usage(format!(
+            "{} sockets were kept for this server; it listens on two at most",
+            handed.len()
+        )));
+    }
+    let take = |index| {
+        let listener = handed.take_tcp_listener(index).transpose()?;
+        Some(listener.and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        }))
+    };
+    let listeners: io::Result<Vec<TcpListener>> = (0..2).filter_map(take).collect();
+    listeners.map_err(Failure::io("listen on the socket that was kept"))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {

@@ -56,6 +56,8 @@ const STREAMS_MAX: u32 = 128;
 const RESETS_MAX: usize = 20;
 /// How long what runs may take to finish, once the server was asked to stop.
 const STOP_WAIT: Duration = Duration::from_secs(10);
+/// How long a connection that was accepted just before that may take to its first byte, and from there to the first head.
+const STOP_FIRST_HEAD_WAIT: Duration = Duration::from_millis(500);
 
 /// Serves a router until `stop` says so, and then until what runs is finished, for ten seconds at most. One address has so
 /// many connections at once, unless it is a proxy's.
@@ -184,28 +186,32 @@ async fn run<S>(
 ) where
     S: AsyncRead + AsyncWrite + FirstByte + Unpin + 'static,
 {
-    let first_byte = timeout(FIRST_BYTE_WAIT, stream.first_byte());
-    let came = tokio::select! {
-        came = first_byte => matches!(came, Ok(Ok(()))),
-        () = stopped(&mut stop) => false,
-    };
-    if !came {
+    if !speaks(&stream, &mut stop).await {
         return;
     }
     let service = Connection { router, peer, member: Arc::clone(member) };
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stopping = false;
+    let mut stop = pin!(async {
+        stopped(&mut stop).await;
+        // Whoever connected in time and is about to ask is answered: a head that is not whole yet would be cut off.
+        if member.has_never_asked() {
+            tokio::time::sleep(STOP_FIRST_HEAD_WAIT).await;
+        }
+    });
     let mut look_at = Instant::now() + FIRST_HEAD_WAIT;
     let mut look = pin!(sleep_until(look_at));
     loop {
         tokio::select! {
+            // The connection first: a request that has come when the stop does is answered.
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!("a connection broke: {error}");
                 }
                 return;
             }
-            () = stopped(&mut stop), if !stopping => {
+            () = stop.as_mut(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -218,6 +224,16 @@ async fn run<S>(
             }
         }
     }
+}
+
+/// Waits for a connection's first byte; of the end of one that was silent nothing is said.
+async fn speaks(stream: &impl FirstByte, stop: &mut watch::Receiver<bool>) -> bool {
+    let mut first_byte = pin!(timeout(FIRST_BYTE_WAIT, stream.first_byte()));
+    let came = tokio::select! {
+        came = first_byte.as_mut() => came,
+        () = stopped(stop) => timeout(STOP_FIRST_HEAD_WAIT, first_byte).await.unwrap_or_else(Err),
+    };
+    matches!(came, Ok(Ok(())))
 }
 
 /// The router as one connection sees it.
@@ -314,7 +330,7 @@ impl Body for Answer {
 }
 
 /// A stream that can say when something came, without taking it.
-trait FirstByte {
+trait FirstByte: Sync {
     /// Until there is something to read, or the end.
     fn first_byte(&self) -> impl Future<Output = io::Result<()>> + Send;
 }
@@ -437,5 +453,24 @@ mod tests {
         assert!(rest(slow).await.ends_with("slow"));
         server.serving.join_next().await.unwrap().unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_connected_before_the_stop_is_still_answered() {
+        const REQUEST: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let mut server = server().await;
+        let mut early = server.send("").await;
+        let mut begun = server.send("GE").await;
+        // Connections are accepted in their order, so those before this one are.
+        let after = server.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(rest(after).await.ends_with("quick"));
+        server.stop.send_replace(true);
+        early.write_all(REQUEST.as_bytes()).await.unwrap();
+        begun.write_all(REQUEST.split_at(2).1.as_bytes()).await.unwrap();
+        for stream in [early, begun] {
+            let answer = rest(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("quick"), "{answer:?}");
+        }
+        server.serving.join_next().await.unwrap().unwrap();
     }
 }

@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod events;
 mod packaging;
+mod kept;
 #[cfg(feature = "test-clock")]
 mod replies;
 mod rules;

@@ -179,6 +179,12 @@ impl Member {
         doing.ended.map(|ended| ended + idle_wait).filter(|until| *until > now)
     }
 
+    /// Whether no head of a request has come yet.
+    pub(super) fn has_never_asked(&self) -> bool {
+        let doing = self.doing.lock();
+        doing.running == 0 && doing.asking == 0 && doing.ended.is_none()
+    }
+
     /// Until this connection must go to make room.
     pub(super) async fn must_go(&self) {
         loop {

@@ -1,7 +1,8 @@
 //! The server as a child process on a folder of its own, and other runs of the program.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -24,6 +25,8 @@ pub(crate) struct Setup {
     pub(super) keyed: bool,
     file_limit_is_an_error: bool,
     disk_mebibytes: Option<u32>,
+    /// What a service manager would keep while the server restarts.
+    kept: Option<Arc<TcpListener>>,
 }
 
 impl Setup {
@@ -53,6 +56,12 @@ impl Setup {
         self
     }
 
+    /// The test keeps the socket and hands it to the server, as systemd does (`LISTEN_FDS`).
+    pub(crate) fn kept_socket(mut self) -> Setup {
+        self.kept = Some(Arc::new(TcpListener::bind("127.0.0.1:0").unwrap()));
+        self
+    }
+
     /// The data folder is a file system of its own, of this size. Only root may make one: a test that asks for it fails
     /// where it is not run as root.
     pub(crate) fn disk_of(mut self, mebibytes: u32) -> Setup {
@@ -70,7 +79,13 @@ impl Setup {
 
     fn command(&self, home: &Path) -> Command {
         let program = env!("CARGO_BIN_EXE_outlay");
-        let mut command = if self.file_limit_is_an_error {
+        let mut command = if self.kept.is_some() {
+            // The socket comes as standard input, since only the shell can give it the number that it must have.
+            let mut shell = Command::new("sh");
+            let take = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"";
+            shell.args(["-c", take, program]);
+            shell
+        } else if self.file_limit_is_an_error {
             let mut shell = Command::new("sh");
             shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", program]);
             shell
@@ -80,7 +95,8 @@ impl Setup {
         clean(&mut command, home);
         command.arg("serve").arg("--data").arg(home.join("data")).args(["--listen", "127.0.0.1:0"]);
         command.args(&self.arguments).envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let kept = self.kept.as_ref().map(|kept| Stdio::from(OwnedFd::from(kept.try_clone().unwrap())));
+        command.stdin(kept.unwrap_or(Stdio::null())).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 }
