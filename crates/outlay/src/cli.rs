@@ -7,12 +7,15 @@
 
 mod ask;
 mod budget;
+mod check;
 mod demo;
+mod doctor;
 mod export;
 mod follow;
 mod import;
 mod keys;
 mod maintain;
+mod man;
 mod serve;
 mod show;
 mod top;
@@ -157,7 +160,10 @@ enum Command {
     Verify(maintain::Verify),
     Backup(maintain::Backup),
     Restore(maintain::Restore),
+    Doctor(doctor::Doctor),
+    Config(check::Settings),
     Completions(Completions),
+    Man(man::Man),
 }
 
 /// Write the completions of a shell to standard output
@@ -211,6 +217,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             show::bytes(&script)?;
             Ok(Exit::Done)
         }
+        Command::Doctor(doctor) => doctor.run(flags),
+        Command::Config(settings) => settings.run(flags),
+        Command::Man(man) => man.run(Cli::command()),
         Command::Restore(restore) => restore.run(&read_config(&flags, "warn")?),
         Command::Record(record) => with_client(flags, record.server.url.clone(), record, ask::Record::run),
         Command::Afford(afford) => with_client(flags, afford.server.url.clone(), afford, ask::Afford::run),

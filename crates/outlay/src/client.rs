@@ -24,6 +24,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::Peer;
 use crate::local::{Local, LocalError, Purpose};
+use crate::tls;
 
 /// The socket that a server keeps in its data folder.
 pub const SOCKET_NAME: &str = "outlay.sock";
@@ -147,11 +148,8 @@ impl Client {
     /// When the folder must be opened here and cannot be.
     pub async fn open(config: &Config) -> Result<Self, ClientError> {
         if let Some(url) = &config.url {
-            if url.starts_with("https:") {
-                let why = "commands speak plain HTTP only; lead them through a tunnel, such as `ssh -L`".to_owned();
-                return Err(ClientError::Unreachable { url: url.clone(), why });
-            }
-            return Ok(Self(Way::Url { client: reqwest::Client::new(), base: url.clone(), key: config.key.clone() }));
+            let client = https_client().map_err(|error| unreachable_server(url, &error))?;
+            return Ok(Self(Way::Url { client, base: url.clone(), key: config.key.clone() }));
         }
         let socket = config.data.join(SOCKET_NAME);
         // A server that was killed leaves its socket behind; nobody answers there.
@@ -249,6 +247,14 @@ fn request(method: Method, path: &str, body: Option<Bytes>) -> Result<Request<Bo
         builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     builder.body(body.map_or_else(Body::empty, Body::from)).map_err(|error| ClientError::Unsendable(error.to_string()))
+}
+
+/// Speaks to servers whose certificates the machine believes.
+///
+/// # Errors
+/// When it cannot be prepared, which is a bug.
+pub fn https_client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().tls_backend_preconfigured(tls::http_client(tls::roots())).build()
 }
 
 async fn ask_url(

@@ -53,7 +53,7 @@ mod tests;
 pub mod tokens;
 mod usage;
 mod users;
-mod verify;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;

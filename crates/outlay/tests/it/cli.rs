@@ -1,7 +1,9 @@
 //! The command line, through the real program: beside a running server, and on the folder alone.
 
+mod config;
 mod data;
 mod demo;
+mod doctor;
 #[cfg(feature = "test-clock")]
 mod holds;
 
@@ -30,7 +32,7 @@ fn bad_usage_is_exit_code_2() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 19] = [
         &["serve"],
         &["demo"],
         &["record"],
@@ -44,6 +46,10 @@ fn every_command_has_help_with_examples() {
         &["verify"],
         &["backup"],
         &["restore"],
+        &["doctor"],
+        &["config"],
+        &["config", "check"],
+        &["man"],
         &["completions"],
         &[],
     ];

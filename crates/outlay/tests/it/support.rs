@@ -5,6 +5,8 @@ mod asks;
 mod events;
 pub(crate) mod exact;
 mod server;
+#[allow(dead_code, reason = "each test asks for what it needs of it")]
+mod smtp;
 mod wire;
 
 use std::fs;
@@ -17,9 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) use asks::{Asks, With, ai, ai_run, api, api_run, encoded, of};
 pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
-#[cfg(feature = "test-clock")]
-pub(crate) use server::Ran;
-pub(crate) use server::{ADMIN, Server, Setup, outlay, outlay_with_environment};
+pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
+pub(crate) use smtp::SmtpReceiver;
 pub(crate) use wire::{Connection, Reply};
 
 /// How long anything may take that is waited for; only something broken takes as long.
