@@ -14,8 +14,8 @@ mod bad_input;
 mod cli;
 mod crash;
 mod events;
-mod packaging;
 mod kept;
+mod packaging;
 #[cfg(feature = "test-clock")]
 mod replies;
 mod rules;
