@@ -9,7 +9,7 @@ use http::{Request, header};
 use http_body_util::BodyExt;
 use outlay::clock::SharedClock;
 use outlay::http::auth::Access;
-use outlay::http::{App, Peer, Presentation, router};
+use outlay::http::{App, Peer, Presentation, Presented, router};
 use outlay::ids::Ids;
 use outlay::metrics::Metrics;
 use outlay::store::StoreError;
@@ -84,7 +84,7 @@ impl Wire {
             reads: Arc::clone(&service.reads),
             ids: Ids::from_seed(Arc::clone(&shared), make.seed),
             clock: shared,
-            presentation: Presentation::default(),
+            presentation: Presented::new(Presentation::default()),
             plans_are_configured: false,
             access: Access::keyed(),
             scratch: "scratch".into(),

@@ -16,6 +16,7 @@ mod import;
 mod keys;
 mod maintain;
 mod man;
+mod reload;
 mod serve;
 mod show;
 mod top;
@@ -26,6 +27,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use thiserror::Error;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, reload as filter_reload};
 
 use crate::client::{AskError, Client, ClientError, Refusal};
 use crate::config::{Config, ConfigError, Environment, Flags, LogFormat, settings};
@@ -258,22 +262,30 @@ fn with_client<C>(
 }
 
 /// Reads the settings and sets up the log as they say.
-fn read_config(flags: &Flags, log_default: &str) -> Result<Config, Failure> {
+fn read_config(flags: &Flags, log_default: &'static str) -> Result<Config, Failure> {
     let config = Config::read(flags, &Environment::of_process())?;
-    let filter = tracing_subscriber::EnvFilter::new(config.log.as_deref().unwrap_or(log_default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let set = match config.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    drop(log(&config, log_default)?);
+    Ok(config)
+}
+
+/// What sets what is logged from now on; absent is the command's own default.
+type LogFilter = Box<dyn Fn(Option<&str>) -> Result<(), String> + Send + Sync>;
+
+/// Sets up the log as the settings say.
+fn log(config: &Config, default: &'static str) -> Result<LogFilter, Failure> {
+    let filter = move |said: Option<&str>| EnvFilter::new(said.unwrap_or(default));
+    let (filtering, handle) = filter_reload::Layer::new(filter(config.log.as_deref()));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let set = tracing_subscriber::registry().with(filtering).with(lines).try_init();
     set.map_err(|error| Failure::Other(format!("set up the log: {error}")))?;
     for variable in &config.unknown_variables {
         tracing::warn!("{variable} is set and means nothing; `outlay serve --help` lists the variables");
     }
-    Ok(config)
+    Ok(Box::new(move |said| handle.reload(filter(said)).map_err(|error| error.to_string())))
 }
 
 /// The runtime of a server, or of a command that does one thing.

@@ -12,12 +12,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use ipnet::IpNet;
 use lettre::Address;
 use lettre::message::Mailbox;
 use outlay_core::plan::{PerMeter, Plans};
+use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use thiserror::Error;
 
@@ -57,6 +59,27 @@ impl Default for Presentation {
             upgrade_url: None,
             public_url: None,
         }
+    }
+}
+
+/// The presentation that holds now: it may be read anew while a server runs.
+#[derive(Debug)]
+pub struct Presented(RwLock<Arc<Presentation>>);
+
+impl Presented {
+    /// This one, until another takes its place.
+    pub fn new(presentation: Presentation) -> Self {
+        Self(RwLock::new(Arc::new(presentation)))
+    }
+
+    /// The one that holds now.
+    pub fn now(&self) -> Arc<Presentation> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Takes another one from now on.
+    pub fn replace(&self, presentation: Presentation) {
+        *self.0.write() = Arc::new(presentation);
     }
 }
 

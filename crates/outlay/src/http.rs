@@ -63,7 +63,7 @@ use axum::Router;
 use self::auth::Access;
 pub use self::guard::Peer;
 use crate::clock::SharedClock;
-pub use crate::config::Presentation;
+pub use crate::config::{Presentation, Presented};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::store::Reads;
@@ -81,7 +81,7 @@ pub struct App {
     /// Made-up ids.
     pub ids: Ids,
     /// How budgets are worded.
-    pub presentation: Presentation,
+    pub presentation: Presented,
     /// Whether the plans stand in the configuration, and so cannot be changed over HTTP.
     pub plans_are_configured: bool,
     /// Who may call.

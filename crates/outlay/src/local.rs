@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config::{Config, Presented};
 use crate::http::auth::{Access, AccessError};
 use crate::http::events::Glance;
 use crate::http::proxies::Proxies;
@@ -126,7 +126,7 @@ impl Local {
             reads,
             clock,
             ids,
-            presentation: config.presentation.clone(),
+            presentation: Presented::new(config.presentation.clone()),
             plans_are_configured: config.plans.is_some(),
             access,
             metrics,

@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Exit, Failure, read_config, runtime, show};
+use super::reload::Reloading;
+use super::{Exit, Failure, runtime, show};
 use crate::client::SOCKET_NAME;
 use crate::clock::SystemClock;
 use crate::config::{Config, Flags, settings};
@@ -29,7 +30,7 @@ use crate::recheck;
         "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
         --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n\n\
         It prints `listening on http://ADDRESS` to standard output once it listens, and ends cleanly on SIGTERM or \
-        SIGINT.\n\n{}", settings::help())
+        SIGINT. On SIGHUP it reads plans, labels, links and the log's filter anew.\n\n{}", settings::help())
 )]
 pub(super) struct Serve {
     /// The address to listen on [OUTLAY_LISTEN; default 127.0.0.1:4780]
@@ -69,13 +70,14 @@ impl Serve {
 
     pub(super) fn run(self, mut flags: Flags) -> Result<Exit, Failure> {
         self.say(&mut flags);
-        let config = read_config(&flags, "info")?;
+        let (config, reloading) = Reloading::read(flags)?;
         let runtime = runtime(true)?;
         let served = runtime.block_on(async {
             let local =
                 Local::open(&config, SystemClock::shared(), Purpose::Serving).await.map_err(|error| opening(&error))?;
             let listeners = Listeners::bind(&config).await?;
-            serve(local, listeners, std::future::pending()).await
+            let beside = reloading.at_each_hangup(Arc::clone(&local.app));
+            serve(local, listeners, beside).await
         });
         // A read that still runs must not keep a process that has to end.
         runtime.shutdown_background();

@@ -40,14 +40,14 @@ pub(super) async fn afford(
 
     if let (true, Some(feature)) = (audit, feature) {
         return match app.writer.submit(Command::AuditedCheck { user_id, feature, ask }).await? {
-            Outcome::Checked(check) => Ok(answer(&check, &app.presentation)),
+            Outcome::Checked(check) => Ok(answer(&check, &app.presentation.now())),
             other => Err(unexpected(&other)),
         };
     }
     let now = app.reads.now();
     let view = view(&app, &user_id, now.month()).await?;
     let check = check(&app.reads.plans(), &view, &user_id, &ask, now).ok_or_else(|| not_loaded(now.month()))?;
-    Ok(answer(&check, &app.presentation))
+    Ok(answer(&check, &app.presentation.now()))
 }
 
 fn answer(check: &Check, presentation: &Presentation) -> Response {

@@ -37,5 +37,5 @@ pub(super) async fn of_month(app: &App, user_id: &UserId, month: Option<Month>) 
     let month = month.unwrap_or_else(|| now.month());
     let view = view(app, user_id, month).await?;
     let budget = view.budget(&app.reads.plans(), user_id, month, now).ok_or_else(|| not_loaded(month))?;
-    Ok(Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation))))
+    Ok(Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation.now()))))
 }

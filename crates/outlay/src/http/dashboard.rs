@@ -90,7 +90,7 @@ impl Browser {
     /// The server's address as the browser knows it, for commands to copy: text, of which no link is made.
     pub(super) fn base(&self, app: &App) -> String {
         let host = self.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:4780");
-        app.presentation.public_url.clone().unwrap_or_else(|| format!("http://{host}"))
+        app.presentation.now().public_url.clone().unwrap_or_else(|| format!("http://{host}"))
     }
 
     /// Whether the browser asked this machine by its own name.
@@ -104,7 +104,7 @@ impl Browser {
         self.is_at_home()
             || said("x-forwarded-proto") == Some("https")
             || said("origin").is_some_and(|origin| origin.starts_with("https://"))
-            || app.presentation.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+            || app.presentation.now().public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// A page as an answer: whole, or its content alone.

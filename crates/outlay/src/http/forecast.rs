@@ -32,7 +32,7 @@ pub(super) async fn get(
     let view = view(&app, &user_id, month).await?;
     let budget = view.budget(&app.reads.plans(), &user_id, month, now).ok_or_else(|| not_loaded(month))?;
     let known = Known { user: view.user.as_deref(), months: &history.months, days: &history.days, now };
-    let meters = foretold::of_user(&known, &budget, &app.presentation);
+    let meters = foretold::of_user(&known, &budget, &app.presentation.now());
     let json = Json::with_room(1_024, |json| {
         json.object(|object| {
             object.put("userId", &user_id).put("month", month).put("asOf", now);

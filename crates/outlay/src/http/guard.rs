@@ -235,7 +235,7 @@ impl Post {
             // Without a key of its own in the request it is the browser's doing that the caller is known.
             let signed_in = matches!(caller, Caller::Key { .. });
             if signed_in || self.rule.page {
-                of_our_pages(parts, self.app.presentation.public_url.as_deref(), signed_in)?;
+                of_our_pages(parts, self.app.presentation.now().public_url.as_deref(), signed_in)?;
             }
         }
         self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
@@ -308,7 +308,7 @@ impl Post {
         if let (true, Some(cause)) = (status.is_server_error(), problem.cause()) {
             tracing::error!(request.id = %request_id, route = self.rule.path, "{}: {cause}", problem.kind().slug());
         }
-        let body = serde_json::to_vec(&problem.body(&self.app.presentation, request_id)).unwrap_or_default();
+        let body = serde_json::to_vec(&problem.body(&self.app.presentation.now(), request_id)).unwrap_or_default();
         *response.status_mut() = status;
         *response.body_mut() = Body::from(body);
         let headers = response.headers_mut();

@@ -72,7 +72,7 @@ pub(super) async fn open(
         }
         // The id is named also where it was given: asked again with it, the same denial counts on.
         Outcome::Refused(refused) => {
-            Err(present::refused(&refused, &app.presentation).with("sessionId", &session_id.as_str()))
+            Err(present::refused(&refused, &app.presentation.now()).with("sessionId", &session_id.as_str()))
         }
         other => Err(naming(unexpected(&other))),
     }
@@ -96,7 +96,7 @@ fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget
             object.put("choice", hold.and_then(|hold| hold.choice.as_ref()));
             object.put("reason", reason.map(Fitting::as_str)).put("held", &session.held());
             object.put("holdExpiresAt", hold.map(|hold| hold.expires_at));
-            object.put("budget", Worded(budget, &app.presentation));
+            object.put("budget", Worded(budget, &app.presentation.now()));
         });
     })
 }
@@ -159,12 +159,12 @@ async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Respon
             let json = Json::with_room(1_536, |json| {
                 json.object(|object| {
                     present::item(object, &session, Some(user_id), true);
-                    object.put("budget", Worded(budget.as_ref(), &app.presentation));
+                    object.put("budget", Worded(budget.as_ref(), &app.presentation.now()));
                 });
             });
             Ok(json.answer(StatusCode::OK))
         }
-        Outcome::Refused(refused) => Err(present::refused(&refused, &app.presentation)),
+        Outcome::Refused(refused) => Err(present::refused(&refused, &app.presentation.now())),
         other => Err(unexpected(&other)),
     }
 }

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use super::auth::Access;
 use super::routes::{self, Least};
 use super::tokens::{Readable, Tokens, Whose};
-use super::{App, Peer, Presentation, SharedApp, keys, public_router, router};
+use super::{App, Peer, Presentation, Presented, SharedApp, keys, public_router, router};
 use crate::clock::SystemClock;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ async fn service(open: bool, allowed_origins: &[&str]) -> Service {
         reads,
         clock,
         ids,
-        presentation: Presentation::default(),
+        presentation: Presented::new(Presentation::default()),
         plans_are_configured: false,
         access,
         metrics,

@@ -64,7 +64,7 @@ pub(super) async fn record(
 /// The answer of one recording, with the budget unless it was asked to be left out.
 fn answer(app: &App, headers: &HeaderMap, recorded: &Recorded) -> Response {
     let minimal = wants_minimal(headers);
-    let json = Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation)));
+    let json = Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation.now())));
     let mut response = json.answer(StatusCode::OK);
     if minimal {
         response.headers_mut().insert("preference-applied", HeaderValue::from_static("return=minimal"));
@@ -132,7 +132,8 @@ async fn record_all(
                     }),
                     Err(problem) => {
                         all_succeeded = false;
-                        let body = problem.body(&app.presentation, request_id).at_index(index);
+                        let presentation = app.presentation.now();
+                        let body = problem.body(&presentation, request_id).at_index(index);
                         json.value(Raw(&serde_json::to_string(&body).unwrap_or_default()));
                     }
                 }

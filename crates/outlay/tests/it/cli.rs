@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 #[cfg(feature = "test-clock")]
 mod holds;
+mod reload;
 
 use std::fs;
 use std::sync::Mutex;

@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod events;
 mod kept;
+mod logs;
 mod packaging;
 #[cfg(feature = "test-clock")]
 mod replies;

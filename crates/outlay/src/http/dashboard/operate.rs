@@ -157,7 +157,7 @@ async fn settings_view(app: &SharedApp, browser: &Browser, card: Option<UserId>)
             let month = now.month();
             let seen = view(app, &user_id, month).await?;
             let budget = seen.budget(&app.reads.plans(), &user_id, month, now).ok_or_else(|| not_loaded(month))?;
-            let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
+            let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation.now())));
             Some((user_id.as_str().to_owned(), String::from_utf8(json.into_bytes()).unwrap_or_default()))
         }
     };
@@ -166,7 +166,7 @@ async fn settings_view(app: &SharedApp, browser: &Browser, card: Option<UserId>)
         keys: browser.viewer.is_admin().then(|| app.reads.keys()),
         made: None,
         error: None,
-        presentation: app.presentation.clone(),
+        presentation: app.presentation.now().as_ref().clone(),
         base: browser.base(app),
         allowed_origins: origins.map(str::to_owned).collect(),
         status: app.reads.status(),

@@ -113,12 +113,12 @@ pub(in crate::http) async fn user(
     }
     let plans = app.reads.plans();
     let budget = person.view.budget(&plans, &user_id, month, person.as_of).ok_or_else(|| not_loaded(month))?;
-    let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation)));
+    let json = Json::with_room(1_024, |json| json.value(Worded(&budget, &app.presentation.now())));
     let next = person.usage.next.map(|next| app.cursor_of("usage", next));
     let forecast = if month == person.as_of.month() {
         let (user, history) = (person.view.user.as_deref(), &person.history);
         let known = Known { user, months: &history.months, days: &history.days, now: person.as_of };
-        foretold::sentences(&foretold::of_user(&known, &budget, &app.presentation))
+        foretold::sentences(&foretold::of_user(&known, &budget, &app.presentation.now()))
     } else {
         Vec::new()
     };
@@ -128,7 +128,7 @@ pub(in crate::http) async fn user(
         by: by.unwrap_or_default(),
         feature,
         budget_json: String::from_utf8(json.into_bytes()).unwrap_or_default(),
-        labels: app.presentation.labels.clone(),
+        labels: app.presentation.now().labels.clone(),
         person,
         budget,
         plans,

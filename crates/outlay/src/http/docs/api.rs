@@ -57,7 +57,7 @@ fn plain(kind: &'static str, text: String) -> Response {
 fn address(app: &App, headers: &HeaderMap) -> String {
     let is_plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]_".contains(&byte));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(is_plain).unwrap_or("127.0.0.1:4780");
-    app.presentation.public_url.clone().unwrap_or_else(|| format!("http://{host}"))
+    app.presentation.now().public_url.clone().unwrap_or_else(|| format!("http://{host}"))
 }
 
 fn whole(needs_key: bool) -> String {

@@ -301,6 +301,11 @@ impl Server {
         status.unwrap()
     }
 
+    /// Has the settings read anew, as a service manager does.
+    pub(crate) fn hang_up(&self) {
+        self.running().signal(rustix::process::Signal::HUP);
+    }
+
     /// Waits for a process that ends by itself.
     #[track_caller]
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
