@@ -64,7 +64,8 @@ pub(super) async fn record(
 /// The answer of one recording, with the budget unless it was asked to be left out.
 fn answer(app: &App, headers: &HeaderMap, recorded: &Recorded) -> Response {
     let minimal = wants_minimal(headers);
-    let json = Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation.now())));
+    let json =
+        Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation.now())));
     let mut response = json.answer(StatusCode::OK);
     if minimal {
         response.headers_mut().insert("preference-applied", HeaderValue::from_static("return=minimal"));
