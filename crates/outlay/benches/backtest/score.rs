@@ -14,6 +14,8 @@ use crate::series::{MonthAt, Series, Used};
 const METERS: [&str; 3] = ["cost", "aiRuns", "apiRuns"];
 /// Cases below which a share says nothing.
 const ENOUGH: usize = 200;
+/// By so many standard errors a figure is off by chance, seldom by more.
+const STANDARD_ERRORS: f64 = 2.0;
 /// Moments of a made-up month at which its end is foretold.
 const MOMENTS: usize = 3;
 
@@ -23,6 +25,11 @@ struct Tally {
     within: usize,
     below: usize,
     above: usize,
+    /// What was within, and all, when the last month of a series was done.
+    done: [usize; 2],
+    months: usize,
+    /// Summed over these months: the square of what was within, that times all, and the square of all.
+    products: [f64; 3],
 }
 
 impl Tally {
@@ -34,10 +41,35 @@ impl Tally {
         100.0 * self.within as f64 / self.count().max(1) as f64
     }
 
+    /// How far a share of so few may be off by chance alone: its standard error, in percent points. What is foretold within a
+    /// month of one series is right or wrong together, so months are counted, not forecasts.
+    fn standard_error(self) -> f64 {
+        let (share, all) = (self.percent() / 100.0, self.count().max(1) as f64);
+        let [within, mixed, count] = self.products;
+        let squares = within - 2.0 * share * mixed + share * share * count;
+        let months = self.months as f64;
+        100.0 * (squares.max(0.0) * months / (months - 1.0).max(1.0)).sqrt() / all
+    }
+
+    /// A month of a series is done.
+    fn close_month(&mut self) {
+        let [within, all] = [self.within - self.done[0], self.count() - self.done[1]].map(|count| count as f64);
+        self.done = [self.within, self.count()];
+        self.months += usize::from(all > 0.0);
+        for (sum, product) in self.products.iter_mut().zip([within * within, within * all, all * all]) {
+            *sum += product;
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.within += other.within;
         self.below += other.below;
         self.above += other.above;
+        self.done = [self.within, self.count()];
+        self.months += other.months;
+        for (sum, product) in self.products.iter_mut().zip(other.products) {
+            *sum += product;
+        }
     }
 }
 
@@ -72,6 +104,7 @@ impl Score {
                 self.foretell(series, month, &Asked { today, passed, meter, limit, stops_at_limit: false }, random);
             }
         }
+        self.close_month();
     }
 
     /// Foretells one month of somebody who asks before using, on the morning of each of its days: of these more is not known.
@@ -81,6 +114,11 @@ impl Score {
                 self.foretell(series, month, &Asked { today, passed: 0.0, meter, limit, stops_at_limit: true }, random);
             }
         }
+        self.close_month();
+    }
+
+    fn close_month(&mut self) {
+        self.ends.iter_mut().chain(&mut self.hits).for_each(Tally::close_month);
     }
 
     fn foretell(&mut self, series: &Series, month: &MonthAt, asked: &Asked, random: &mut Pcg64) {
@@ -176,7 +214,9 @@ impl Score {
 
     pub(crate) fn row(&self) -> String {
         let cells = |tallies: &[Tally; 3]| {
-            let cells = tallies.iter().map(|tally| format!("{:.1} ({})", tally.percent(), tally.count()));
+            let cells = tallies
+                .iter()
+                .map(|tally| format!("{:.1} ± {:.1} ({})", tally.percent(), tally.standard_error(), tally.count()));
             cells.collect::<Vec<_>>().join(" | ")
         };
         let widths: Vec<String> = self.widths.iter().map(|widths| format!("{:.0}", 100.0 * median(widths))).collect();
@@ -186,16 +226,47 @@ impl Score {
         format!("| {} | {ends} | {hits} | {told:.0} % | {} % |", self.name, widths.join(", "))
     }
 
-    /// What is not in its range as often as it should be, of what there is enough of to say so.
+    /// What of one kind is not in its range as often as it should be, by more than chance explains, where there is enough of it
+    /// to say so. Of some thirty figures one or the other would be just outside even if all were as they should be.
     pub(crate) fn outside(&self, promised: &std::ops::RangeInclusive<f64>) -> Vec<String> {
-        let off = |what: &str, tallies: &[Tally; 3]| {
-            let off = METERS.into_iter().zip(*tallies).filter(|(_, tally)| tally.count() >= ENOUGH);
-            let off = off.filter(|(_, tally)| !promised.contains(&tally.percent()));
-            off.map(|(meter, tally)| format!("{}: {what}, {meter}: {:.1}", self.name, tally.percent()))
-                .collect::<Vec<_>>()
-        };
-        [off("month's end", &self.ends), off("hit date", &self.hits)].concat()
+        let mut off = Vec::new();
+        for (what, meter, tally) in self.figures() {
+            let chance = STANDARD_ERRORS * tally.standard_error();
+            let (least, most) = (promised.start() - chance, promised.end() + chance);
+            if !(least..=most).contains(&tally.percent()) {
+                let error = tally.standard_error();
+                off.push(format!("{}: {what}, {meter}: {:.1} ± {error:.1}", self.name, tally.percent()));
+            }
+        }
+        off
     }
+
+    /// The figures of which there is enough.
+    fn figures(&self) -> impl Iterator<Item = (&'static str, &'static str, Tally)> {
+        let ends = METERS.into_iter().zip(self.ends).map(|(meter, tally)| ("month's end", meter, tally));
+        let hits = METERS.into_iter().zip(self.hits).map(|(meter, tally)| ("hit date", meter, tally));
+        ends.chain(hits).filter(|(_, _, tally)| tally.count() >= ENOUGH)
+    }
+}
+
+/// How often what is promised holds of each meter, each kind counting alike: the row, and what of it is outside.
+pub(crate) fn of_meters(kinds: &[&Score], promised: &std::ops::RangeInclusive<f64>) -> (String, Vec<String>) {
+    let (mut cells, mut off) = (Vec::new(), Vec::new());
+    for what in ["month's end", "hit date"] {
+        for meter in METERS {
+            let figures = kinds.iter().flat_map(|kind| kind.figures());
+            let percents: Vec<f64> = figures
+                .filter(|(of, its, _)| *of == what && *its == meter)
+                .map(|(.., tally)| tally.percent())
+                .collect();
+            let percent = percents.iter().sum::<f64>() / percents.len().max(1) as f64;
+            cells.push(format!("{percent:.1}"));
+            if !promised.contains(&percent) {
+                off.push(format!("all that is promised: {what}, {meter}: {percent:.1}"));
+            }
+        }
+    }
+    (format!("| **all that is promised, each kind alike** | {} | | |", cells.join(" | ")), off)
 }
 
 /// What one forecast is asked with.
