@@ -84,6 +84,7 @@ impl Wire {
             reads: Arc::clone(&service.reads),
             ids: Ids::from_seed(Arc::clone(&shared), make.seed),
             clock: shared,
+            traces: None,
             presentation: Presented::new(Presentation::default()),
             plans_are_configured: false,
             access: Access::keyed(),

@@ -120,6 +120,8 @@ pub struct Config {
     pub mail: Option<MailSettings>,
     /// What webhooks may reach beside what is public.
     pub webhook_allow: WebhookAllow,
+    /// The collector of traces, without a slash at its end; none = nothing is traced.
+    pub otlp_url: Option<String>,
     /// The server that commands talk to, without a slash at its end; none = the data folder's own.
     pub url: Option<String>,
     /// The key that commands bring to it.
@@ -281,6 +283,7 @@ impl Config {
                 .and_then(|(place, key)| layers.checked(place, master_key(&key))),
             mail: layers.mail(),
             webhook_allow: layers.read(&settings::WEBHOOK_ALLOW, WebhookAllow::parse).unwrap_or_default(),
+            otlp_url: layers.read(&settings::OTLP_URL, url),
             url: layers.read(&settings::URL, url),
             key: layers.secret(&settings::KEY).map(|(_, key)| key),
             log: layers.read(&settings::LOG, log_filter),

@@ -67,6 +67,7 @@ pub use crate::config::{Presentation, Presented};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::store::Reads;
+use crate::traces::Traces;
 use crate::writer::Writer;
 
 /// What all handlers share.
@@ -88,6 +89,8 @@ pub struct App {
     pub access: Access,
     /// What is counted.
     pub metrics: Metrics,
+    /// What traces go to, if anything.
+    pub traces: Option<Traces>,
     /// A folder of this process alone, for copies that lie there while they are sent; it need not exist.
     pub scratch: PathBuf,
     /// The newest overview of those who watch everybody.

@@ -18,5 +18,6 @@ pub mod seal;
 pub mod store;
 mod sums;
 pub mod tls;
+pub mod traces;
 pub mod web;
 pub mod writer;

@@ -20,6 +20,7 @@ use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::{MasterKey, SealError};
 use crate::store::{StoreError, embedded};
+use crate::traces::{Traces, TracesError};
 use crate::writer::{Ended, Writer};
 
 /// How often expired holds are given back without anybody asking for their users.
@@ -47,6 +48,9 @@ pub enum LocalError {
     /// User tokens cannot be signed with what the store has.
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The operating system gives no thread.
     #[error("start the writer's thread: {0}")]
     Thread(std::io::Error),
@@ -121,6 +125,8 @@ impl Local {
             access = access.with_tokens(Tokens::prepare(&master, &writer, &*reads, &ids, clock.wall()).await?);
         }
         let metrics = Metrics::new(&writer, &reads);
+        let collector = config.otlp_url.as_deref().filter(|_| purpose == Purpose::Serving);
+        let traces = collector.map(|url| Traces::start(url, tokio::runtime::Handle::current())).transpose()?;
         let app = Arc::new(App {
             writer,
             reads,
@@ -130,6 +136,7 @@ impl Local {
             plans_are_configured: config.plans.is_some(),
             access,
             metrics,
+            traces,
             scratch,
             glance: Glance::default(),
             paces: crate::http::paces::Paces::default(),
@@ -172,7 +179,13 @@ impl Local {
         self.app.writer.close().await;
         let end = self.ended().await;
         // The thread has nothing left to do once it has said how it ended.
-        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        let joined = tokio::task::spawn_blocking(move || {
+            if let Some(traces) = &self.app.traces {
+                traces.close();
+            }
+            self.thread.join()
+        })
+        .await;
         match (end, joined) {
             (WriterEnd::Poisoned(error), _) => Err(StoreError::OutcomeUnknown(error)),
             (_, Ok(Ok(()))) => Ok(()),

@@ -130,6 +130,13 @@ pub const WEBHOOK_ALLOW: Setting = setting_without_flag(
     "comma list of hosts and networks that webhooks may reach by plain http, at private addresses and on any port, like \
      `hooks.internal,10.0.0.0/8`; all others are reached by https on port 443 or 8443, at public addresses; default none",
 );
+/// The collector of traces.
+pub const OTLP_URL: Setting = setting_without_flag(
+    "OUTLAY_OTLP_URL",
+    "otlp_url",
+    "the OpenTelemetry collector that traces go to over HTTP, like `http://127.0.0.1:4318`: those of requests whose \
+     `traceparent` asks for it; default none",
+);
 /// The server that commands talk to.
 pub const URL: Setting =
     setting("OUTLAY_URL", "url", "--url", "the server that commands talk to; default the data folder's own");
@@ -137,7 +144,7 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 22] = [
+pub const SETTINGS: [&Setting; 23] = [
     &DATA,
     &CONFIG,
     &LISTEN,
@@ -157,6 +164,7 @@ pub const SETTINGS: [&Setting; 22] = [
     &MAIL_USERS,
     &MAIL_TEMPLATES,
     &WEBHOOK_ALLOW,
+    &OTLP_URL,
     &URL,
     &KEY,
     &TEST_CLOCK,

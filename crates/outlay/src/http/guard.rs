@@ -33,6 +33,7 @@ use super::routes::Least;
 use crate::ids::RequestId;
 use crate::metrics::RouteMetrics;
 use crate::store::records::Role;
+use crate::traces::{Answered, Parent, Traces};
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +162,7 @@ impl Post {
             Some(Peer::Address(peer)) => Some(self.app.access.proxies().client(peer.ip(), request.headers())),
             Some(Peer::Owner) | None => None,
         };
+        let parent = self.app.traces.as_ref().and_then(|traces| traces.parent(request.headers()));
         let asked = self.rule.page.then(|| (request.uri().clone(), request.headers().clone()));
         let wait = if WHOLE_STORE_PATHS.contains(&self.rule.path) { WHOLE_STORE_WAIT } else { REQUEST_WAIT };
         let answered = tokio::time::timeout(wait, self.let_through(request, request_id, client, inner));
@@ -182,6 +184,9 @@ impl Post {
         let nanos = self.app.clock.monotonic_nanos().saturating_sub(started);
         self.metrics.answered(response.status(), Duration::from_nanos(nanos).as_secs_f64());
         self.log(request_id, client, response.status(), nanos / 1_000);
+        if let Some((traces, parent)) = self.app.traces.as_ref().zip(parent) {
+            self.trace(traces, &parent, request_id, response.status(), Duration::from_nanos(nanos));
+        }
         response
     }
 
@@ -294,13 +299,20 @@ impl Post {
     /// Neither paths nor queries: they name users. Who was refused is worth more than a detail.
     fn log(&self, request_id: RequestId, client: Option<IpAddr>, status: StatusCode, micros: u64) {
         let (method, route) = (self.rule.method, self.rule.path);
-        let refused =
-            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
-        if let (true, Some(client)) = (refused, client) {
+        if let (true, Some(client)) = (is_refusal(status), client) {
             tracing::info!(request.id = %request_id, client.address = %client, "refused {method} {route} {status}");
         } else {
             tracing::debug!(request.id = %request_id, duration_us = micros, "{method} {route} {status}");
         }
+    }
+
+    /// Whoever is refused has no say in what is traced.
+    fn trace(&self, traces: &Traces, parent: &Parent, request_id: RequestId, status: StatusCode, took: Duration) {
+        if is_refusal(status) {
+            return;
+        }
+        let (method, route, at) = (self.rule.method, self.rule.path, self.app.clock.wall());
+        traces.answered(parent, &Answered { method, route, status, request_id, at, took });
     }
 
     fn write_problem(&self, problem: &Problem, request_id: RequestId, response: &mut Response) {
@@ -487,4 +499,9 @@ pub(super) fn is_loopback(authority: &str) -> bool {
     };
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether it says that the caller may not.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
 }

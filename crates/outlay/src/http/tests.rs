@@ -60,6 +60,7 @@ async fn service(open: bool, allowed_origins: &[&str]) -> Service {
         presentation: Presented::new(Presentation::default()),
         plans_are_configured: false,
         access,
+        traces: None,
         metrics,
         scratch: folder.path().to_owned(),
         glance: super::events::Glance::default(),

@@ -25,3 +25,4 @@ mod silence;
 mod space;
 mod support;
 mod tidy;
+mod traces;
