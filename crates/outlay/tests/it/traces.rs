@@ -7,8 +7,11 @@ use std::thread;
 
 use crate::support::{ADMIN, Asks, Setup, until};
 
-/// A collector that takes everything; what came, with the line that it was asked with.
-fn collector() -> (String, Arc<Mutex<Vec<(String, Vec<u8>)>>>) {
+/// What came: the first line of each request, and its body.
+type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A collector that takes everything, and its address.
+fn collector() -> (String, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let received = Arc::new(Mutex::new(Vec::new()));
