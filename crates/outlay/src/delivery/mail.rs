@@ -3,7 +3,7 @@
 //! Whoever hands it over learns what the server said, not whether anybody read it. A connection that breaks after the letter
 //! went out leaves that unknown, and the next try brings the same `Message-ID`.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Ex
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_rustls::rustls;
 
 use super::letter::Letter;
 use super::{Failure, Tried};
@@ -141,17 +142,18 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
     if let Some(code) = error.status() {
         return refused(code, error.source().map(ToString::to_string).unwrap_or_default().as_str());
     }
-    let reason = if error.is_tls() {
-        format!("no safe connection to the mail server: {}", innermost(error))
+    let innermost = innermost(error);
+    let reason = if let Some(refused) = innermost.downcast_ref::<rustls::Error>() {
+        format!("no safe connection to the mail server: {refused}")
     } else if error.is_timeout() {
         "the mail server does not answer".to_owned()
     } else if error.is_response() {
-        "the mail server does not answer in SMTP".to_owned()
+        "the mail server broke off, or does not speak SMTP".to_owned()
     } else if error.is_client() {
         // Such as a server that offers no STARTTLS, or no way to authenticate.
-        format!("the mail server does not do what is needed: {}", innermost(error))
+        format!("the mail server does not do what is needed: {}", in_words(innermost))
     } else {
-        format!("no connection to the mail server: {}", innermost(error))
+        format!("no connection to the mail server: {}", in_words(innermost))
     };
     Failure::passing(reason)
 }
@@ -173,15 +175,18 @@ fn without_addresses(reply: &str) -> String {
     words.collect::<Vec<_>>().join(" ").chars().take(REPLY_MAX).collect()
 }
 
-/// What is at the bottom of an error, in the words of whoever found it; of the system's errors their kind.
-fn innermost(error: &lettre::transport::smtp::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    match innermost.downcast_ref::<io::Error>() {
+/// What is at the bottom of an error.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let inside = inside.map(|inside| -> &(dyn Error + 'static) { inside });
+    inside.or_else(|| error.source()).map_or(error, innermost)
+}
+
+/// An error in the words of whoever found it; of the system's errors their kind.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>() {
         Some(error) => error.kind().to_string(),
-        None => without_addresses(&innermost.to_string()),
+        None => without_addresses(&error.to_string()),
     }
 }
 

@@ -21,6 +21,7 @@ mod packaging;
 mod replies;
 mod rules;
 mod scenario;
+mod secured;
 mod silence;
 mod space;
 mod support;

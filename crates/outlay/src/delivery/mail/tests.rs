@@ -115,7 +115,7 @@ async fn what_a_server_says_becomes_of_the_try_what_it_means() {
             (Some(550), true, "answered 550: 5.1.1 (address) no such user".to_owned()),
             // The operator may mend it, and then the letter goes.
             (Some(535), false, "answered 535: 5.7.8 Authentication failed".to_owned()),
-            (None, false, "the mail server does not answer in SMTP".to_owned()),
+            (None, false, "the mail server broke off, or does not speak SMTP".to_owned()),
         ]
     );
     assert_eq!(mailer.send(&letter()).await, Tried::Delivered { status: Some(250) });

@@ -376,8 +376,14 @@ impl Server {
 
     /// Runs the program on this server's data folder.
     pub(crate) fn outlay(&self, arguments: &[&str]) -> Ran {
+        self.outlay_with(arguments, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn outlay_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
         clean(&mut command, self.home.path());
+        command.envs(environment.iter().copied());
         command.args(arguments).arg("--data").arg(self.data());
         ran(command)
     }
