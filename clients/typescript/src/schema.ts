@@ -71,6 +71,46 @@ export interface components {
             reason: string;
             upgradeRequired: boolean;
         };
+        /** @description The audit log, newest first */
+        Audit: {
+            items: components["schemas"]["AuditEntry"][];
+            /** @description Null at the end; a filtered page may be short and have one. */
+            nextCursor?: string | null;
+        };
+        /** @description Something that somebody did */
+        AuditEntry: {
+            /** @example plan.set */
+            action: string;
+            /** @description From where; null from this machine's own socket. */
+            address?: string | null;
+            after?: components["schemas"]["Metadata"] | null;
+            before?: components["schemas"]["Metadata"] | null;
+            /**
+             * Format: int64
+             * @description They count up from 1 without gaps.
+             */
+            number: number;
+            recordedAt: string;
+            requestId?: string | null;
+            /**
+             * @description To what: a key's id, a plan's name, a route.
+             * @example premium
+             */
+            subject?: string | null;
+            /** @description To whom; null when it is about no user, or one who was erased. */
+            userId?: string | null;
+            /**
+             * Format: int64
+             * @description The user's number, which stays.
+             */
+            userNumber?: number | null;
+            /**
+             * @description A key's id, or `environment` (`OUTLAY_ADMIN_KEY`), `socket` (the owner of the data folder), `open` (anybody on an open
+             *     server), `configuration`, `token` (an end user) or `nobody`.
+             * @example key_7Qm2ZkXv1rT9bLcE
+             */
+            who: string;
+        };
         /** @description Means over a month */
         Averages: {
             costPerOperation?: components["schemas"]["Usd"] | null;

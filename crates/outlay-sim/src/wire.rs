@@ -88,6 +88,7 @@ impl Wire {
             presentation: Presented::new(Presentation::default()),
             plans_are_configured: false,
             access: Access::keyed(),
+            refusals: outlay::http::refusals::Refusals::default(),
             scratch: "scratch".into(),
             glance: outlay::http::events::Glance::default(),
             paces: outlay::http::paces::Paces::default(),

@@ -6,6 +6,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text, which is no Markdown")]
 
 mod ask;
+mod audit;
 mod budget;
 mod check;
 mod demo;
@@ -19,6 +20,7 @@ mod man;
 mod reload;
 mod serve;
 mod show;
+mod tokens;
 mod top;
 
 use std::io::IsTerminal as _;
@@ -33,6 +35,7 @@ use tracing_subscriber::{EnvFilter, fmt, reload as filter_reload};
 
 use crate::client::{AskError, Client, ClientError, Refusal};
 use crate::config::{Config, ConfigError, Environment, Flags, LogFormat, settings};
+use crate::local::Purpose;
 use crate::store::StoreError;
 
 /// The exit codes; scripts may rely on them.
@@ -161,6 +164,8 @@ enum Command {
     Export(export::Export),
     Erase(export::Erase),
     Keys(keys::Keys),
+    Tokens(tokens::Tokens),
+    Audit(audit::Audit),
     Verify(maintain::Verify),
     Backup(maintain::Backup),
     Restore(maintain::Restore),
@@ -236,6 +241,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(rotation) => runtime(false)?.block_on(rotation.run(&read_config(&flags, "warn")?)),
             Err(keys) => with_client(flags, keys.url(), keys, keys::Keys::run),
         },
+        Command::Tokens(tokens) => with_client_for(Purpose::Serving, flags, tokens.url(), tokens, tokens::Tokens::run),
+        Command::Audit(audit) => with_client(flags, audit.server.url.clone(), audit, audit::Audit::run),
         Command::Verify(verify) => with_client(flags, verify.server.url.clone(), verify, maintain::Verify::run),
         Command::Backup(backup) => with_client(flags, backup.server.url.clone(), backup, maintain::Backup::run),
         Command::Demo(_) => Ok(Exit::BadUsage),
@@ -244,6 +251,16 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
 
 /// Runs a command that asks the data, wherever it is, and closes what was opened for it.
 fn with_client<C>(
+    flags: Flags,
+    url: Option<String>,
+    command: C,
+    run: impl AsyncFnOnce(C, &Client) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    with_client_for(Purpose::Command, flags, url, command, run)
+}
+
+fn with_client_for<C>(
+    purpose: Purpose,
     mut flags: Flags,
     url: Option<String>,
     command: C,
@@ -252,7 +269,7 @@ fn with_client<C>(
     flags.say(&settings::URL, url);
     let config = read_config(&flags, "warn")?;
     runtime(false)?.block_on(async {
-        let client = Client::open(&config).await?;
+        let client = Client::open_for(&config, purpose).await?;
         let ran = Box::pin(run(command, &client)).await;
         let closed = client.close().await;
         let exit = ran?;

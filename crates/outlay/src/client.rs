@@ -147,6 +147,14 @@ impl Client {
     /// # Errors
     /// When the folder must be opened here and cannot be.
     pub async fn open(config: &Config) -> Result<Self, ClientError> {
+        Self::open_for(config, Purpose::Command).await
+    }
+
+    /// The same for a command that works with user tokens, and so may need the master key.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_for(config: &Config, purpose: Purpose) -> Result<Self, ClientError> {
         if let Some(url) = &config.url {
             let client = https_client().map_err(|error| unreachable_server(url, &error))?;
             return Ok(Self(Way::Url { client, base: url.clone(), key: config.key.clone() }));
@@ -156,7 +164,7 @@ impl Client {
         if tokio::net::UnixStream::connect(&socket).await.is_ok() {
             return Ok(Self(Way::Socket(socket)));
         }
-        let local = Local::open(config, SystemClock::shared(), Purpose::Command)
+        let local = Local::open(config, SystemClock::shared(), purpose)
             .await
             .map_err(|source| ClientError::Folder { folder: config.data.clone(), source })?;
         Ok(Self(Way::Folder(Box::new(local))))

@@ -110,6 +110,8 @@ pub struct Config {
     pub allowed_origins: Option<Vec<String>>,
     /// Networks of proxies that are believed about who sent a request.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where the audit log is copied to: `stderr`, or a file.
+    pub audit_log: Option<PathBuf>,
     /// The plans that hold in place of those in the store.
     pub plans: Option<Plans>,
     /// An admin key of the operator's making.
@@ -275,6 +277,7 @@ impl Config {
             open,
             allowed_origins: layers.read(&settings::ALLOWED_ORIGINS, origins),
             trusted_proxies: layers.read(&settings::TRUSTED_PROXIES, networks).unwrap_or_default(),
+            audit_log: layers.path(&settings::AUDIT_LOG),
             admin_key: layers
                 .secret(&settings::ADMIN_KEY)
                 .and_then(|(place, key)| layers.checked(place, admin_key(key))),

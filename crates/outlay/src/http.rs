@@ -15,6 +15,7 @@
 mod afford;
 mod alerts;
 mod assets;
+mod audit;
 pub mod auth;
 mod backup;
 mod body;
@@ -43,6 +44,7 @@ mod present;
 pub mod problem;
 pub mod proxies;
 mod reading;
+pub mod refusals;
 pub mod routes;
 mod schemas;
 pub mod server;
@@ -91,6 +93,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What traces go to, if anything.
     pub traces: Option<Traces>,
+    /// Who was refused, until it is written down.
+    pub refusals: refusals::Refusals,
     /// A folder of this process alone, for copies that lie there while they are sent; it need not exist.
     pub scratch: PathBuf,
     /// The newest overview of those who watch everybody.

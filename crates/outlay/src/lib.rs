@@ -2,6 +2,8 @@
 //!
 //! Knowledge flows one way: `cli` and `http` know the [`writer`], which knows the [`store`], which knows the core.
 
+pub mod audit;
+pub mod audit_copy;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::audit_copy::{AuditCopy, CopyError};
 use crate::clock::SharedClock;
 use crate::config::{Config, Presented};
 use crate::http::auth::{Access, AccessError};
@@ -19,7 +20,7 @@ use crate::http::{App, SharedApp};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::{MasterKey, SealError};
-use crate::store::{StoreError, embedded};
+use crate::store::{Record, StoreError, embedded};
 use crate::traces::{Traces, TracesError};
 use crate::writer::{Ended, Writer};
 
@@ -45,6 +46,9 @@ pub enum LocalError {
     /// The master key cannot be read or made.
     #[error("open the master key: {0}")]
     Seal(#[from] SealError),
+    /// The audit log's copy cannot be written.
+    #[error(transparent)]
+    AuditCopy(#[from] CopyError),
     /// User tokens cannot be signed with what the store has.
     #[error(transparent)]
     Tokens(#[from] TokensError),
@@ -81,6 +85,7 @@ pub enum WriterEnd {
 pub struct Local {
     /// What the handlers share.
     pub app: SharedApp,
+    copy: AuditCopy,
     ended: watch::Receiver<WriterEnd>,
     thread: JoinHandle<()>,
 }
@@ -122,8 +127,9 @@ impl Local {
         let mut access = access(config)?;
         if purpose == Purpose::Serving {
             let master = master_key(config, &ids)?;
-            access = access.with_tokens(Tokens::prepare(&master, &writer, &*reads, &ids, clock.wall()).await?);
+            access = access.with_tokens(Tokens::prepare(master, &writer, &*reads, &ids, clock.wall()).await?);
         }
+        let copy = AuditCopy::open(config.audit_log.as_ref())?;
         let metrics = Metrics::new(&writer, &reads);
         let collector = config.otlp_url.as_deref().filter(|_| purpose == Purpose::Serving);
         let traces = collector.map(|url| Traces::start(url, tokio::runtime::Handle::current())).transpose()?;
@@ -137,11 +143,12 @@ impl Local {
             access,
             metrics,
             traces,
+            refusals: crate::http::refusals::Refusals::default(),
             scratch,
             glance: Glance::default(),
             paces: crate::http::paces::Paces::default(),
         });
-        Ok(Self { app, ended, thread })
+        Ok(Self { app, copy, ended, thread })
     }
 
     /// Waits until the writer's thread is over, and says why. A thread that panicked is poisoned too.
@@ -161,6 +168,12 @@ impl Local {
         }
     }
 
+    /// Copies the audit log to where the settings say, for as long as it runs.
+    pub fn copy_audit(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (copy, app) = (self.copy.clone(), Arc::clone(&self.app));
+        async move { copy.follow(&app.writer, &*app.reads).await }
+    }
+
     /// Has those who watch learn of the turn of a month, and end when their time is up, for as long as it runs.
     pub async fn keep_time(app: SharedApp) {
         let mut ticks = tokio::time::interval(TICK_EVERY);
@@ -168,6 +181,17 @@ impl Local {
         loop {
             ticks.tick().await;
             app.reads.feed().tick(app.reads.now(), app.clock.wall());
+            Self::write_refusals(&app, false).await;
+        }
+    }
+
+    /// Writes down who was refused, as far as it is due.
+    async fn write_refusals(app: &App, all: bool) {
+        let events = app.refusals.due(app.clock.wall(), all);
+        if !events.is_empty()
+            && let Err(error) = app.writer.put(Record::Events(events)).await
+        {
+            tracing::warn!("failed to write down who was refused: {error}");
         }
     }
 
@@ -176,6 +200,8 @@ impl Local {
     /// # Errors
     /// When the last words could not be written.
     pub async fn close(self) -> Result<(), StoreError> {
+        Self::write_refusals(&self.app, true).await;
+        self.copy.last(&self.app.writer, &*self.app.reads).await;
         self.app.writer.close().await;
         let end = self.ended().await;
         // The thread has nothing left to do once it has said how it ended.

@@ -26,6 +26,7 @@ use outlay_core::session::{Session, SessionStatus};
 use outlay_core::user::{User, UserMonth};
 use thiserror::Error;
 
+use crate::audit::{Actor, Entry, Event};
 use crate::feed::Feed;
 use outbox::{Again, DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, TriedRecord, Waiting, WebhookRecord};
 pub use records::{KeyRecord, Role, SecretRecord};
@@ -143,6 +144,9 @@ pub struct Batch {
     pub commands: Vec<Command>,
     /// Of which nobody is told, by their places, ascending: what is imported or made up has happened elsewhere or never.
     pub quiet: Vec<Range<usize>>,
+    /// Who asked for which of them, by its place, ascending: what these change is also written to the audit log. All others
+    /// are what the application does all day, or the server by itself.
+    pub by: Vec<(usize, Actor)>,
 }
 
 impl Batch {
@@ -152,6 +156,13 @@ impl Batch {
             self.quiet.push(self.commands.len()..self.commands.len() + commands.len());
         }
         self.commands.append(commands);
+    }
+
+    /// Who asked for the command at this place, where that is to be kept.
+    pub fn actor(&self, place: usize) -> Option<&Actor> {
+        // Nearly every batch has none.
+        let at = self.by.binary_search_by_key(&place, |(of, _)| *of).ok()?;
+        self.by.get(at).map(|(_, actor)| actor)
     }
 
     /// Each command with whether it is quiet.
@@ -168,7 +179,7 @@ impl Batch {
 
 impl From<Vec<Command>> for Batch {
     fn from(commands: Vec<Command>) -> Self {
-        Self { commands, quiet: Vec::new() }
+        Self { commands, ..Self::default() }
     }
 }
 
@@ -179,8 +190,8 @@ pub trait Store: Send + 'static {
     /// must not go on writing.
     fn commit(&mut self, batch: Batch) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
-    /// Writes a record that no rule decides about.
-    fn put(&mut self, record: Record) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Writes a record that no rule decides about, and in the same transaction what the audit log says of it.
+    fn put(&mut self, record: Record, event: Option<Event>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Uses a moment without commands: one slice of merging or wiping. Gives whether there is more to do.
     fn idle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -209,6 +220,19 @@ pub enum Record {
     },
     /// A sealed secret, new or in place of the one of its name.
     Secret(SecretRecord),
+    /// The secret of this name is gone.
+    RemoveSecret(String),
+    /// Tokens of a user that were made up to this instant are good no more.
+    EndTokens {
+        /// Whose.
+        user_no: UserNo,
+        /// The last instant of a token that is ended.
+        until: Timestamp,
+    },
+    /// Nothing but what the audit log says.
+    Events(Vec<Event>),
+    /// The audit log is copied to where its copy goes, up to this number.
+    AuditCopied(u64),
     /// The users of this plan were looked at: it is marked no more, unless it has changed again.
     PlanRechecked(Plan),
     /// A new webhook with its secret; its number is given by the store.
@@ -296,10 +320,29 @@ pub struct NoticesQuery {
     pub page: PageOf,
 }
 
+/// What to list of the audit log.
+#[derive(Debug, Clone)]
+pub struct AuditQuery {
+    /// Only what was done to this user.
+    pub user_id: Option<UserId>,
+    /// The same by number, which an erased user still has.
+    pub user_no: Option<UserNo>,
+    /// Only this action.
+    pub action: Option<&'static str>,
+    /// Only what this one did.
+    pub who: Option<String>,
+    /// Only at or after this instant.
+    pub from: Option<Timestamp>,
+    /// Only before this instant.
+    pub to: Option<Timestamp>,
+    /// Which page.
+    pub page: PageOf,
+}
+
 /// A row with the id of its user, unless they were erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Of<T> {
-    /// Whose; `None` = an erased user's.
+    /// Whose; `None` = an erased user's, or nobody's.
     pub user_id: Option<UserId>,
     /// The row.
     pub row: T,
@@ -643,6 +686,21 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// The sealed secret of this name.
     fn secret(&self, name: &str) -> Option<Arc<SecretRecord>>;
+
+    /// All sealed secrets, by name.
+    fn secrets(&self) -> Vec<Arc<SecretRecord>>;
+
+    /// The last instant of which a user's tokens were ended; `None` where they never were, or where no token can be so old.
+    fn tokens_ended(&self, user_no: UserNo) -> Option<Timestamp>;
+
+    /// The audit log.
+    fn audit(&self, query: AuditQuery) -> Reading<'_, Page<Of<Entry>>>;
+
+    /// The entries of the audit log above a number, ascending, at most `limit`.
+    fn audit_above(&self, no: u64, limit: usize) -> Reading<'_, Vec<Entry>>;
+
+    /// The newest number of the audit log, and the last that was copied to where its copy goes; 0 where there is none.
+    fn audit_newest(&self) -> (u64, u64);
 
     /// A random number given to this store when it was made; tokens and cursors of another store are told by it.
     fn deployment_id(&self) -> u128;

@@ -5,6 +5,7 @@
 //! relative, since the server may be reached below a path.
 
 pub mod assets;
+pub mod audit;
 pub mod breakdown;
 pub mod change;
 pub mod chart;

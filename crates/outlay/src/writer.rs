@@ -11,6 +11,7 @@ use outlay_core::ledger::{Command, Outcome, Rejection};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::{Actor, Event};
 use crate::store::{Batch, CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
 
 /// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
@@ -72,11 +73,28 @@ struct Shared {
 
 #[derive(Debug)]
 enum Job {
-    Commands { commands: Vec<Command>, quiet: bool, reply: oneshot::Sender<Result<Vec<Reply>, StoreError>> },
-    Record { record: Record, reply: oneshot::Sender<Result<(), StoreError>> },
-    Backup { to: std::path::PathBuf, reply: oneshot::Sender<Result<(), StoreError>> },
-    Sweep { reply: oneshot::Sender<Result<usize, StoreError>> },
-    Close { reply: oneshot::Sender<()> },
+    Commands {
+        commands: Vec<Command>,
+        /// Who asked for the first of them.
+        by: Option<Box<Actor>>,
+        quiet: bool,
+        reply: oneshot::Sender<Result<Vec<Reply>, StoreError>>,
+    },
+    Record {
+        record: Record,
+        event: Option<Box<Event>>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Backup {
+        to: std::path::PathBuf,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Sweep {
+        reply: oneshot::Sender<Result<usize, StoreError>>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// What the writer counted since the start, for `/metrics`.
@@ -112,7 +130,19 @@ impl Writer {
     /// # Errors
     /// When the ledger rejects it, the queue is full, or the store fails.
     pub async fn submit(&self, command: Command) -> Result<Outcome, WriteError> {
-        let mut replies = self.submit_all(vec![command]).await?;
+        self.submit_by(command, None).await
+    }
+
+    /// The same, and what it changes is written to the audit log with it, as done by this actor.
+    ///
+    /// # Errors
+    /// As [`Writer::submit`].
+    pub async fn submit_as(&self, actor: &Actor, command: Command) -> Result<Outcome, WriteError> {
+        self.submit_by(command, Some(Box::new(actor.clone()))).await
+    }
+
+    async fn submit_by(&self, command: Command, by: Option<Box<Actor>>) -> Result<Outcome, WriteError> {
+        let mut replies = self.queue(vec![command], by).await?;
         let reply = replies.pop().ok_or_else(|| StoreError::OutcomeUnknown("no reply came".to_owned()))?;
         Ok(reply?)
     }
@@ -122,6 +152,10 @@ impl Writer {
     /// # Errors
     /// When the queue is full or the store fails; then no command is acknowledged.
     pub async fn submit_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, WriteError> {
+        self.queue(commands, None).await
+    }
+
+    async fn queue(&self, commands: Vec<Command>, by: Option<Box<Actor>>) -> Result<Vec<Reply>, WriteError> {
         let max = commands.iter().map(room).max().unwrap_or(QUEUE_INTENTS_MAX);
         let count = commands.len();
         if self.shared.poisoned.load(Ordering::Acquire) {
@@ -132,7 +166,7 @@ impl Writer {
             return Err(WriteError::QueueFull);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Commands { commands, quiet: self.quiet, reply })?;
+        self.send(Job::Commands { commands, by, quiet: self.quiet, reply })?;
         Ok(self.answer(answer).await??)
     }
 
@@ -141,8 +175,20 @@ impl Writer {
     /// # Errors
     /// When the store fails.
     pub async fn put(&self, record: Record) -> Result<(), WriteError> {
+        self.put_by(record, None).await
+    }
+
+    /// The same, with what the audit log says of it in the same transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put_as(&self, event: Event, record: Record) -> Result<(), WriteError> {
+        self.put_by(record, Some(Box::new(event))).await
+    }
+
+    async fn put_by(&self, record: Record, event: Option<Box<Event>>) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Record { record, reply })?;
+        self.send(Job::Record { record, event, reply })?;
         Ok(self.answer(answer).await??)
     }
 
@@ -322,20 +368,21 @@ impl<S: Store> WriterTask<S> {
         let mut replies = Vec::new();
         let mut taken = 0;
         for job in &mut self.jobs {
-            let Job::Commands { commands, quiet, .. } = job else { break };
+            let Job::Commands { commands, by, quiet, .. } = job else { break };
             let waiting = batch.commands.len();
             if waiting > 0 && waiting + commands.len() > BATCH_COMMANDS_MAX {
                 break;
             }
             taken += 1;
             replies.push(commands.len());
+            batch.by.extend(by.take().map(|actor| (waiting, *actor)));
             batch.add(commands, *quiet);
         }
         if taken == 0 {
             return match self.jobs.remove(0) {
                 Job::Commands { .. } => None,
-                Job::Record { record, reply } => {
-                    let written = self.store.put(record).await;
+                Job::Record { record, event, reply } => {
+                    let written = self.store.put(record, event.map(|event| *event)).await;
                     let ended = written.as_ref().err().and_then(|error| self.failed(error));
                     let _ = reply.send(written);
                     ended

@@ -652,7 +652,8 @@ impl Books {
         }
     }
 
-    pub(super) fn user(&self, user_id: &UserId) -> Option<&Arc<User>> {
+    /// The user of this id, as far as they are loaded and known.
+    pub fn user(&self, user_id: &UserId) -> Option<&Arc<User>> {
         let no = (*self.user_nos.get(user_id)?)?;
         self.user_by_no(no)
     }

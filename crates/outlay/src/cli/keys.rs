@@ -10,12 +10,14 @@ use serde_json::{Map, Value};
 use super::ask::{read, to_bytes};
 use super::serve::opening;
 use super::{Exit, Failure, ServerFlags, show};
+use crate::audit::{Action, Actor, Facts};
 use crate::client::{Client, segment};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::http::tokens::reseal;
+use crate::http::tokens::{TokensError, reseal};
 use crate::local::{Local, Purpose};
 use crate::seal::{MasterKey, SealError, read_key};
+use crate::store::Record;
 
 /// Make, list and revoke keys
 #[derive(Debug, Args)]
@@ -120,7 +122,13 @@ impl RotateMaster {
                 return Err(Failure::Other(why.to_owned()));
             }
         };
-        let sealed = reseal(&master, &app.writer, &*app.reads, &app.ids).await;
+        let mut sealed = reseal(&master, &app.writer, &*app.reads, &app.ids).await;
+        if let Ok(count) = sealed {
+            let facts = Facts::new().json("secrets", &count.to_string());
+            let event = Actor::here("socket").did(Action::MasterKeyRotated).after(facts);
+            let noted = app.writer.put(Record::Events(vec![event])).await;
+            sealed = noted.map(|()| count).map_err(TokensError::Write);
+        }
         let closed = local.close().await;
         let count = sealed.map_err(|error| Failure::Other(format!("failed to {error}")))?;
         closed.map_err(|error| Failure::Other(format!("failed to {error}")))?;

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use http::Method;
+use outlay_core::id::UserNo;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::ask::read;
 use super::{Exit, Failure, ServerFlags, runtime, show};
+use crate::audit::{Action, Actor, Facts};
 use crate::client::{Client, next_piece, whole};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::seal::MASTER_KEY_FILE;
-use crate::store::{Store as _, check_backup, embedded};
+use crate::store::embedded::Erasure;
+use crate::store::{Record, Store as _, check_backup, embedded};
 
 /// Prove every counter from the operations
 #[derive(Debug, Args)]
@@ -134,9 +137,10 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Make a data folder from a backup
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  outlay restore outlay-2025-10-13.db --data /var/lib/outlay\n  \
-    outlay restore outlay-2025-10-13.db --data /var/lib/outlay --force\n\n\
+    outlay restore outlay-2025-10-13.db --data /var/lib/outlay --force\n  \
+    outlay restore outlay-2025-10-13.db --data /srv/outlay --erasures /var/log/outlay/audit.jsonl\n\n\
     The folder must be empty, or --force replaces the store in it. No server may run on it. Users who were erased after \
-    the backup are erased again if their list is in the folder. Put master.key of the old folder into the new one: the \
+    the backup are erased again if their list is in the folder, or named with --erasures. Put master.key of the old folder into the new one: the \
     backup does not hold it.")]
 pub(super) struct Restore {
     /// The backup
@@ -144,11 +148,16 @@ pub(super) struct Restore {
     /// Replace a store that is in the folder
     #[arg(long)]
     force: bool,
+    /// A list of erasures, DATA/erasures of the old folder, or a copy of the audit log (OUTLAY_AUDIT_LOG): whom it names is
+    /// erased again; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    erasures: Vec<PathBuf>,
 }
 
 impl Restore {
     pub(super) fn run(&self, config: &Config) -> Result<Exit, Failure> {
         check_backup(&self.file)?;
+        let lists = self.erasures.iter().map(|file| read_erasures(file)).collect::<Result<Vec<_>, _>>()?;
         let folder = &config.data;
         if !self.force && holds_something(folder)? {
             let advice = "is not empty; --force replaces the store in it, or name another folder with --data";
@@ -172,7 +181,7 @@ impl Restore {
             }
             put_in_place(&partial, &place)?;
         }
-        let erased = runtime(false)?.block_on(erase_again(config))?;
+        let erased = runtime(false)?.block_on(erase_again(config, &lists))?;
         show::say(&format!("{} holds the store of {}", folder.display(), self.file.display()));
         if erased > 0 {
             show::say(&format!("{erased} users who were erased after the backup are erased again"));
@@ -204,11 +213,64 @@ fn holds_something(folder: &Path) -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// Applies the list of erasures that lies in the folder, and wipes what it names. Gives how many were due.
-async fn erase_again(config: &Config) -> Result<usize, Failure> {
+/// Applies the list of erasures that lies in the folder, and those that were named, and wipes whom they name. Gives how many
+/// were due.
+async fn erase_again(config: &Config, lists: &[Vec<Listed>]) -> Result<usize, Failure> {
     let settings = embedded::Settings::new(config.data.clone(), SystemClock::shared());
-    let (mut store, _) = embedded::open(settings)?;
-    let erased = store.apply_list_of_erasures()?;
+    let (mut store, reads) = embedded::open(settings)?;
+    let deployment = format!("{:032x}", reads.deployment_id());
+    // A log may be of several stores.
+    let ours = |listed: &&Listed| listed.deployment.as_ref().is_none_or(|of| *of == deployment);
+    let also: Vec<Erasure> = lists.iter().flatten().filter(ours).map(|listed| listed.erasure).collect();
+    let erased = store.erase_again(&also)?;
+    let event =
+        Actor::here("restore").did(Action::StoreRestored).after(Facts::new().json("erased", &erased.to_string()));
+    store.put(Record::Events(vec![event]), None).await?;
     store.close().await?;
     Ok(erased)
+}
+
+/// Somebody on a list of erasures, and of which store, where the list says so.
+struct Listed {
+    erasure: Erasure,
+    deployment: Option<String>,
+}
+
+/// The members of an entry of the audit log that an erasure has.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditLine {
+    action: String,
+    deployment: Option<String>,
+    user_number: Option<u64>,
+    after: Option<Tagged>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tagged {
+    tag: Option<String>,
+}
+
+/// Reads whom a list of erasures, or a copy of the audit log, names. A line that is neither stops it: a list that is read in
+/// part would leave somebody unerased.
+fn read_erasures(file: &Path) -> Result<Vec<Listed>, Failure> {
+    let text = fs::read_to_string(file).map_err(Failure::io(format!("read {}", file.display())))?;
+    let mut listed = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        if let Some(erasure) = Erasure::parse(line) {
+            listed.push(Listed { erasure, deployment: None });
+            continue;
+        }
+        let neither = || {
+            let place = format!("{}, line {}", file.display(), index + 1);
+            Failure::Other(format!("{place}: is neither of a list of erasures nor of an audit log"))
+        };
+        let entry: AuditLine = serde_json::from_str(line).map_err(|_| neither())?;
+        if entry.action == Action::UserErased.as_str() {
+            let tag = entry.after.and_then(|after| after.tag).and_then(|tag| tag.parse().ok());
+            let (user_no, tag) = entry.user_number.map(UserNo).zip(tag).ok_or_else(neither)?;
+            listed.push(Listed { erasure: Erasure { user_no, tag }, deployment: entry.deployment });
+        }
+    }
+    Ok(listed)
 }

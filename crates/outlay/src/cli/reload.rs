@@ -10,6 +10,7 @@ use outlay_core::plan::{Plan, Plans};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, LogFilter, log};
+use crate::audit::Actor;
 use crate::config::settings::{self, SETTINGS, Setting};
 use crate::config::{Config, Environment, Flags, Found};
 use crate::http::SharedApp;
@@ -103,7 +104,7 @@ async fn plans(app: &SharedApp, wanted: &Plans) {
     for plan in wanted.all().iter().filter(|plan| before.get(plan.name.as_str()) != Some(*plan)) {
         let Plan { name, tier, limits } = plan.clone();
         let command = Command::PutPlan { name, limits, tier: Some(tier) };
-        match app.writer.submit(command).await {
+        match app.writer.submit_as(&Actor::here("configuration"), command).await {
             Ok(_) => tracing::info!("the plan {} is another now", plan.name),
             Err(error) => tracing::error!("failed to change the plan {}: {error}", plan.name),
         }

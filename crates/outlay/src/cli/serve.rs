@@ -51,6 +51,9 @@ pub(super) struct Serve {
     /// Comma list of origins whose pages may read what a user token may read [OUTLAY_ALLOWED_ORIGINS]
     #[arg(long, value_name = "ORIGINS")]
     allowed_origins: Option<String>,
+    /// Where the audit log is copied to, `stderr` or a file [OUTLAY_AUDIT_LOG]
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<String>,
     /// Comma list of networks of proxies whose Forwarded or X-Forwarded-For is believed [OUTLAY_TRUSTED_PROXIES]
     #[arg(long, value_name = "NETWORKS")]
     trusted_proxies: Option<String>,
@@ -65,6 +68,7 @@ impl Serve {
         flags.say(&settings::PUBLIC_URL, self.public_url);
         flags.say(&settings::UPGRADE_URL, self.upgrade_url);
         flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
+        flags.say(&settings::AUDIT_LOG, self.audit_log);
         flags.say(&settings::TRUSTED_PROXIES, self.trusted_proxies);
     }
 
@@ -184,6 +188,7 @@ pub(super) async fn serve(
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(Local::sweep(local.app.writer.clone()));
     helpers.spawn(Local::keep_time(Arc::clone(&local.app)));
+    helpers.spawn(local.copy_audit());
     let app = Arc::clone(&local.app);
     helpers.spawn(async move {
         recheck::marked_plans(app.writer.clone(), Arc::clone(&app.reads)).await;

@@ -74,6 +74,14 @@ pub const TRUSTED_PROXIES: Setting = setting(
     "comma list of networks of proxies whose Forwarded or X-Forwarded-For header says who sent a request, like \
      `10.0.0.0/8,192.0.2.7`; default none",
 );
+/// Where the audit log is copied to.
+pub const AUDIT_LOG: Setting = setting(
+    "OUTLAY_AUDIT_LOG",
+    "audit_log",
+    "--audit-log",
+    "where each entry of the audit log is copied to, as a line of JSON: `stderr`, or a file, which is only appended to; \
+     default none",
+);
 /// What is logged.
 pub const LOG: Setting = setting(
     "OUTLAY_LOG",
@@ -144,7 +152,7 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 23] = [
+pub const SETTINGS: [&Setting; 24] = [
     &DATA,
     &CONFIG,
     &LISTEN,
@@ -154,6 +162,7 @@ pub const SETTINGS: [&Setting; 23] = [
     &UPGRADE_URL,
     &ALLOWED_ORIGINS,
     &TRUSTED_PROXIES,
+    &AUDIT_LOG,
     &LOG,
     &LOG_FORMAT,
     &ADMIN_KEY,

@@ -26,6 +26,9 @@ use crate::ids::RequestId;
 use crate::store::Reads;
 use crate::store::records::Role;
 
+/// What the audit log and the table of routes call the owner of the machine.
+pub(super) const OWNER: &str = "socket";
+
 /// Who sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
@@ -44,6 +47,8 @@ pub enum Caller {
         user_id: UserId,
         /// Which of those who had this id, one after the other.
         whose: Whose,
+        /// When the token was made.
+        made_at: Timestamp,
         /// Whether the token reads sessions.
         reads_sessions: bool,
         /// Whether the token reads operations, and history by feature.
@@ -210,6 +215,18 @@ impl Access {
             return Ok(Sha256::digest(shown).into());
         }
         Err(self.refused(address, now, app))
+    }
+
+    /// The id of a key that was shown and holds no more; `None` where it is not known at all.
+    pub(super) fn ended_key(headers: &HeaderMap, app: &App) -> Option<Arc<str>> {
+        let shown = headers.get(AUTHORIZATION).and_then(|header| bearer(header.as_bytes()))?;
+        Self::ended(shown, app)
+    }
+
+    /// The same of a key as it was typed.
+    pub(super) fn ended(shown: &str, app: &App) -> Option<Arc<str>> {
+        let digest: [u8; 32] = Sha256::digest(shown).into();
+        app.reads.key(&digest).map(|record| Arc::from(record.id.as_str()))
     }
 
     fn not_too_often(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Problem> {

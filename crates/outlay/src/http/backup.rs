@@ -15,7 +15,8 @@ use tokio::io::AsyncReadExt;
 
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
-use super::{SharedApp, schemas};
+use super::{SharedApp, audit, schemas};
+use crate::audit::{Action, Actor};
 
 /// Bytes that are read of the copy at a time.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -27,8 +28,13 @@ const PIECE_BYTES: usize = 256 * 1024;
     operation_id = "backup",
     responses((status = 200, description = "The file", content_type = "application/vnd.sqlite3", body = Vec<u8>),
         schemas::ReadProblems))]
-pub(super) async fn backup(State(app): State<SharedApp>, parameters: Parameters) -> Result<Response, Problem> {
+pub(super) async fn backup(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
     parameters.finish()?;
+    audit::note(&app, actor.did(Action::BackupTaken)).await?;
     let path = app.scratch.join(format!("backup-{}.db", app.ids.request()));
     make_private(&app.scratch).await.map_err(|error| broken(&error))?;
     let copy = Copy(path);

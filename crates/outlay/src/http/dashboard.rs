@@ -4,13 +4,15 @@
 //! Each page answers whole; with `Outlay-Fragment: 1` only its content, with an `ETag`, for the script that keeps it live;
 //! and beside most of them is the same as CSV.
 
+mod audit;
 mod change;
 mod csv;
 mod lists;
 mod operate;
 mod views;
 
-pub(super) use self::change::{erase, erase_form, set, set_form, token, token_form};
+pub(super) use self::audit::{audit, audit_csv};
+pub(super) use self::change::{end_tokens, erase, erase_form, set, set_form, token, token_form};
 pub(super) use self::csv::{overview_csv, usage_csv, users_csv};
 pub(super) use self::lists::{alerts, alerts_csv, denials, denials_csv, session, sessions, sessions_csv, steps_csv};
 pub(super) use self::operate::{make_key, plans, revoke_key, set_plan, settings};

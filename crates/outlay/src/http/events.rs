@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use outlay_core::id::UserId;
+use outlay_core::month::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -138,8 +139,8 @@ struct Events {
     app: SharedApp,
     /// The id of the key that it was opened with, where that is one of the store's.
     key_id: Option<Arc<str>>,
-    /// Whose token it was opened with, where it was one.
-    whose: Option<Whose>,
+    /// Whose token it was opened with, where it was one, and when that was made.
+    whose: Option<(Whose, Timestamp)>,
     subject: Subject,
     watching: Watching,
     ending: Ending,
@@ -153,7 +154,7 @@ struct Events {
 impl Events {
     fn new(app: SharedApp, caller: Caller, subject: Subject, watching: Watching) -> Self {
         let (key_id, whose, until) = match caller {
-            Caller::User { expires_at, whose, .. } => (None, Some(whose), Some(expires_at)),
+            Caller::User { expires_at, whose, made_at, .. } => (None, Some((whose, made_at)), Some(expires_at)),
             Caller::Key { id, .. } => {
                 let key = app.reads.keys().into_iter().find(|key| *key.id == *id);
                 let until = key.as_ref().and_then(|key| key.expires_at);
@@ -222,8 +223,8 @@ impl Events {
                 gathered = gather(&self.app, &self.subject, &mut self.watching) => self.queue = gathered.ok()?,
             }
             // Looked at after what was gathered: that may already be of somebody else.
-            if let (Some(whose), Subject::User(user_id)) = (self.whose, &self.subject) {
-                self.whose = Some(whose.still(&self.app, user_id).await.ok()?);
+            if let (Some((whose, made_at)), Subject::User(user_id)) = (self.whose, &self.subject) {
+                self.whose = Some((whose.still(made_at, &self.app, user_id).await.ok()?, made_at));
             }
             let pause = match self.subject {
                 Subject::User(_) => BUDGET_PAUSE,

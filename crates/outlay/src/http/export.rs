@@ -16,7 +16,8 @@ use super::page::Parameters;
 use super::present::{self, notice, operation, session};
 use super::problem::Problem;
 use super::reading::OfUser;
-use super::{SharedApp, schemas};
+use super::{SharedApp, audit, schemas};
+use crate::audit::{Action, Actor};
 use crate::store::{ExportAt, Exported};
 
 /// Export a user
@@ -29,12 +30,16 @@ use crate::store::{ExportAt, Exported};
         schemas::ReadProblems))]
 pub(super) async fn export(
     State(app): State<SharedApp>,
+    actor: Actor,
     OfUser(user_id): OfUser,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish()?;
     // The first rows are read before the answer begins, so that a store that does not answer is still a 503.
     let (first, next) = app.reads.export(&user_id, ExportAt::default()).await?;
+    if let Some(Exported::User(user)) = first.first() {
+        audit::note(&app, actor.did(Action::UserExported).of_user(user.no)).await?;
+    }
     let first = lines(&first, &user_id, app.reads.deployment_id());
     let state = Some(Exporting { app, user_id, first: Some(first), next });
     let body = Body::from_stream(stream::unfold(state, |state| async {

@@ -26,10 +26,11 @@ use outlay_core::id::UserId;
 use percent_encoding::percent_decode_str;
 
 use super::SharedApp;
-use super::auth::{Asked, Caller};
+use super::auth::{Access, Asked, Caller, OWNER};
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::routes::Least;
+use crate::audit::Action;
 use crate::ids::RequestId;
 use crate::metrics::RouteMetrics;
 use crate::store::records::Role;
@@ -203,7 +204,7 @@ impl Post {
     {
         let (mut parts, mut body) = request.into_parts();
         let peer = parts.extensions.remove::<Peer>();
-        let caller = match self.admit(&parts, peer, client).await {
+        let caller = match self.admit(&parts, peer, client, request_id).await {
             Ok(caller) => caller,
             Err(problem) => {
                 drain(&parts.headers, &mut body).await;
@@ -233,8 +234,14 @@ impl Post {
         parts: &http::request::Parts,
         peer: Option<Peer>,
         client: Option<IpAddr>,
+        request_id: RequestId,
     ) -> Result<Caller, Problem> {
-        let caller = self.caller(parts, peer, client)?;
+        let caller = self.caller(parts, peer, client).inspect_err(|problem| {
+            if problem.kind() == Kind::Unauthorized {
+                let ended = Access::ended_key(&parts.headers, &self.app);
+                self.refused(Action::KeyRefused, &Caller::Nobody, client, request_id, ended.as_deref());
+            }
+        })?;
         let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         if changes && !parts.headers.contains_key(AUTHORIZATION) && peer != Some(Peer::Owner) {
             // Without a key of its own in the request it is the browser's doing that the caller is known.
@@ -243,11 +250,33 @@ impl Post {
                 of_our_pages(parts, self.app.presentation.now().public_url.as_deref(), signed_in)?;
             }
         }
-        self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref())?;
-        if let Caller::User { user_id, whose, .. } = &caller {
-            whose.still(&self.app, user_id).await?;
+        self.rule.least.admits(&caller, path_user(parts.uri.path()).as_ref()).inspect_err(|problem| {
+            if problem.kind() == Kind::Forbidden {
+                self.refused(Action::RoleRefused, &caller, client, request_id, None);
+            }
+        })?;
+        if let Caller::User { user_id, whose, made_at, .. } = &caller {
+            whose.still(*made_at, &self.app, user_id).await.inspect_err(|problem| {
+                if problem.kind() == Kind::Unauthorized {
+                    self.refused(Action::KeyRefused, &caller, client, request_id, None);
+                }
+            })?;
         }
         Ok(caller)
+    }
+
+    /// Counts one who was refused; it is written down later, and not while they wait.
+    fn refused(
+        &self,
+        action: Action,
+        caller: &Caller,
+        client: Option<IpAddr>,
+        request_id: RequestId,
+        subject: Option<&str>,
+    ) {
+        let route = || format!("{} {}", self.rule.method, self.rule.path);
+        let subject = subject.map_or_else(route, str::to_owned);
+        self.app.refusals.refused(action, super::audit::actor(caller, client, request_id), &subject);
     }
 
     fn caller(
@@ -258,7 +287,7 @@ impl Post {
     ) -> Result<Caller, Problem> {
         let access = &self.app.access;
         if peer == Some(Peer::Owner) {
-            return Ok(Caller::Key { id: Arc::from("socket"), role: Role::Admin });
+            return Ok(Caller::Key { id: Arc::from(OWNER), role: Role::Admin });
         }
         once(parts, &HOST, "There is more than one Host.")?;
         once(parts, &AUTHORIZATION, "There is more than one Authorization.")?;

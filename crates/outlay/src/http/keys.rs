@@ -15,6 +15,7 @@ use super::json::{Json, Object};
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::{SharedApp, schemas};
+use crate::audit::{Action, Actor, Facts};
 use crate::ids::Ids;
 use crate::store::Record;
 use crate::store::records::{KeyRecord, Role};
@@ -55,7 +56,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
     operation_id = "createKey", request_body = super::openapi::NewKey,
     responses((status = 201, description = "The key, shown this once", body = super::openapi::Key),
         schemas::WriteProblems))]
-pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Result<Response, Problem> {
+pub(super) async fn create(State(app): State<SharedApp>, actor: Actor, body: JsonBody) -> Result<Response, Problem> {
     let now = app.clock.wall();
     let mut fields = body.object()?;
     let role = fields.required("role", word(Role::parse, "viewer, app or admin"));
@@ -73,8 +74,7 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
     let role = fields.finish(role)?;
     let (key, record) = make(role, description.unwrap_or_default(), expires_at, &app.ids, now)
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;
-    app.writer.put(Record::Key(record.clone())).await?;
-    tracing::info!(key.id = record.id, role = role.as_str(), "made a key");
+    keep(&app, &actor, &record).await?;
     let json = Json::of_object(|object| {
         described(object, &record);
         object.put("key", key.expose_secret());
@@ -91,8 +91,12 @@ pub(super) async fn create(State(app): State<SharedApp>, body: JsonBody) -> Resu
     responses((status = 204, description = "It is revoked"),
         (status = 404, description = "There is no such key", content_type = "application/problem+json", body = super::openapi::Problem),
         schemas::WriteProblems))]
-pub(super) async fn revoke(State(app): State<SharedApp>, path: Option<Path<String>>) -> Result<Response, Problem> {
-    end(&app, path.as_ref().map(|Path(id)| id.as_str())).await?;
+pub(super) async fn revoke(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    path: Option<Path<String>>,
+) -> Result<Response, Problem> {
+    end(&app, &actor, path.as_ref().map(|Path(id)| id.as_str())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -101,12 +105,27 @@ pub(super) fn is_description(text: &str) -> bool {
     text.chars().count() <= DESCRIPTION_CHARACTERS_MAX && !text.chars().any(char::is_control)
 }
 
+/// Keeps a key that was just made.
+pub(super) async fn keep(app: &SharedApp, actor: &Actor, record: &KeyRecord) -> Result<(), Problem> {
+    let event = actor.did(Action::KeyCreated).on(&record.id).after(facts(record));
+    app.writer.put_as(event, Record::Key(record.clone())).await?;
+    tracing::info!(key.id = record.id, role = record.role.as_str(), "made a key");
+    Ok(())
+}
+
+/// What the audit log says of a key: not what it is for, which may name a person.
+fn facts(key: &KeyRecord) -> Facts {
+    let ends = key.expires_at.map(|end| end.to_string());
+    Facts::new().text("role", key.role.as_str()).text_or_null("expiresAt", ends.as_deref())
+}
+
 /// Ends a key; again changes nothing.
-pub(super) async fn end(app: &SharedApp, id: Option<&str>) -> Result<(), Problem> {
+pub(super) async fn end(app: &SharedApp, actor: &Actor, id: Option<&str>) -> Result<(), Problem> {
     let key = id.and_then(|id| app.reads.keys().into_iter().find(|key| key.id == id));
     let key = key.ok_or_else(|| Problem::new(Kind::NotFound).detail("There is no key with this id."))?;
     if key.revoked_at.is_none() {
-        app.writer.put(Record::RevokeKey { id: key.id.clone(), at: app.clock.wall() }).await?;
+        let event = actor.did(Action::KeyRevoked).on(&key.id).before(facts(&key));
+        app.writer.put_as(event, Record::RevokeKey { id: key.id.clone(), at: app.clock.wall() }).await?;
         tracing::info!(key.id = key.id, "revoked a key");
     }
     Ok(())

@@ -18,6 +18,7 @@ use super::problem::{Kind, Problem};
 use super::reading::{OfName, unexpected};
 use super::users::limit;
 use super::{SharedApp, schemas};
+use crate::audit::Actor;
 use crate::recheck;
 
 /// How long an answer waits for the alerts: long enough for most, so that they are there when it comes.
@@ -53,6 +54,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
         schemas::WriteProblems))]
 pub(super) async fn put(
     State(app): State<SharedApp>,
+    actor: Actor,
     OfName(name): OfName,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -66,15 +68,21 @@ pub(super) async fn put(
     }
 
     let created = app.reads.plans().get(name.as_str()).is_none();
-    let plan = change(&app, name, limits, tier).await?;
+    let plan = change(&app, &actor, name, limits, tier).await?;
     let is_default = plan.name == *app.reads.plans().default_plan();
     let json = Json::of_object(|object| write(object, &plan, is_default));
     Ok(json.answer(if created { StatusCode::CREATED } else { StatusCode::OK }))
 }
 
 /// Sets a plan, and raises what lower limits make due.
-pub(super) async fn change(app: &SharedApp, name: Name, limits: Limits, tier: Option<u32>) -> Result<Plan, Problem> {
-    let plan = match app.writer.submit(Command::PutPlan { name, limits, tier }).await? {
+pub(super) async fn change(
+    app: &SharedApp,
+    actor: &Actor,
+    name: Name,
+    limits: Limits,
+    tier: Option<u32>,
+) -> Result<Plan, Problem> {
+    let plan = match app.writer.submit_as(actor, Command::PutPlan { name, limits, tier }).await? {
         Outcome::Plan { plan, .. } => plan,
         other => return Err(unexpected(&other)),
     };

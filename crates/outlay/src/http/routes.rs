@@ -9,12 +9,12 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use outlay_core::id::UserId;
 
-use super::auth::Caller;
+use super::auth::{Caller, OWNER};
 use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
-    SharedApp, afford, alerts, assets, backup, budget, dashboard, denials, docs, events, export, forecast, health,
-    history, keys, openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
+    SharedApp, afford, alerts, assets, audit, backup, budget, dashboard, denials, docs, events, export, forecast,
+    health, history, keys, openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
 };
 use crate::store::records::Role;
 
@@ -39,6 +39,8 @@ pub enum Least {
     App,
     /// An admin key.
     Admin,
+    /// The owner of the data folder, by the socket in it: no key reaches it.
+    Owner,
 }
 
 impl Least {
@@ -60,7 +62,7 @@ impl Least {
     /// Lets a caller through or not; `path_user` is the user in the path, if there is one.
     pub(super) fn admits(self, caller: &Caller, path_user: Option<&UserId>) -> Result<(), Problem> {
         let enough = match caller {
-            Caller::Open => true,
+            Caller::Open => self != Self::Owner,
             Caller::Nobody => {
                 if self.is_open() {
                     return Ok(());
@@ -68,7 +70,8 @@ impl Least {
                 return Err(Problem::new(Kind::Unauthorized)
                     .detail("Send a key or a user token as `Authorization: Bearer ...`."));
             }
-            Caller::Key { role, .. } => match self {
+            Caller::Key { id, role } => match self {
+                Self::Owner => **id == *OWNER,
                 Self::App => *role >= Role::App,
                 Self::Admin => *role >= Role::Admin,
                 _ => true,
@@ -79,7 +82,7 @@ impl Least {
                 Self::User => true,
                 Self::UserUsage => *reads_usage,
                 Self::UserSessions => *reads_sessions,
-                Self::Viewer | Self::App | Self::Admin => false,
+                Self::Viewer | Self::App | Self::Admin | Self::Owner => false,
             },
         };
         if enough { Ok(()) } else { Err(Problem::new(Kind::Forbidden).detail(self.wanted())) }
@@ -94,13 +97,14 @@ impl Least {
             Self::Viewer => "This needs a key; a user token does not reach it.",
             Self::App => "This needs a key of the role app or admin.",
             Self::Admin => "This needs a key of the role admin.",
+            Self::Owner => "This needs the socket in the data folder: only a command on the machine reaches it.",
         }
     }
 }
 
 /// The whole table. One line per route; paths are those of the contract.
 fn rows() -> Table {
-    use Least::{Admin, Anybody, Anywhere, App, Inside, User, UserSessions, UserUsage, Viewer};
+    use Least::{Admin, Anybody, Anywhere, App, Inside, Owner, User, UserSessions, UserUsage, Viewer};
     let mut table = Table::default();
     // What surrounds the resources.
     table.get("/healthz", Anybody, health::alive);
@@ -128,6 +132,7 @@ fn rows() -> Table {
     table.form("/users/{userId}/settings", App, dashboard::set);
     table.page("/users/{userId}/token", App, dashboard::token_form);
     table.form("/users/{userId}/token", App, dashboard::token);
+    table.form("/users/{userId}/token/end", App, dashboard::end_tokens);
     table.page("/users/{userId}/erase", Admin, dashboard::erase_form);
     table.form("/users/{userId}/erase", Admin, dashboard::erase);
     table.page("/sessions", Viewer, dashboard::sessions);
@@ -138,6 +143,8 @@ fn rows() -> Table {
     table.page("/denials.csv", Viewer, dashboard::denials_csv);
     table.page("/plans", Viewer, dashboard::plans);
     table.form("/plans/{name}", Admin, dashboard::set_plan);
+    table.page("/audit", Admin, dashboard::audit);
+    table.page("/audit.csv", Admin, dashboard::audit_csv);
     table.page("/settings", Viewer, dashboard::settings);
     table.form("/settings/keys", Admin, dashboard::make_key);
     table.form("/settings/keys/{keyId}/revoke", Admin, dashboard::revoke_key);
@@ -184,11 +191,14 @@ fn rows() -> Table {
     table.delete("/v1/users/{userId}", Admin, users::delete);
     table.post("/v1/verify", Admin, verify::verify);
     table.get("/v1/backup", Admin, backup::backup);
+    table.get("/v1/audit", Admin, audit::list);
     // Who may call.
     table.get("/v1/keys", Admin, keys::list);
     table.post("/v1/keys", Admin, keys::create);
     table.delete("/v1/keys/{keyId}", Admin, keys::revoke);
     table.post("/v1/users/{userId}/tokens", App, tokens::create);
+    table.delete("/v1/users/{userId}/tokens", App, tokens::end);
+    table.post("/v1/token-keys", Owner, tokens::rotate);
     table
 }
 

@@ -710,6 +710,8 @@ pages! {
     Denials of Denial;
     /// Alerts, newest first
     Alerts of Alert;
+    /// The audit log, newest first
+    Audit of AuditEntry;
     /// Users, sorted as asked
     Users of UserItem;
     /// Plans in tier order, all in one page

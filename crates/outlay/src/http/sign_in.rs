@@ -16,10 +16,12 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::SharedApp;
+use super::auth::Access;
 use super::dashboard::{Browser, html};
 use super::guard::is_loopback;
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
+use crate::audit::{Action, Actor};
 use crate::ids::Ids;
 use crate::web::frame::Theme;
 use crate::web::sign_in;
@@ -115,7 +117,12 @@ pub(super) async fn form(browser: Browser, mut parameters: Parameters) -> Respon
 }
 
 /// `POST /sign-in`
-pub(super) async fn enter(State(app): State<SharedApp>, browser: Browser, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn enter(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    browser: Browser,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let mut fields = form_fields(&body);
     let (key, to) = (fields.take("key"), fields.take("to").unwrap_or_default());
     let Some(key) = key.filter(|key| !key.is_empty()) else {
@@ -137,7 +144,11 @@ pub(super) async fn enter(State(app): State<SharedApp>, browser: Browser, body: 
                 "Too many keys that are not known came from this address. Try again later.",
             );
         }
-        Err(_) => return again(StatusCode::UNAUTHORIZED, "This key is not known here, or is not valid any more."),
+        Err(_) => {
+            let ended = Access::ended(key.trim(), &app);
+            app.refusals.refused(Action::KeyRefused, actor, ended.as_deref().unwrap_or("POST /sign-in"));
+            return again(StatusCode::UNAUTHORIZED, "This key is not known here, or is not valid any more.");
+        }
     };
     let value = app
         .access

@@ -6,12 +6,15 @@
 //! its purpose; who holds it may read what the table of [`super::routes`] says, of that one user.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use outlay_core::id::{UserId, UserNo};
+use outlay_core::ledger::{Command, Outcome};
 use outlay_core::month::Timestamp;
+use parking_lot::RwLock;
 use pasetors::Public;
 use pasetors::keys::{AsymmetricKeyPair, AsymmetricPublicKey, AsymmetricSecretKey, Generate};
 use pasetors::token::UntrustedToken;
@@ -24,8 +27,10 @@ use super::auth::Caller;
 use super::body::{JsonBody, whole};
 use super::json::Json;
 use super::problem::{Kind, Problem};
-use super::reading::{OfUser, view};
+use super::reading::{OfUser, unexpected, view};
 use super::{App, SharedApp, schemas};
+use crate::audit::{Action, Actor};
+use crate::feed::Tidings;
 use crate::ids::Ids;
 use crate::seal::{MasterKey, SealError};
 use crate::store::records::SecretRecord;
@@ -36,8 +41,10 @@ use crate::writer::{WriteError, Writer};
 const PURPOSE: &str = "outlay-user";
 /// How far a clock may have been set back since a token was made.
 const LEEWAY_SECONDS: i64 = 60;
-/// Signing keys in use at once, at most.
-const KEYS_MAX: u32 = 1_000;
+/// Signing keys that are live: the one that signs, and the one before it, whose tokens come to their end by themselves.
+const LIVE_KEYS: usize = 2;
+/// What the names of signing keys begin with; a number follows, from 1.
+const KEY_PREFIX: &str = "token-key/";
 
 /// Seals every secret of a store anew, after the master key began to change. Gives how many.
 ///
@@ -45,8 +52,7 @@ const KEYS_MAX: u32 = 1_000;
 /// When one cannot be opened or stored; those before it are sealed anew, and it may be tried again.
 pub async fn reseal(master: &MasterKey, writer: &Writer, reads: &dyn Reads, ids: &Ids) -> Result<usize, TokensError> {
     let mut count = 0;
-    for number in 1..=KEYS_MAX {
-        let Some(record) = reads.secret(&name_of(number)) else { break };
+    for record in reads.secrets() {
         let secret = master.open(&record.name, &record.sealed)?;
         let sealed = master.seal(&record.name, &secret, ids)?;
         writer.put(Record::Secret(SecretRecord { sealed, ..SecretRecord::clone(&record) })).await?;
@@ -58,18 +64,41 @@ pub async fn reseal(master: &MasterKey, writer: &Writer, reads: &dyn Reads, ids:
 /// For how long a token is good when nothing is said.
 const TTL_SECONDS_DEFAULT: i64 = 3_600;
 
-/// Who a token made now for this id is bound to.
-pub(super) async fn whose(app: &App, user_id: &UserId) -> Result<Whose, Problem> {
+/// Makes a token for a user; gives it and when it ends.
+///
+/// # Errors
+/// When there is no master key, or the store cannot be read.
+pub(super) async fn make(
+    app: &App,
+    user_id: &UserId,
+    readable: &[Readable],
+    ttl_seconds: i64,
+) -> Result<(String, Timestamp), Problem> {
+    let Some(tokens) = app.access.tokens() else {
+        return Err(Problem::new(Kind::StoreUnavailable)
+            .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
+    };
     // Taken before the user is looked for: whoever is first seen later has this number, or a later one.
     let next_user = app.reads.next_user();
     let view = view(app, user_id, app.reads.now().month()).await?;
-    Ok(view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag)))
+    let whose = view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag));
+    // One that is made after the older ones were ended is good, whatever the clock did meanwhile.
+    let ended = view.user.as_ref().and_then(|user| app.reads.tokens_ended(user.no));
+    let made_at = ended.map_or(app.clock.wall(), |ended| app.clock.wall().max(after(ended)));
+    tokens
+        .mint(user_id, whose, readable, ttl_seconds, app.clock.wall(), made_at)
+        .map_err(|error| Problem::new(Kind::Internal).because(error))
+}
+
+/// The next instant.
+fn after(instant: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(instant.nanos() + 1).unwrap_or(instant)
 }
 
 /// Make a token for a user
 ///
-/// For the user's own browser: it reads their budget, history, forecast and events, and nothing of anybody else. It cannot
-/// be taken back, so let it be short and make new ones.
+/// For the user's own browser: it reads their budget, history, forecast and events, and nothing of anybody else. Let it be
+/// short and make new ones; `DELETE` on the same path ends all of them at once.
 #[utoipa::path(post, path = "/v1/users/{userId}/tokens", tag = "Users",
     operation_id = "createUserToken",
     params(("userId" = String, Path, description = "The user, percent-encoded once")),
@@ -86,16 +115,78 @@ pub(super) async fn create(
     let readable =
         fields.optional("reads", |raw| serde_json::from_str::<Vec<Readable>>(raw).map_err(|_| Readable::MUST));
     fields.finish(Some(()))?;
+    let (token, expires_at) = make(&app, &user_id, &readable.unwrap_or_default(), ttl_seconds).await?;
+    let json = Json::of_object(|object| {
+        object.put("token", token.as_str()).put("expiresAt", expires_at);
+    });
+    Ok(json.answer(StatusCode::CREATED))
+}
+
+/// End a user's tokens
+///
+/// Every token of this user that was made until now is good no more, and their open event streams end. Tokens made later
+/// are not touched.
+#[utoipa::path(delete, path = "/v1/users/{userId}/tokens", tag = "Users",
+    operation_id = "endUserTokens",
+    params(schemas::UserPath),
+    responses((status = 204, description = "None of them opens anything any more"),
+        schemas::WriteProblems))]
+pub(super) async fn end(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    OfUser(user_id): OfUser,
+) -> Result<Response, Problem> {
+    end_all(&app, &actor, &user_id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Ends all tokens of a user.
+pub(super) async fn end_all(app: &App, actor: &Actor, user_id: &UserId) -> Result<(), Problem> {
+    let known = view(app, user_id, app.reads.now().month()).await?.user.as_ref().map(|user| user.no);
+    let user_no = if let Some(user_no) = known {
+        user_no
+    } else {
+        // A token may be there before its user: they are written down, so that there is somebody whose tokens are ended.
+        let overrides = outlay_core::plan::Overrides::default();
+        let command = Command::PutUser { user_id: user_id.clone(), plan: None, email: None, overrides };
+        match app.writer.submit_as(actor, command).await? {
+            Outcome::User { user, .. } => user.no,
+            other => return Err(unexpected(&other)),
+        }
+    };
+    // Also where the wall clock was set back: the store's clock is never behind, and the next instant after the last such
+    // end is what tokens made since then say at least.
+    let until = app.clock.wall().max(app.reads.now());
+    let until = app.reads.tokens_ended(user_no).map_or(until, |ended| until.max(after(ended)));
+    let event = actor.did(Action::TokensEnded).of_user(user_no);
+    app.writer.put_as(event, Record::EndTokens { user_no, until }).await?;
+    // Those who follow are woken, and find that they may not.
+    let feed = app.reads.feed();
+    feed.tell(Tidings { changed: feed.watched(user_id).into_iter().collect(), ..Tidings::default() });
+    Ok(())
+}
+
+/// Sign tokens with a new key
+///
+/// Only over the socket in the data folder, as `outlay tokens rotate-key` asks it. Tokens that the key before signed stay
+/// good until they end by themselves; those of the key before that are ended.
+#[utoipa::path(post, path = "/v1/token-keys", tag = "Operator",
+    operation_id = "rotateTokenKey",
+    responses((status = 201, description = "Tokens are signed with the new key from now on"),
+        schemas::WriteProblems))]
+pub(super) async fn rotate(State(app): State<SharedApp>, actor: Actor) -> Result<Response, Problem> {
     let Some(tokens) = app.access.tokens() else {
         return Err(Problem::new(Kind::StoreUnavailable)
             .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
     };
-    let whose = whose(&app, &user_id).await?;
-    let (token, expires_at) = tokens
-        .mint(&user_id, whose, &readable.unwrap_or_default(), ttl_seconds, app.clock.wall())
-        .map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    let rotated = tokens.rotate(&actor, &app.writer, &*app.reads, app.clock.wall()).await;
+    let name = rotated.map_err(|error| match error {
+        TokensError::Write(error) => Problem::from(error),
+        error => Problem::new(Kind::Internal).because(error),
+    })?;
+    tracing::info!(key.name = name, "user tokens are signed with a new key");
     let json = Json::of_object(|object| {
-        object.put("token", token.as_str()).put("expiresAt", expires_at);
+        object.put("name", name.as_str());
     });
     Ok(json.answer(StatusCode::CREATED))
 }
@@ -119,8 +210,11 @@ pub enum TokensError {
 
 /// What makes and reads user tokens.
 pub struct Tokens {
-    /// The oldest first; the newest signs.
-    keys: Vec<SigningKey>,
+    /// Those that are live, the oldest first; the newest signs.
+    keys: RwLock<Arc<[SigningKey]>>,
+    master: MasterKey,
+    /// One rotation at a time.
+    rotating: tokio::sync::Mutex<()>,
     /// Which store they are for.
     audience: String,
     ids: Ids,
@@ -170,12 +264,12 @@ enum Claimed {
 }
 
 impl Whose {
-    /// Lets a token's bearer through, unless their user is not the one that the token is of. Gives what is to be asked the
-    /// next time: by then the tag may be known.
+    /// Lets a token's bearer through, unless their user is not the one that the token is of, or their tokens made until
+    /// then were ended. Gives what is to be asked the next time: by then the tag may be known.
     ///
     /// # Errors
-    /// `Unauthorized` when that one was erased, or may have been; a store's error when it cannot be read.
-    pub(super) async fn still(self, app: &App, user_id: &UserId) -> Result<Self, Problem> {
+    /// `Unauthorized` when that one was erased, or may have been, or the token ended; a store's error when it cannot be read.
+    pub(super) async fn still(self, made_at: Timestamp, app: &App, user_id: &UserId) -> Result<Self, Problem> {
         let view = view(app, user_id, app.reads.now().month()).await?;
         let user = view.user.as_deref();
         let is_still = match self {
@@ -187,7 +281,8 @@ impl Whose {
                 first <= until && !app.reads.any_erased(first..until).await?
             }
         };
-        if !is_still {
+        let ended = user.and_then(|user| app.reads.tokens_ended(user.no)).is_some_and(|until| made_at <= until);
+        if !is_still || ended {
             return Err(Problem::new(Kind::Unauthorized).detail(TOKEN_ENDED));
         }
         Ok(user.map_or(self, |user| Self::Tagged(user.tag)))
@@ -216,27 +311,58 @@ impl Tokens {
     /// # Errors
     /// When the master key is not the one that they were sealed under, or the first one cannot be stored.
     pub async fn prepare(
-        master: &MasterKey,
+        master: MasterKey,
         writer: &Writer,
         reads: &dyn Reads,
         ids: &Ids,
         now: Timestamp,
     ) -> Result<Self, TokensError> {
-        let mut keys = Vec::new();
-        for number in 1..=KEYS_MAX {
-            let Some(record) = reads.secret(&name_of(number)) else { break };
-            keys.push(SigningKey::open(master, &record)?);
-        }
+        let mut keys = live_keys(&master, reads)?;
         if keys.is_empty() {
             let key = SigningKey::make(name_of(1))?;
-            let sealed = master.seal(&key.name, key.secret.as_bytes(), ids)?;
-            writer.put(Record::Secret(SecretRecord { name: key.name.clone(), sealed, created_at: now })).await?;
+            writer.put(Record::Secret(key.sealed(&master, ids, now)?)).await?;
             keys.push(key);
         }
-        Ok(Self { keys, audience: format!("{:032x}", reads.deployment_id()), ids: ids.clone() })
+        Ok(Self {
+            keys: RwLock::new(keys.into()),
+            master,
+            rotating: tokio::sync::Mutex::default(),
+            audience: format!("{:032x}", reads.deployment_id()),
+            ids: ids.clone(),
+        })
     }
 
-    /// Makes a token for a user; gives it and when it ends.
+    /// Signs with a new key from now on, and drops those that are not live any more. Gives its name.
+    ///
+    /// # Errors
+    /// When it cannot be made or stored; then the keys are as they were.
+    pub async fn rotate(
+        &self,
+        actor: &Actor,
+        writer: &Writer,
+        reads: &dyn Reads,
+        now: Timestamp,
+    ) -> Result<String, TokensError> {
+        let _one = self.rotating.lock().await;
+        let newest = reads.secrets().iter().filter_map(|record| number_of(&record.name)).max().unwrap_or(0);
+        let key = SigningKey::make(name_of(newest.saturating_add(1)))?;
+        let name = key.name.clone();
+        let record = Record::Secret(key.sealed(&self.master, &self.ids, now)?);
+        writer.put_as(actor.did(Action::TokenKeyRotated).on(&name), record).await?;
+        let live = live_keys(&self.master, reads)?;
+        let is_live = |name: &str| live.iter().any(|key| key.name == name);
+        let old =
+            reads.secrets().into_iter().filter(|record| number_of(&record.name).is_some() && !is_live(&record.name));
+        let old: Vec<String> = old.map(|record| record.name.clone()).collect();
+        *self.keys.write() = live.into();
+        for name in old {
+            // What a crash leaves here is not live all the same, and goes with the next rotation.
+            writer.put(Record::RemoveSecret(name)).await?;
+        }
+        Ok(name)
+    }
+
+    /// Makes a token for a user; gives it and when it ends. `made_at` is what it says of when it was made.
     ///
     /// # Errors
     /// When the library refuses to sign, which it does not.
@@ -247,8 +373,10 @@ impl Tokens {
         readable: &[Readable],
         ttl_seconds: i64,
         now: Timestamp,
+        made_at: Timestamp,
     ) -> Result<(String, Timestamp), TokensError> {
-        let key = self.keys.last().ok_or(TokensError::Sign)?;
+        let keys = Arc::clone(&self.keys.read());
+        let key = keys.last().ok_or(TokensError::Sign)?;
         // Whole seconds, so that the token ends when its claim says so.
         let now = Timestamp::from_seconds(now.seconds()).unwrap_or(now);
         let expires_at = now.plus_seconds(ttl_seconds);
@@ -261,7 +389,7 @@ impl Tokens {
             },
             aud: self.audience.clone(),
             purpose: PURPOSE.to_owned(),
-            iat: now.to_string(),
+            iat: made_at.to_string(),
             nbf: now.to_string(),
             exp: expires_at.to_string(),
             jti: token_id,
@@ -281,7 +409,8 @@ impl Tokens {
         }
         let untrusted = UntrustedToken::<Public, V4>::try_from(shown).ok()?;
         let footer = untrusted.untrusted_footer();
-        let key = self.keys.iter().find(|key| key.name.as_bytes() == footer)?;
+        let keys = Arc::clone(&self.keys.read());
+        let key = keys.iter().find(|key| key.name.as_bytes() == footer)?;
         let trusted = PublicToken::verify(&key.public, &untrusted, Some(footer), Some(PURPOSE.as_bytes())).ok()?;
         let claims: Claims = serde_json::from_str(trusted.payload()).ok()?;
         let instant = |text: &str| Timestamp::parse(text).ok();
@@ -295,9 +424,11 @@ impl Tokens {
             Claimed::Tagged(tag) => Whose::Tagged(tag),
             Claimed::From(masked) => Whose::From(UserNo(masked ^ key.mask(&claims.jti))),
         };
+        let made_at = instant(&claims.iat)?;
         sound.then(|| Caller::User {
             user_id,
             whose,
+            made_at,
             reads_sessions: claims.reads.contains(&Readable::Sessions),
             reads_usage: claims.reads.contains(&Readable::Usage),
             expires_at,
@@ -309,6 +440,11 @@ impl SigningKey {
     fn make(name: String) -> Result<Self, TokensError> {
         let pair = AsymmetricKeyPair::<V4>::generate().map_err(|_| TokensError::Sign)?;
         Ok(Self { name, secret: pair.secret, public: pair.public })
+    }
+
+    fn sealed(&self, master: &MasterKey, ids: &Ids, now: Timestamp) -> Result<SecretRecord, TokensError> {
+        let sealed = master.seal(&self.name, self.secret.as_bytes(), ids)?;
+        Ok(SecretRecord { name: self.name.clone(), sealed, created_at: now })
     }
 
     /// Bits that only who has the key can tell, others for each token.
@@ -331,125 +467,21 @@ impl SigningKey {
 }
 
 fn name_of(number: u32) -> String {
-    format!("token-key/{number}")
+    format!("{KEY_PREFIX}{number}")
+}
+
+fn number_of(name: &str) -> Option<u32> {
+    name.strip_prefix(KEY_PREFIX)?.parse().ok()
+}
+
+/// The signing keys of a store that are live, the oldest first.
+fn live_keys(master: &MasterKey, reads: &dyn Reads) -> Result<Vec<SigningKey>, TokensError> {
+    let secrets = reads.secrets();
+    let mut numbered: Vec<_> = secrets.iter().filter_map(|record| Some((number_of(&record.name)?, record))).collect();
+    numbered.sort_unstable_by_key(|(number, _)| *number);
+    let from = numbered.len().saturating_sub(LIVE_KEYS);
+    numbered.into_iter().skip(from).map(|(_, record)| SigningKey::open(master, record)).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SystemClock;
-
-    fn tokens(audience: &str) -> Tokens {
-        let ids = Ids::from_seed(SystemClock::shared(), 1);
-        let keys = vec![SigningKey::make(name_of(1)).unwrap(), SigningKey::make(name_of(2)).unwrap()];
-        Tokens { keys, audience: audience.to_owned(), ids }
-    }
-
-    const WHOSE: Whose = Whose::Tagged(7);
-
-    fn at(text: &str) -> Timestamp {
-        Timestamp::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_token_says_whose_it_is_until_it_ends() {
-        let tokens = tokens("here");
-        let user_id = UserId::new("ünïcode/../%2F").unwrap();
-        let made = at("2025-10-13T12:00:00.9Z");
-        let (token, expires_at) = tokens.mint(&user_id, WHOSE, &[Readable::Usage], 60, made).unwrap();
-        assert_eq!(expires_at, at("2025-10-13T12:01:00Z"));
-        let caller = Caller::User { user_id, whose: WHOSE, reads_sessions: false, reads_usage: true, expires_at };
-        assert_eq!(tokens.read(&token, made), Some(caller.clone()));
-        assert_eq!(tokens.read(&token, at("2025-10-13T12:00:59.999Z")), Some(caller));
-        assert_eq!(tokens.read(&token, expires_at), None);
-        assert_eq!(tokens.read(&token, at("2025-10-13T11:58:00Z")), None);
-    }
-
-    #[test]
-    fn a_token_of_somebody_unknown_does_not_tell_how_many_users_there_are() {
-        let tokens = tokens("here");
-        let now = at("2025-10-13T12:00:00Z");
-        let user_id = UserId::new("u").unwrap();
-        let masked = [(); 2].map(|()| {
-            let (token, _) = tokens.mint(&user_id, Whose::From(UserNo(1_234)), &[], 60, now).unwrap();
-            let Some(Caller::User { whose, .. }) = tokens.read(&token, now) else { panic!("{token} is not read") };
-            assert_eq!(whose, Whose::From(UserNo(1_234)));
-            let untrusted = UntrustedToken::<Public, V4>::try_from(token.as_str()).unwrap();
-            // The signature stands behind the claims.
-            let (claims, _) = untrusted.untrusted_message().split_last_chunk::<64>().unwrap();
-            let claims: serde_json::Value = serde_json::from_slice(claims).unwrap();
-            claims["whose"]["from"].as_u64().unwrap()
-        });
-        assert!(masked[0] != masked[1] && !masked.contains(&1_234), "{masked:?}");
-    }
-
-    #[test]
-    fn a_token_with_any_byte_changed_is_none() {
-        let tokens = tokens("here");
-        let now = at("2025-10-13T12:00:00Z");
-        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), WHOSE, &[], 60, now).unwrap();
-        for index in 0..token.len() {
-            for byte in [b'A', b'B', b'0', b'.', b'-'] {
-                let mut changed = token.clone().into_bytes();
-                let was = std::mem::replace(&mut changed[index], byte);
-                let changed = String::from_utf8(changed).unwrap();
-                assert!(was == byte || tokens.read(&changed, now).is_none(), "byte {index}: {changed}");
-            }
-            let mut cut = token.clone();
-            cut.remove(index);
-            assert_eq!(tokens.read(&cut, now), None, "without byte {index}");
-            assert_eq!(tokens.read(&token[..index], now), None, "cut at {index}");
-        }
-        assert_eq!(tokens.read(&format!("{token}A"), now), None);
-        assert_eq!(tokens.read(&format!("{token}."), now), None);
-    }
-
-    #[test]
-    fn a_token_of_another_store_key_or_purpose_is_none() {
-        let (here, mut there) = (tokens("here"), tokens("there"));
-        let now = at("2025-10-13T12:00:00Z");
-        let user_id = UserId::new("u").unwrap();
-        let (token, _) = there.mint(&user_id, WHOSE, &[], 60, now).unwrap();
-        assert_eq!(here.read(&token, now), None);
-        // The same signing keys, but another store.
-        there.keys = here.keys.iter().map(SigningKey::copy).collect();
-        let (token, _) = there.mint(&user_id, WHOSE, &[], 60, now).unwrap();
-        assert!(there.read(&token, now).is_some());
-        assert_eq!(here.read(&token, now), None);
-        // Sound but for one thing each, signed with our own key.
-        let key = here.keys.last().unwrap();
-        let claims = |purpose: &str| {
-            format!(
-                r#"{{"sub":"u","aud":"here","whose":{{"tagged":7}},"purpose":"{purpose}","iat":"2025-10-13T12:00:00Z","nbf":"2025-10-13T12:00:00Z","exp":"2025-10-13T12:01:00Z","jti":"1","reads":[]}}"#
-            )
-        };
-        let sign = |message: &str, footer: &str, implicit: &str| {
-            PublicToken::sign(&key.secret, message.as_bytes(), Some(footer.as_bytes()), Some(implicit.as_bytes()))
-                .unwrap()
-        };
-        assert!(here.read(&sign(&claims(PURPOSE), &key.name, PURPOSE), now).is_some());
-        assert_eq!(here.read(&sign(&claims("other"), &key.name, PURPOSE), now), None);
-        assert_eq!(here.read(&sign(&claims(PURPOSE), &key.name, "other"), now), None);
-        assert_eq!(here.read(&sign(&claims(PURPOSE), "token-key/1", PURPOSE), now), None);
-        assert_eq!(here.read(&sign(&claims(PURPOSE), "token-key/3", PURPOSE), now), None);
-        assert_eq!(here.read(&sign("{}", &key.name, PURPOSE), now), None);
-    }
-
-    #[test]
-    fn an_older_key_still_reads_what_it_signed() {
-        let mut tokens = tokens("here");
-        let now = at("2025-10-13T12:00:00Z");
-        let newest = tokens.keys.pop().unwrap();
-        let (token, _) = tokens.mint(&UserId::new("u").unwrap(), WHOSE, &[], 60, now).unwrap();
-        tokens.keys.push(newest);
-        assert!(tokens.read(&token, now).is_some());
-    }
-
-    impl SigningKey {
-        fn copy(&self) -> Self {
-            let secret = AsymmetricSecretKey::<V4>::from(self.secret.as_bytes()).unwrap();
-            let public = AsymmetricPublicKey::<V4>::try_from(&secret).unwrap();
-            Self { name: self.name.clone(), secret, public }
-        }
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ use super::present;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, unexpected, view};
 use super::{App, SharedApp, schemas};
+use crate::audit::Actor;
 
 /// Bytes of an address, at most: that of a path in SMTP.
 const EMAIL_BYTES_MAX: usize = 254;
@@ -56,6 +57,7 @@ pub(super) async fn get(
         schemas::WriteProblems))]
 pub(super) async fn put(
     State(app): State<SharedApp>,
+    actor: Actor,
     OfUser(user_id): OfUser,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -69,7 +71,7 @@ pub(super) async fn put(
     fields.finish(Some(()))?;
 
     let command = Command::PutUser { user_id: user_id.clone(), plan, email, overrides };
-    let (user, created) = match app.writer.submit(command).await? {
+    let (user, created) = match app.writer.submit_as(&actor, command).await? {
         Outcome::User { user, created } => (user, created),
         other => return Err(unexpected(&other)),
     };
@@ -88,8 +90,12 @@ pub(super) async fn put(
     params(schemas::UserPath),
     responses((status = 204, description = "Erased, or never seen"),
         schemas::WriteProblems))]
-pub(super) async fn delete(State(app): State<SharedApp>, OfUser(user_id): OfUser) -> Result<Response, Problem> {
-    match app.writer.submit(Command::Erase { user_id }).await? {
+pub(super) async fn delete(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    OfUser(user_id): OfUser,
+) -> Result<Response, Problem> {
+    match app.writer.submit_as(&actor, Command::Erase { user_id }).await? {
         Outcome::Done => Ok(StatusCode::NO_CONTENT.into_response()),
         other => Err(unexpected(&other)),
     }

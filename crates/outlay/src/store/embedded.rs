@@ -4,6 +4,7 @@
 //! transaction and publishes it. Rows are the business of [`codec`], single reads of [`load`], lists of [`reads`].
 //! It knows nothing of HTTP, and compares nothing with a limit.
 
+mod audit;
 mod checkpoint;
 mod codec;
 mod days;
@@ -14,6 +15,7 @@ mod load;
 mod names;
 mod outbox;
 mod published;
+mod put;
 mod reads;
 mod roster;
 pub mod runs;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use outlay_core::id::{SessionNo, UserId, UserNo};
-use outlay_core::ledger::{Books, Command, Held, Key, Now, Numbers, Rejection, Written, decide};
+use outlay_core::ledger::{Books, Held, Key, Now, Numbers, Rejection, Written, decide};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::RwLock;
@@ -37,9 +39,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::outbox::{ConfiguredWebhook, MailTo, Receiver};
 use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
+use crate::audit::{Event, of_configured_plans, of_decision};
 use crate::clock::SharedClock;
 use crate::feed::{Feed, Notice, Tidings};
-pub use erase::LIST_NAME as ERASURES_NAME;
+pub use erase::{Erasure, LIST_NAME as ERASURES_NAME};
 pub use space::{Marks, Volume};
 
 use checkpoint::Checkpointer;
@@ -182,6 +185,15 @@ struct Publication {
     written: Written,
     /// Whom the batch tells something.
     receivers: Vec<Receiver>,
+    /// The newest number of the audit log, where the batch added to it.
+    audit_newest: Option<u64>,
+}
+
+/// What a batch changed.
+#[derive(Debug)]
+struct Changed {
+    written: Written,
+    audit_newest: Option<u64>,
 }
 
 impl Publication {
@@ -192,6 +204,7 @@ impl Publication {
         // Only while it is shown can be told who watches.
         tidings.plans = !self.written.plans.is_empty();
         let published = &self.shared.published;
+        published.audit.grew(self.audit_newest);
         tidings.changed = published.publish(self.batch, &self.plans, self.numbers, self.written.views, feed);
         feed.tell(tidings);
         feed.post().put(self.receivers);
@@ -246,7 +259,9 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     }?;
     if let Some(plans) = &settings.plans {
         let transaction = connection.transaction()?;
+        let event = of_configured_plans(&load::plans(&transaction)?, plans);
         load::replace_plans(&transaction, plans)?;
+        audit::insert(&transaction, settings.clock.wall(), event.as_slice())?;
         transaction.commit()?;
     }
 
@@ -285,6 +300,8 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     *published.keys.write() = write::load_keys(&connection)?;
     *published.secrets.write() = write::load_secrets(&connection)?;
     *published.webhooks.write() = outbox::load_webhooks(&connection)?.into();
+    *published.token_ends.write() = audit::load_token_ends(&connection, settings.clock.wall())?;
+    published.audit.begin(audit::newest(&connection)?, audit::copied(&connection)?);
     let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
     space.look(0)?;
     let shared = Arc::new(Shared {
@@ -317,6 +334,9 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         _lock: lock,
     };
     store.load_open_holds()?;
+    if store.settings.vfs.is_none() {
+        store.renew_list()?;
+    }
     let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
     Ok((store, Arc::new(reads)))
 }
@@ -397,8 +417,8 @@ impl EmbeddedStore {
     }
 
     /// Commits and publishes a batch.
-    fn commit_now(&mut self, batch: &[Command]) -> Result<Vec<Reply>, StoreError> {
-        self.commit_unpublished(&Batch::from(batch.to_vec()))?.publish()
+    fn commit_now(&mut self, batch: impl Into<Batch>) -> Result<Vec<Reply>, StoreError> {
+        self.commit_unpublished(&batch.into())?.publish()
     }
 
     fn commit_unpublished(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -411,8 +431,8 @@ impl EmbeddedStore {
         self.shared.operations.write().begin_batch();
         self.shared.sessions.write().begin_batch();
         match self.decide_and_write(batch, level) {
-            Ok((replies, written)) => {
-                let (publication, failure) = self.make_durable(written)?;
+            Ok((replies, changed)) => {
+                let (publication, failure) = self.make_durable(changed)?;
                 let committed = Committed::new(replies, move || {
                     if let Some(publication) = publication {
                         publication.publish();
@@ -424,10 +444,11 @@ impl EmbeddedStore {
         }
     }
 
-    fn decide_and_write(&mut self, batch: &Batch, level: Level) -> Result<(Vec<Reply>, Option<Written>), StoreError> {
+    fn decide_and_write(&mut self, batch: &Batch, level: Level) -> Result<(Vec<Reply>, Option<Changed>), StoreError> {
         let now = self.now();
         let mut replies = Vec::with_capacity(batch.commands.len());
-        for (command, quiet) in batch.iter() {
+        let mut events: Vec<Event> = Vec::new();
+        for (place, (command, quiet)) in batch.iter().enumerate() {
             if let Some(error) = level.refuses(Urgency::of(command)) {
                 replies.push(Err(CommandError::Store(error)));
                 continue;
@@ -448,6 +469,8 @@ impl EmbeddedStore {
                 if !quiet {
                     self.outbox.note(&self.books, command, &decision.changes, now);
                 }
+                let actor = batch.actor(place);
+                events.extend(actor.and_then(|actor| of_decision(&self.books, command, &decision.changes, actor)));
                 self.books.apply(decision.changes);
                 decision.outcome
             });
@@ -459,8 +482,9 @@ impl EmbeddedStore {
         }
         self.batch += 1;
         self.write(&written, now)?;
+        let audit_newest = audit::insert(&self.connection, now.wall, &events)?;
         self.wiping |= !written.erased.is_empty();
-        Ok((replies, Some(written)))
+        Ok((replies, Some(Changed { written, audit_newest })))
     }
 
     fn load(&mut self, key: Key, now: Now) -> Result<(), StoreError> {
@@ -510,12 +534,12 @@ impl EmbeddedStore {
     /// Commits the transaction, and gives what readers are to see of it, and what failed after it was durable.
     fn make_durable(
         &mut self,
-        written: Option<Written>,
+        changed: Option<Changed>,
     ) -> Result<(Option<Publication>, Option<StoreError>), StoreError> {
         let shared = Arc::clone(&self.shared);
         // Readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
         let (mut operations, mut sessions) = (shared.operations.write(), shared.sessions.write());
-        let Some(written) = written else {
+        let Some(Changed { written, audit_newest }) = changed else {
             operations.rollback_batch();
             sessions.rollback_batch();
             self.connection.execute_batch("rollback").map_err(|error| self.poison(&error))?;
@@ -542,7 +566,7 @@ impl EmbeddedStore {
         let plans = Arc::clone(self.books.plans());
         let receivers = self.outbox.take_receivers();
         let numbers = self.books.numbers();
-        let publication = Publication { shared, batch: self.batch, plans, numbers, written, receivers };
+        let publication = Publication { shared, batch: self.batch, plans, numbers, written, receivers, audit_newest };
         Ok((Some(publication), failure))
     }
 
@@ -624,75 +648,6 @@ impl EmbeddedStore {
         self.space.look(self.checkpointer.uncopied_bytes())
     }
 
-    fn put_now(&mut self, record: &Record) -> Result<(), StoreError> {
-        let urgency = match record {
-            Record::RevokeKey { .. } | Record::DeleteWebhook { .. } | Record::Tried(..) => Urgency::GivesBack,
-            _ => Urgency::Fact,
-        };
-        self.check_writable(urgency)?;
-        self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
-        let told = match self.write_record(record) {
-            Ok(told) => told,
-            Err(error) => return Err(self.roll_back(error)),
-        };
-        self.connection.execute_batch("commit").map_err(|error| self.poison(&error))?;
-        self.publish_record(record, told)
-    }
-
-    /// Writes a record; gives whom it tells something.
-    fn write_record(&mut self, record: &Record) -> Result<Vec<Receiver>, StoreError> {
-        let connection = &self.connection;
-        match record {
-            Record::Key(key) => write::put_key(connection, key)?,
-            Record::RevokeKey { id, at } => write::revoke_key(connection, id, *at)?,
-            Record::Secret(secret) => write::put_secret(connection, secret)?,
-            Record::Secrets(secrets) => outbox::put_secrets(connection, secrets)?,
-            Record::PlanRechecked(plan) => load::unmark_plan(connection, plan)?,
-            Record::Webhook(webhook, secret) => {
-                outbox::put_webhook(connection, webhook)?;
-                write::put_secret(connection, secret)?;
-            }
-            Record::DeleteWebhook { no, at } => {
-                let webhooks = Arc::clone(&self.shared.published.webhooks.read());
-                if let Some(webhook) = webhooks.iter().find(|webhook| webhook.no == *no) {
-                    outbox::delete_webhook(connection, webhook, *at)?;
-                }
-            }
-            Record::Tried(tried, at) => outbox::put_tried(connection, tried, *at)?,
-            Record::Again(which, at) => return outbox::again(connection, *which, *at),
-            Record::TestDelivery(to, at) => {
-                self.outbox.test(connection, *to, *at)?;
-                return Ok(vec![*to]);
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    /// Shows a record that is written to readers.
-    fn publish_record(&mut self, record: &Record, told: Vec<Receiver>) -> Result<(), StoreError> {
-        let published = &self.shared.published;
-        match record {
-            Record::Key(_) | Record::RevokeKey { .. } => *published.keys.write() = write::load_keys(&self.connection)?,
-            Record::Secret(_) | Record::Secrets(_) => {
-                *published.secrets.write() = write::load_secrets(&self.connection)?;
-            }
-            Record::Webhook(..) | Record::DeleteWebhook { .. } | Record::Tried(..) => {
-                let webhooks = outbox::load_webhooks(&self.connection)?;
-                self.outbox.set_webhooks(&webhooks);
-                *published.secrets.write() = write::load_secrets(&self.connection)?;
-                *published.webhooks.write() = webhooks.into();
-                if matches!(record, Record::Tried(..)) {
-                    // The lists of alerts say how each was delivered.
-                    self.shared.feed.tell(Tidings::default());
-                }
-            }
-            Record::Again(..) | Record::TestDelivery(..) => self.shared.feed.tell(Tidings::default()),
-            Record::PlanRechecked(_) => {}
-        }
-        self.shared.feed.post().put(told);
-        Ok(())
-    }
-
     fn due_now(&self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
         let now = i64::try_from(self.shared.clock.now().nanos()).unwrap_or(i64::MAX);
         let mut statement =
@@ -735,8 +690,8 @@ impl Store for EmbeddedStore {
         Ok(Committed { replies, publication })
     }
 
-    async fn put(&mut self, record: Record) -> Result<(), StoreError> {
-        self.put_now(&record)
+    async fn put(&mut self, record: Record, event: Option<Event>) -> Result<(), StoreError> {
+        self.put_now(&record, event.as_ref())
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {

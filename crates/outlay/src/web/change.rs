@@ -168,8 +168,15 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
                     label.check { input type="checkbox" name="sessions" value="true"; " Sessions too" }
                     label.check { input type="checkbox" name="usage" value="true"; " Operations, and history by feature too" }
                 }
-                p.small { "It cannot be taken back, so let it be short. It never reads metadata, providers or models." }
+                p.small { "Let it be short. It never reads metadata, providers or models." }
                 button.primary type="submit" { "Make a token" }
+            }
+        }
+        section.panel aria-labelledby="end" {
+            header { h2 #end { "End all tokens" } }
+            form.stacked method="post" action=(links.to(&format!("{}/token/end", user_path(user_id)), &Query::new())) {
+                p { "Every token of this user that was made until now opens nothing any more, as when a device was lost. Tokens made later are not touched." }
+                button.danger type="submit" { "End them" }
             }
         }
     };

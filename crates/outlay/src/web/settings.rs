@@ -65,7 +65,7 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
 fn key_list(view: &View, keys: &[Arc<KeyRecord>], links: &Links) -> Markup {
     html! {
         section.panel #keys aria-labelledby="keys-title" {
-            header { h2 #keys-title { "Keys" } @if view.open { span.mark { "This server is open: it asks for none" } } }
+            header { h2 #keys-title { "Keys" } @if view.open { span.mark { "This server is open: it asks for none" } } a href=(links.to("audit", &Query::new())) { "Audit log" } }
             @if let Some(key) = &view.made { p.done role="status" { "The new key, shown this once:" } (parts::secret(key)) }
             @if keys.is_empty() { (parts::nothing("No key yet.")) }
             @else {

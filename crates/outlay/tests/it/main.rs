@@ -10,6 +10,7 @@
 #![expect(clippy::similar_names, reason = "the meters are called aiRuns and apiRuns")]
 
 mod api;
+mod audit;
 mod bad_input;
 mod cli;
 mod crash;
@@ -27,3 +28,4 @@ mod space;
 mod support;
 mod tidy;
 mod traces;
+mod upgrade;

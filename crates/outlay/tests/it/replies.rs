@@ -53,6 +53,7 @@ impl Transcript<'_> {
         settings.add_filter(r"v4\.public\.[A-Za-z0-9_.-]+", "[token]");
         settings.add_filter(r#""key":"[^"]+""#, r#""key":"[key]""#);
         settings.add_filter(r#""last4":"[^"]+""#, r#""last4":"[last4]""#);
+        settings.add_filter(r#""tag":"[0-9]+""#, r#""tag":"[tag]""#);
         settings.add_filter(r#""nextCursor":"[^"]+""#, r#""nextCursor":"[cursor]""#);
         settings.bind(|| insta::assert_snapshot!(name, std::mem::take(&mut self.text)));
     }
@@ -160,7 +161,8 @@ fn every_reply_is_as_it_was() {
     script.ask("DELETE", "/v1/keys/none", &Value::Null);
     script.post("/v1/users/bgtfrdsZ/tokens", &json!({"ttlSeconds": 600, "reads": ["usage"]}));
     script.post("/v1/users/bgtfrdsZ/tokens", &json!({"ttlSeconds": 1, "reads": ["all"]}));
-    for path in ["/healthz", "/readyz", "/problems/does-not-fit", "/problems/none", "/nowhere"] {
+    script.ask("DELETE", "/v1/users/bgtfrdsZ/tokens", &Value::Null);
+    for path in ["/v1/audit?limit=6", "/healthz", "/readyz", "/problems/does-not-fit", "/problems/none", "/nowhere"] {
         script.get(path);
     }
     script.ask("PATCH", "/v1/usage", &json!({}));

@@ -15,11 +15,12 @@ use outlay_core::plan::{Limit, Limits, Meter, Overrides, PerMeter, RUNS_LIMIT_MA
 use outlay_core::user::User;
 
 use super::Browser;
+use crate::audit::Actor;
 use crate::http::SharedApp;
-use crate::http::problem::{Kind, Problem};
+use crate::http::problem::Problem;
 use crate::http::reading::{OfUser, not_loaded, unexpected, view};
 use crate::http::sign_in::form_fields;
-use crate::http::tokens::Readable;
+use crate::http::tokens::{self, Readable};
 use crate::http::users::is_address;
 use crate::web::change::{Made, Preview, SettingsView, erase_page, settings_page, token_page};
 use crate::web::links::user_path;
@@ -75,6 +76,7 @@ pub(in crate::http) async fn set_form(
 /// `POST /users/{userId}/settings`: shows what it would do, or does it.
 pub(in crate::http) async fn set(
     State(app): State<SharedApp>,
+    actor: Actor,
     browser: Browser,
     OfUser(user_id): OfUser,
     body: Bytes,
@@ -112,7 +114,7 @@ pub(in crate::http) async fn set(
     if errors.is_empty() && what == "save" {
         let address = (!email.is_empty()).then(|| Arc::from(email.as_str()));
         let command = Command::PutUser { user_id: user_id.clone(), plan: chosen, email: address, overrides };
-        return match app.writer.submit(command).await? {
+        return match app.writer.submit_as(&actor, command).await? {
             Outcome::User { .. } => Ok(browser.lead_to(&user_path(&user_id))),
             other => Err(unexpected(&other)),
         };
@@ -171,19 +173,23 @@ pub(in crate::http) async fn token(
     let reads: Vec<Readable> =
         readable.into_iter().filter(|(name, _)| fields.take(name).is_some()).map(|(_, of)| of).collect();
     fields.finish()?;
-    let tokens = app.access.tokens().ok_or_else(|| {
-        Problem::new(Kind::StoreUnavailable)
-            .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start again.")
-    })?;
     let seconds = i64::try_from(ttl).unwrap_or(3_600);
-    let whose = crate::http::tokens::whose(&app, &user_id).await?;
     let made_at = app.clock.wall();
-    let (token, expires_at) = tokens
-        .mint(&user_id, whose, &reads, seconds, made_at)
-        .map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    let (token, expires_at) = tokens::make(&app, &user_id, &reads, seconds).await?;
     let address = format!("{}/my", browser.base(&app));
     let page = token_page(&user_id, Some(&Made { token, expires_at, made_at }), &address, &browser.links);
     Ok(browser.answer_with(StatusCode::OK, &page))
+}
+
+/// `POST /users/{userId}/token/end`: ends all tokens of the user.
+pub(in crate::http) async fn end_tokens(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    browser: Browser,
+    OfUser(user_id): OfUser,
+) -> Result<Response, Problem> {
+    tokens::end_all(&app, &actor, &user_id).await?;
+    Ok(browser.lead_to(&user_path(&user_id)))
 }
 
 /// `GET /users/{userId}/erase`
@@ -194,6 +200,7 @@ pub(in crate::http) async fn erase_form(browser: Browser, OfUser(user_id): OfUse
 /// `POST /users/{userId}/erase`
 pub(in crate::http) async fn erase(
     State(app): State<SharedApp>,
+    actor: Actor,
     browser: Browser,
     OfUser(user_id): OfUser,
     body: Bytes,
@@ -202,7 +209,7 @@ pub(in crate::http) async fn erase(
         let page = erase_page(&user_id, Some("This is not the id. Nothing was erased."), &browser.links);
         return Ok(browser.answer_with(StatusCode::UNPROCESSABLE_ENTITY, &page));
     }
-    match app.writer.submit(Command::Erase { user_id }).await? {
+    match app.writer.submit_as(&actor, Command::Erase { user_id }).await? {
         Outcome::Done => Ok(browser.lead_to("users")),
         other => Err(unexpected(&other)),
     }

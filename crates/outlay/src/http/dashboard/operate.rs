@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 
 use super::Browser;
 use super::change::limit_of;
+use crate::audit::Actor;
 use crate::http::json::Json;
 use crate::http::page::Parameters;
 use crate::http::present::Worded;
@@ -21,7 +22,7 @@ use crate::http::reading::{OfName, not_loaded, view};
 use crate::http::sign_in::form_fields;
 use crate::http::{SharedApp, keys};
 use crate::store::records::Role;
-use crate::store::{Record, UserSort, UsersQuery};
+use crate::store::{UserSort, UsersQuery};
 use crate::web::plans::{Editing, Preview, View as Plans, typed};
 use crate::web::settings;
 
@@ -62,6 +63,7 @@ async fn plans_view(app: &SharedApp, editing: Option<Editing>) -> Result<Plans, 
 /// `POST /plans/{name}`: shows what it would do, or does it.
 pub(in crate::http) async fn set_plan(
     State(app): State<SharedApp>,
+    actor: Actor,
     browser: Browser,
     OfName(name): OfName,
     body: Bytes,
@@ -87,7 +89,7 @@ pub(in crate::http) async fn set_plan(
             return Err(Problem::new(Kind::PlansAreConfigured)
                 .detail("The plans stand in the configuration: change them there, and start the server again."));
         }
-        crate::http::plans::change(&app, name, limits, None).await?;
+        crate::http::plans::change(&app, &actor, name, limits, None).await?;
         return Ok(browser.lead_to("plans"));
     }
     let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
@@ -181,6 +183,7 @@ async fn settings_view(app: &SharedApp, browser: &Browser, card: Option<UserId>)
 /// `POST /settings/keys`: makes a key, and shows it this once.
 pub(in crate::http) async fn make_key(
     State(app): State<SharedApp>,
+    actor: Actor,
     browser: Browser,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -206,8 +209,7 @@ pub(in crate::http) async fn make_key(
     };
     let (key, record) = keys::make(role, description, expires_at.and_then(Result::ok), &app.ids, now)
         .map_err(|error| Problem::new(Kind::Internal).because(error))?;
-    app.writer.put(Record::Key(record.clone())).await?;
-    tracing::info!(key.id = record.id, role = role.as_str(), "made a key");
+    keys::keep(&app, &actor, &record).await?;
     view.keys = Some(app.reads.keys());
     view.made = Some(key.expose_secret().to_owned());
     Ok(browser.answer_with(StatusCode::CREATED, &settings::page(&view, &browser.links, browser.viewer)))
@@ -216,9 +218,10 @@ pub(in crate::http) async fn make_key(
 /// `POST /settings/keys/{keyId}/revoke`
 pub(in crate::http) async fn revoke_key(
     State(app): State<SharedApp>,
+    actor: Actor,
     browser: Browser,
     path: Option<Path<String>>,
 ) -> Result<Response, Problem> {
-    keys::end(&app, path.as_ref().map(|Path(id)| id.as_str())).await?;
+    keys::end(&app, &actor, path.as_ref().map(|Path(id)| id.as_str())).await?;
     Ok(browser.lead_to("settings"))
 }

@@ -20,13 +20,14 @@ const PARAMETERS: [(&str, &str); 6] = [
 const OTHER_USERS: [(&str, &str); 1] = [("eraseUser", "left_us")];
 
 /// Queries of reading routes.
-const QUERIES: [(&str, &str); 6] = [
+const QUERIES: [(&str, &str); 7] = [
     ("listUsage", "limit=10"),
     ("getHistory", "months=6"),
     ("listUsers", "sort=cost&limit=10"),
     ("listSessions", "status=completed"),
     ("listAllSessions", "status=in-progress"),
     ("getSessionStats", "days=30"),
+    ("listAudit", "action=plan.set&limit=10"),
 ];
 
 /// Bodies, as they are shown.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use utoipa::ToSchema;
 
-use super::{Amounts, MeterFigures, State, Usd};
+use super::{Amounts, Metadata, MeterFigures, State, Usd};
 
 /// Sums over operations
 #[derive(Debug, ToSchema)]
@@ -176,4 +176,33 @@ pub(in crate::http) struct Finding {
     #[schema(example = "month 2025-10 of user 3")]
     place: String,
     problem: String,
+}
+
+/// Something that somebody did
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::http) struct AuditEntry {
+    /// They count up from 1 without gaps.
+    number: u64,
+    recorded_at: String,
+    /// A key's id, or `environment` (`OUTLAY_ADMIN_KEY`), `socket` (the owner of the data folder), `open` (anybody on an open
+    /// server), `configuration`, `token` (an end user) or `nobody`.
+    #[schema(example = "key_7Qm2ZkXv1rT9bLcE")]
+    who: String,
+    /// From where; null from this machine's own socket.
+    address: Option<String>,
+    request_id: Option<String>,
+    #[schema(example = "plan.set")]
+    action: String,
+    /// To what: a key's id, a plan's name, a route.
+    #[schema(example = "premium")]
+    subject: Option<String>,
+    /// To whom; null when it is about no user, or one who was erased.
+    user_id: Option<String>,
+    /// The user's number, which stays.
+    user_number: Option<u64>,
+    /// What was before; null where nothing was.
+    before: Option<Metadata>,
+    /// What is now; null where nothing is.
+    after: Option<Metadata>,
 }

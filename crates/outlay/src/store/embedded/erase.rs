@@ -14,7 +14,8 @@ use rusqlite::Connection;
 
 use super::codec::{self, RowReader, RowWriter, stored};
 use super::{EmbeddedStore, load};
-use crate::store::StoreError;
+use crate::audit::Actor;
+use crate::store::{Batch, StoreError};
 
 /// The list of erasures beside the store: a line with number and tag for each, to be applied to restored copies.
 pub const LIST_NAME: &str = "erasures";
@@ -181,38 +182,52 @@ impl EmbeddedStore {
     /// Adds what is not there yet to the list beside the store.
     fn list_erasures(&mut self) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached("select user, tag from erasure where listed = 0")?;
-        let new: Vec<(i64, i64)> =
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let new = statement.query_map([], |row| {
+            let (no, tag): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok(Erasure { user_no: UserNo(no.cast_unsigned()), tag: tag.cast_unsigned() })
+        })?;
+        let new: Vec<Erasure> = new.collect::<Result<_, _>>()?;
         if new.is_empty() {
             return Ok(());
         }
         if self.settings.vfs.is_none() {
-            let lines: Vec<String> = new.iter().map(|(no, tag)| format!("{no} {tag}\n")).collect();
-            let path = self.settings.folder.join(LIST_NAME);
-            let appended = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(lines.concat().as_bytes()).and_then(|()| file.sync_all()));
-            appended.map_err(|error| StoreError::Unavailable(format!("write the list of erasures: {error}")))?;
+            append(&self.settings.folder.join(LIST_NAME), &new)?;
         }
-        for (no, _) in new {
-            self.connection.prepare_cached("update erasure set listed = 1 where user = ?")?.execute([no])?;
+        for erasure in new {
+            let mut statement = self.connection.prepare_cached("update erasure set listed = 1 where user = ?")?;
+            statement.execute([stored(erasure.user_no.0)])?;
         }
         Ok(())
     }
 
-    /// Erases in a restored store whom the list beside it names: the copy may be older than their erasure. Gives how many.
+    /// Lists every erasure anew where the list beside the store is lost.
+    pub(super) fn renew_list(&self) -> Result<(), StoreError> {
+        let listed = "select exists(select 1 from erasure where listed = 1)";
+        if !self.settings.folder.join(LIST_NAME).exists()
+            && self.connection.query_row(listed, [], |row| row.get::<_, bool>(0))?
+        {
+            self.connection.execute("update erasure set listed = 0", [])?;
+        }
+        Ok(())
+    }
+
+    /// Erases in a restored store whom the list beside it names, or `also`: the copy may be older than their erasure. Those
+    /// of `also` are on the list from then on, whether or not this store knows them. Gives how many were erased.
     ///
     /// # Errors
-    /// When the list cannot be read or the store fails.
-    pub fn apply_list_of_erasures(&mut self) -> Result<usize, StoreError> {
-        let listed = read_list(&self.settings.folder.join(LIST_NAME))?;
+    /// When the list cannot be read or written, or the store fails.
+    pub fn erase_again(&mut self, also: &[Erasure]) -> Result<usize, StoreError> {
+        let path = self.settings.folder.join(LIST_NAME);
+        let mut listed = read_list(&path)?;
+        let new: Vec<Erasure> = also.iter().filter(|erasure| !listed.contains(erasure)).copied().collect();
+        append(&path, &new)?;
+        listed.extend(new);
         let mut erased = 0;
-        for (no, tag) in listed {
-            let user = load::user(&self.connection, no)?;
-            if let Some(user) = user.filter(|user| user.tag == tag && !user.user_id.as_str().is_empty()) {
-                self.commit_now(&[outlay_core::ledger::Command::Erase { user_id: user.user_id }])?;
+        for erasure in listed {
+            let user = load::user(&self.connection, erasure.user_no)?;
+            if let Some(user) = user.filter(|user| user.tag == erasure.tag && !user.user_id.as_str().is_empty()) {
+                let commands = vec![outlay_core::ledger::Command::Erase { user_id: user.user_id }];
+                self.commit_now(Batch { by: vec![(0, Actor::here("restore"))], ..Batch::from(commands) })?;
                 erased += 1;
             }
         }
@@ -221,18 +236,48 @@ impl EmbeddedStore {
     }
 }
 
-fn read_list(path: &Path) -> Result<Vec<(UserNo, u64)>, StoreError> {
+/// Somebody who was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erasure {
+    /// Their number.
+    pub user_no: UserNo,
+    /// The tag that they had: a number that is given out anew has another.
+    pub tag: u64,
+}
+
+impl Erasure {
+    /// Reads a line of the list.
+    pub fn parse(line: &str) -> Option<Self> {
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).map(i64::cast_unsigned);
+        let mut parts = line.trim_end().split(' ');
+        let erasure = Self { user_no: UserNo(number(parts.next())?), tag: number(parts.next())? };
+        parts.next().is_none().then_some(erasure)
+    }
+
+    fn line(&self) -> String {
+        format!("{} {}\n", stored(self.user_no.0), stored(self.tag))
+    }
+}
+
+/// Adds to the list, durably.
+fn append(path: &Path, erasures: &[Erasure]) -> Result<(), StoreError> {
+    if erasures.is_empty() {
+        return Ok(());
+    }
+    let lines: String = erasures.iter().map(Erasure::line).collect();
+    let appended = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()));
+    appended.map_err(|error| StoreError::Unavailable(format!("write the list of erasures: {error}")))
+}
+
+fn read_list(path: &Path) -> Result<Vec<Erasure>, StoreError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(StoreError::Unavailable(format!("read the list of erasures: {error}"))),
     };
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).map(i64::cast_unsigned);
-    Ok(text
-        .lines()
-        .filter_map(|line| {
-            let mut parts = line.split(' ');
-            Some((UserNo(number(parts.next())?), number(parts.next())?))
-        })
-        .collect())
+    Ok(text.lines().filter_map(Erasure::parse).collect())
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use outlay_core::id::UserId;
+use outlay_core::id::{UserId, UserNo};
 use outlay_core::ledger::{Numbers, UserView};
-use outlay_core::month::Month;
+use outlay_core::month::{Month, Timestamp};
 use outlay_core::plan::Plans;
 use parking_lot::{Mutex, RwLock};
 use std::hash::BuildHasher;
@@ -31,7 +31,40 @@ pub(super) struct Published {
     pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
     pub(super) secrets: RwLock<Vec<Arc<SecretRecord>>>,
     pub(super) webhooks: RwLock<Arc<[WebhookRecord]>>,
+    /// Of whom tokens were ended that could otherwise still be good.
+    pub(super) token_ends: RwLock<HashMap<UserNo, Timestamp, FixedState>>,
+    pub(super) audit: AuditNumbers,
     pub(super) not_ready: RwLock<Option<String>>,
+}
+
+/// How far the audit log goes.
+#[derive(Debug, Default)]
+pub(super) struct AuditNumbers {
+    newest: AtomicU64,
+    copied: AtomicU64,
+}
+
+impl AuditNumbers {
+    pub(super) fn begin(&self, newest: u64, copied: u64) {
+        self.newest.store(newest, Ordering::Release);
+        self.copied.store(copied, Ordering::Release);
+    }
+
+    /// Notes that the log has this entry now.
+    pub(super) fn grew(&self, newest: Option<u64>) {
+        if let Some(newest) = newest {
+            self.newest.fetch_max(newest, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn copied(&self, no: u64) {
+        self.copied.store(no, Ordering::Release);
+    }
+
+    /// The newest entry, and the last one that was copied.
+    pub(super) fn get(&self) -> (u64, u64) {
+        (self.newest.load(Ordering::Acquire), self.copied.load(Ordering::Acquire))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +85,8 @@ impl Published {
             keys: RwLock::default(),
             secrets: RwLock::default(),
             webhooks: RwLock::new(Arc::new([])),
+            token_ends: RwLock::default(),
+            audit: AuditNumbers::default(),
             not_ready: RwLock::default(),
         }
     }

@@ -24,12 +24,13 @@ use rusqlite::{Connection, Transaction};
 
 use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
+use crate::audit::Entry;
 use crate::feed::Feed;
 use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
 use crate::store::{
-    ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page, Person,
-    PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus, UsageQuery,
-    UsersPage, UsersQuery,
+    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page,
+    Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
+    UsageQuery, UsersPage, UsersQuery,
 };
 
 /// Connections that read at the same time.
@@ -376,6 +377,26 @@ impl Reads for EmbeddedReads {
 
     fn secret(&self, name: &str) -> Option<Arc<SecretRecord>> {
         self.inner.shared.published.secrets.read().iter().find(|secret| secret.name == name).map(Arc::clone)
+    }
+
+    fn secrets(&self) -> Vec<Arc<SecretRecord>> {
+        self.inner.shared.published.secrets.read().clone()
+    }
+
+    fn tokens_ended(&self, user_no: UserNo) -> Option<Timestamp> {
+        self.inner.shared.published.token_ends.read().get(&user_no).copied()
+    }
+
+    fn audit(&self, query: AuditQuery) -> Reading<'_, Page<Of<Entry>>> {
+        self.snapshot(move |snapshot| lists::audit(snapshot, &query))
+    }
+
+    fn audit_above(&self, no: u64, limit: usize) -> Reading<'_, Vec<Entry>> {
+        self.snapshot(move |snapshot| super::audit::above(&snapshot.transaction, no, limit))
+    }
+
+    fn audit_newest(&self) -> (u64, u64) {
+        self.inner.shared.published.audit.get()
     }
 
     fn feed(&self) -> &Arc<Feed> {

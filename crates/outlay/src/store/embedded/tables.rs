@@ -96,6 +96,10 @@ create index delivery_of_receiver on delivery (receiver, no);
 create index delivery_to_user on delivery (user) where receiver = -1;
 create table delivery_try (
     delivery integer, n integer, at not null, status integer, reason text, primary key (delivery, n)) without rowid;
+create table audit (
+    no integer primary key, at not null, who text not null, address text, request_id text, action text not null,
+    subject text, user integer, before text, after text, sum integer not null);
+create table token_end (user integer primary key, until not null, sum integer not null);
 ";
 
 /// Where the file is and how it is opened.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use outlay_core::id::{Name, OperationId, SessionId, UserId};
+use outlay_core::id::{Name, OperationId, SessionId, UserId, UserNo};
 use outlay_core::ledger::{Command, Outcome};
 use outlay_core::money::Usd;
 use outlay_core::month::Timestamp;
@@ -11,9 +11,10 @@ use outlay_core::plan::Amounts;
 use outlay_core::session::{Ask, Finish, SessionStatus};
 
 use super::{EmbeddedStore, Settings, open};
+use crate::audit::{Action, Actor};
 use crate::clock::SystemClock;
 use crate::store::tests::SetClock;
-use crate::store::{Reads, Reply};
+use crate::store::{Reads, Record, Reply};
 
 fn store(folder: &std::path::Path) -> (EmbeddedStore, Arc<dyn Reads>) {
     open(Settings::new(folder.to_owned(), SystemClock::shared())).unwrap()
@@ -72,16 +73,19 @@ fn what_is_committed_is_there_again_once() {
             hold_seconds: 900,
             metadata: None,
         };
-        let replies = store.commit_now(&[open, operation("bgtfrdsZ", "o1", "0.5", Some("s1"))]).unwrap();
+        let replies = store.commit_now(vec![open, operation("bgtfrdsZ", "o1", "0.5", Some("s1"))]).unwrap();
         assert_eq!(recorded(&replies[1]), (false, "0.5".to_owned()));
-        let replies = store.commit_now(&[operation("bgtfrdsZ", "o1", "0.5", Some("s1"))]).unwrap();
+        let replies = store.commit_now(vec![operation("bgtfrdsZ", "o1", "0.5", Some("s1"))]).unwrap();
         assert_eq!(recorded(&replies[0]), (true, "0.5".to_owned()));
         assert_eq!(reads.status().operations, 1);
         store.close_now().unwrap();
     }
     let (mut store, _) = store(folder.path());
     let replies = store
-        .commit_now(&[operation("bgtfrdsZ", "o1", "0.5", Some("s1")), operation("bgtfrdsZ", "o2", "0.25", Some("s1"))])
+        .commit_now(vec![
+            operation("bgtfrdsZ", "o1", "0.5", Some("s1")),
+            operation("bgtfrdsZ", "o2", "0.25", Some("s1")),
+        ])
         .unwrap();
     assert_eq!(recorded(&replies[0]), (true, "0.5".to_owned()));
     assert_eq!(recorded(&replies[1]), (false, "0.75".to_owned()));
@@ -114,7 +118,7 @@ fn runs_are_merged_in_idle_time_and_no_duplicate_is_missed() {
         (0..10).map(|one| operation("u", &format!("o{}", number * 10 + one), "0.001", None)).collect()
     };
     for number in 0..40 {
-        store.commit_now(&batch(number)).unwrap();
+        store.commit_now(batch(number)).unwrap();
     }
     let before = runs(&store);
     let mut slices = 0;
@@ -129,7 +133,7 @@ fn runs_are_merged_in_idle_time_and_no_duplicate_is_missed() {
             store = open(settings()).unwrap().0;
         }
         for number in 0..40 {
-            let replies = store.commit_now(&batch(number)).unwrap();
+            let replies = store.commit_now(batch(number)).unwrap();
             assert!(replies.iter().all(|reply| recorded(reply) == (true, "0.4".to_owned())));
         }
     }
@@ -154,7 +158,7 @@ fn sample(folder: &std::path::Path) {
         overrides: outlay_core::plan::Overrides::default(),
     };
     store
-        .commit_now(&[
+        .commit_now(vec![
             premium,
             operation("erased-user", "erased-operation", "2.5", Some("erased-session")),
             operation_on(11, "erased-other", "erased-early", "0.1", None),
@@ -177,8 +181,13 @@ fn sample(folder: &std::path::Path) {
         reason: None,
     };
     store
-        .commit_now(&[operation("erased-user", "erased-repeat", "0.2", Some("erased-session")), reverse, deny])
+        .commit_now(vec![operation("erased-user", "erased-repeat", "0.2", Some("erased-session")), reverse, deny])
         .unwrap();
+    let events = vec![Actor::here("socket").did(Action::BackupTaken), Actor::here("open").did(Action::BackupTaken)];
+    store.put_now(&Record::Events(events), None).unwrap();
+    store.put_now(&Record::AuditCopied(2), None).unwrap();
+    let until = Timestamp::parse("2025-10-13T12:00:00Z").unwrap();
+    store.put_now(&Record::EndTokens { user_no: UserNo(1), until }, None).unwrap();
     store.close_now().unwrap();
 }
 
@@ -217,6 +226,11 @@ fn verify_finds_nothing_in_what_was_recorded_and_every_change_made_behind_its_ba
         ("update alert set used = 1 where no = 1", "alert 1"),
         ("delete from alert where no = 1", "month 2025-10 of user 1"),
         ("update denial set times = 5", "denial 1"),
+        ("update audit set who = 'key_of_somebody_else' where no = 1", "audit 1"),
+        ("update audit set at = at - 1 where no = 2", "audit 2"),
+        ("delete from audit where no = 1", "audit 1"),
+        ("delete from audit where no = 2", "audit 2"),
+        ("update token_end set until = until - 1", "token_end 1"),
     ];
     let clean = tempfile::tempdir().unwrap();
     sample(clean.path());
@@ -245,10 +259,10 @@ fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
     {
         let (mut store, _) = store(folder.path());
         for user in ["erased-user", "erased-other"] {
-            store.commit_now(&[Command::Erase { user_id: UserId::new(user).unwrap() }]).unwrap();
+            store.commit_now(vec![Command::Erase { user_id: UserId::new(user).unwrap() }]).unwrap();
         }
         // The same id is a new user, before the old one is wiped.
-        store.commit_now(&[operation("u3", "x", "0.1", Some("y"))]).unwrap();
+        store.commit_now(vec![operation("u3", "x", "0.1", Some("y"))]).unwrap();
         while store.wipe_slice().unwrap() {}
         store.close_now().unwrap();
     }
@@ -258,7 +272,7 @@ fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
     std::fs::copy(folder.path().join("erasures"), backup.path().join("erasures")).unwrap();
     {
         let (mut store, _) = store(backup.path());
-        assert_eq!(store.apply_list_of_erasures().unwrap(), 2);
+        assert_eq!(store.erase_again(&[]).unwrap(), 2);
         store.close_now().unwrap();
     }
     assert!(erased(backup.path()));
@@ -282,7 +296,7 @@ fn a_repeated_denial_is_found_behind_one_that_a_slow_clock_dated() {
     };
     let refused = |session| {
         let (mut store, _) = open(Settings::new(folder.path().to_owned(), Arc::clone(&clock) as _)).unwrap();
-        match store.commit_now(&[ask(session)]).unwrap().remove(0) {
+        match store.commit_now(vec![ask(session)]).unwrap().remove(0) {
             Ok(Outcome::Refused(refused)) => refused.denial.unwrap().times,
             other => panic!("{other:?}"),
         }
@@ -315,7 +329,7 @@ fn a_file_of_version_1_is_read_and_has_the_tables_of_version_2_from_then_on() {
         assert_eq!(view.used(month).unwrap().ai_runs, 29 + start);
         assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
         assert_eq!((reads.keys().len(), reads.webhooks().len()), (1, 0));
-        store.commit_now(&[operation("bgtfrdsZ", &format!("after_{start}"), "0.001", None)]).unwrap();
+        store.commit_now(vec![operation("bgtfrdsZ", &format!("after_{start}"), "0.001", None)]).unwrap();
         store.close_now().unwrap();
     }
 }

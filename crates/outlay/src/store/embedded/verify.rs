@@ -37,6 +37,12 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
     }
     check_rows(&snapshot, "denial", &mut findings)?;
     check_deliveries(&snapshot, &mut findings)?;
+    let newest = check_rows(&snapshot, "audit", &mut findings)?;
+    let copied = super::audit::copied(&snapshot.transaction)?;
+    if newest < copied {
+        findings.add(format!("audit {copied}"), "the row was removed: it was copied elsewhere once");
+    }
+    check_sums(&snapshot, "token_end", &mut findings)?;
     Ok(findings.0)
 }
 
@@ -95,8 +101,8 @@ fn check_deliveries(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<
     Ok(())
 }
 
-/// Rows that count up without gaps, each with its sum.
-fn check_rows(snapshot: &Snapshot<'_>, table: &str, findings: &mut Findings) -> Result<(), StoreError> {
+/// Rows that count up without gaps, each with its sum. Gives the last number.
+fn check_rows(snapshot: &Snapshot<'_>, table: &str, findings: &mut Findings) -> Result<u64, StoreError> {
     check_columns(snapshot, table, "*", findings)
 }
 
@@ -106,7 +112,7 @@ fn check_columns(
     table: &str,
     columns: &str,
     findings: &mut Findings,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let mut statement = snapshot.transaction.prepare(&load::select(columns, &format!("{table} order by no")))?;
     let mut rows = statement.query([])?;
     let mut expected = 1;
@@ -118,6 +124,17 @@ fn check_columns(
         }
         check_sum(row, table, &mut bytes, findings)?;
         expected = no + 1;
+    }
+    Ok(expected - 1)
+}
+
+/// Rows that need not count up, each with its sum.
+fn check_sums(snapshot: &Snapshot<'_>, table: &str, findings: &mut Findings) -> Result<(), StoreError> {
+    let mut statement = snapshot.transaction.prepare(&load::select("*", table))?;
+    let mut rows = statement.query([])?;
+    let mut bytes = Vec::new();
+    while let Some(row) = rows.next()? {
+        check_sum(row, table, &mut bytes, findings)?;
     }
     Ok(())
 }

@@ -293,6 +293,11 @@ pub(super) fn put_secret(connection: &Connection, secret: &SecretRecord) -> Resu
     Ok(())
 }
 
+pub(super) fn remove_secret(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    connection.prepare_cached("delete from secret where name = ?")?.execute([name])?;
+    Ok(())
+}
+
 pub(super) fn load_secrets(connection: &Connection) -> Result<Vec<Arc<SecretRecord>>, StoreError> {
     let mut statement = connection.prepare("select name, sealed, created_at from secret order by name")?;
     let mut rows = statement.query([])?;

@@ -117,9 +117,9 @@ fn each_event_once<S: Store>(seed: u64, mut open: impl FnMut(SharedClock) -> Ope
     let mut random = Random::new(seed);
     let mut ledger = Ledger::new(Plans::standard());
     let (mut store, mut reads) = open(Arc::clone(&clock) as SharedClock);
-    runtime.block_on(store.put(webhook("all", &EventKind::ALL))).unwrap();
+    runtime.block_on(store.put(webhook("all", &EventKind::ALL), None)).unwrap();
     let some = [EventKind::DenialRecorded, EventKind::LimitChanged];
-    runtime.block_on(store.put(webhook("some", &some))).unwrap();
+    runtime.block_on(store.put(webhook("some", &some), None)).unwrap();
     let mut expected: Vec<Told> = Vec::new();
     for batch in 0..120 {
         clock.pass(random.pick(&[0, 1, 30, 3_600, 20_000]));
@@ -200,7 +200,7 @@ fn what_became_of_tries<S: Store>(mut open: impl FnMut(SharedClock) -> Opened<S>
     let commit = |store: &mut S, commands: Vec<Command>| {
         runtime.block_on(store.commit(commands.into())).unwrap().publish().unwrap();
     };
-    let put = |store: &mut S, record| runtime.block_on(store.put(record)).unwrap();
+    let put = |store: &mut S, record| runtime.block_on(store.put(record, None)).unwrap();
     let due =
         |reads: &dyn Reads, to: Receiver, at: Timestamp| runtime.block_on(reads.deliveries_due(to, at, 9)).unwrap();
     put(&mut store, webhook("a", &[EventKind::ThresholdCrossed]));

@@ -58,10 +58,12 @@ fn routes() -> Vec<(&'static str, &'static str, Value, Least)> {
         ("POST", "/v1/users/alice/denials", denial, App),
         ("POST", "/v1/users/alice/usage/o/reverse", json!({}), App),
         ("POST", "/v1/users/alice/tokens", json!({"ttlSeconds": 60}), App),
+        ("DELETE", "/v1/users/bob/tokens", Value::Null, App),
         ("PUT", "/v1/users/alice", json!({"plan": "premium"}), App),
         ("GET", "/v1/users/alice/export", Value::Null, Admin),
         ("GET", "/v1/keys", Value::Null, Admin),
         ("GET", "/v1/backup", Value::Null, Admin),
+        ("GET", "/v1/audit", Value::Null, Admin),
         ("POST", "/v1/keys", json!({"role": "viewer"}), Admin),
         ("POST", "/v1/verify", json!({}), Admin),
         ("PUT", "/v1/plans/pro", json!({"limits": {"cost": 1.5, "aiRuns": 0, "apiRuns": 50}}), Admin),
@@ -226,6 +228,149 @@ fn an_expired_token_is_no_token() {
     server.clock("2025-11-10T12:01:01Z");
     server.start_again();
     server.with_key(&token).get(&of("u", "/budget")).is(401);
+}
+
+#[test]
+fn all_tokens_of_a_user_end_at_once_and_later_ones_are_good() {
+    let mut server = Server::keyed();
+    server.user("u", "premium");
+    server.user("other", "premium");
+    let (one, two, of_other) = (mint(&server, "u", &[]), mint(&server, "u", &["usage"]), mint(&server, "other", &[]));
+    let of_unknown = mint(&server, "unknown", &[]);
+    let opens = |server: &Server, token: &str, user: &str| server.with_key(token).get(&of(user, "/budget")).status;
+    let authorization = format!("Bearer {one}");
+    let mut stream = Events::open(server.address(), &of("u", "/events"), Some(&authorization), None).unwrap();
+    stream.expect("budget");
+    let (_, app) = make_key(&server, "app");
+    server.with_key(&app).delete(&of("u", "/tokens")).is(204);
+    assert!(stream.try_next().is_none(), "a stream goes on");
+    assert_eq!(
+        (opens(&server, &one, "u"), opens(&server, &two, "u"), opens(&server, &of_other, "other")),
+        (401, 401, 200)
+    );
+    let later = mint(&server, "u", &[]);
+    assert_eq!(opens(&server, &later, "u"), 200);
+    // Also of somebody whom nobody has seen, whose card may be there before them.
+    assert_eq!(opens(&server, &of_unknown, "unknown"), 200);
+    server.delete(&of("unknown", "/tokens")).is(204);
+    assert_eq!(opens(&server, &of_unknown, "unknown"), 401);
+    let later_unknown = mint(&server, "unknown", &[]);
+    assert_eq!(opens(&server, &later_unknown, "unknown"), 200);
+
+    server.restart();
+    assert_eq!((opens(&server, &one, "u"), opens(&server, &later, "u")), (401, 200));
+    assert_eq!((opens(&server, &of_unknown, "unknown"), opens(&server, &later_unknown, "unknown")), (401, 200));
+    server.outlay(&["tokens", "end", "u"]).exits(0);
+    assert_eq!(opens(&server, &later, "u"), 401);
+    // And by the page, which says so.
+    let by_command = server.outlay(&["tokens", "create", "u", "--ttl", "60"]).exits(0);
+    assert_eq!(opens(&server, by_command.out.trim(), "u"), 200);
+    let page = server.get("/users/u/token").is_text(200);
+    assert!(page.contains("token/end"), "{page}");
+    assert_eq!(server.send("POST", "/users/u/token/end", &[], b"").status, 303);
+    assert_eq!(opens(&server, by_command.out.trim(), "u"), 401);
+    server.verifies();
+}
+
+#[test]
+#[cfg(feature = "test-clock")]
+fn a_clock_that_was_set_back_ends_tokens_all_the_same() {
+    let server = Server::at_with("2025-11-10T12:00:00Z", Setup::keyed());
+    server.user("u", "premium");
+    let token = mint(&server, "u", &[]);
+    // The clock stands still: what was made in the same instant, and before, is ended, and what is made after it is good.
+    server.delete(&of("u", "/tokens")).is(204);
+    server.with_key(&token).get(&of("u", "/budget")).is(401);
+    let later = mint(&server, "u", &[]);
+    server.with_key(&later).budget("u");
+    server.clock("2025-11-10T11:59:30Z");
+    server.delete(&of("u", "/tokens")).is(204);
+    server.with_key(&later).get(&of("u", "/budget")).is(401);
+    server.with_key(&mint(&server, "u", &[])).budget("u");
+}
+
+#[test]
+fn two_signing_keys_are_live_and_a_third_ends_the_first() {
+    let mut server = Server::keyed();
+    server.user("u", "premium");
+    let opens = |server: &Server, token: &str| server.with_key(token).get(&of("u", "/budget")).status;
+    let first = mint(&server, "u", &[]);
+    for key in [ADMIN.to_owned(), make_key(&server, "app").1, String::new(), first.clone()] {
+        server.with_key(&key).post("/v1/token-keys", json!({})).is_one_of(&[401, 403]);
+    }
+    server.outlay(&["tokens", "rotate-key"]).exits(0);
+    let second = mint(&server, "u", &[]);
+    assert_eq!((opens(&server, &first), opens(&server, &second)), (200, 200));
+    assert!(server.stop().success());
+    // Also while no server runs.
+    server.outlay(&["tokens", "rotate-key", "--json"]).exits(0).json().shows("/name", "token-key/3");
+    server.start_again();
+    let third = mint(&server, "u", &[]);
+    assert_eq!((opens(&server, &first), opens(&server, &second), opens(&server, &third)), (401, 200, 200));
+    assert!(server.stop().success());
+    // The master key opens them all, and is changed under them.
+    server.outlay(&["keys", "rotate-master"]).exits(0);
+    server.start_again();
+    assert_eq!((opens(&server, &second), opens(&server, &third)), (200, 200));
+    let kept: Vec<String> = server
+        .all("/v1/audit")
+        .iter()
+        .rev()
+        .map(|entry| entry.text("/action").to_owned())
+        .filter(|a| a.contains("key.ro"))
+        .collect();
+    assert_eq!(kept, ["token-key.rotated", "token-key.rotated", "master-key.rotated"]);
+    server.verifies();
+}
+
+#[test]
+fn an_open_server_changes_no_signing_key_for_whoever_asks() {
+    let server = Server::open();
+    server.post("/v1/token-keys", json!({})).is(403);
+    server.outlay(&["tokens", "rotate-key"]).exits(0);
+}
+
+#[test]
+fn wrong_keys_on_the_sign_in_page_are_limited_too() {
+    let server = Setup::keyed().variable("OUTLAY_TRUSTED_PROXIES", "127.0.0.0/8").start();
+    let origin = format!("http://{}", server.address());
+    let enter = |client: &str, key: &str| {
+        let headers = [("x-forwarded-for", client), ("origin", origin.as_str())];
+        server.with_key("").send("POST", "/sign-in", &headers, format!("key={key}").as_bytes()).status
+    };
+    for _ in 0..GUESSES {
+        assert_eq!(enter("203.0.113.7", "wrong"), 401);
+    }
+    assert_eq!(enter("203.0.113.7", "wrong"), 429);
+    // The right one is not told either, from there, and neither by the API: it is one count.
+    assert_eq!(enter("203.0.113.7", ADMIN), 429);
+    assert_eq!(guess(&server, "x-forwarded-for", "203.0.113.7"), 429);
+    assert_eq!(enter("203.0.113.8", ADMIN), 303);
+}
+
+#[test]
+#[cfg(feature = "test-clock")]
+fn a_key_with_an_end_ends_by_itself() {
+    let server = Server::at_with("2025-11-10T12:00:00Z", Setup::keyed());
+    let made = server.post("/v1/keys", json!({"role": "viewer", "expiresAt": "2025-11-10T12:10:00Z"})).is(201);
+    let key = made.text("/key");
+    let cookie = {
+        let origin = format!("http://{}", server.address());
+        let entered =
+            server.with_key("").send("POST", "/sign-in", &[("origin", &origin)], format!("key={key}").as_bytes());
+        entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    };
+    server.with_key(key).get("/v1/plans").is(200);
+    assert_eq!(server.with_key("").send("GET", "/users", &[("cookie", &cookie)], b"").status, 200);
+    server.clock("2025-11-10T12:10:00Z");
+    server.with_key(key).get("/v1/plans").is(401);
+    assert_eq!(server.with_key("").send("GET", "/users", &[("cookie", &cookie)], b"").status, 401);
+    server.post("/v1/keys", json!({"role": "viewer", "expiresAt": "2025-11-10T12:10:00Z"})).refuses("/expiresAt");
+    let by_command =
+        server.outlay(&["keys", "create", "--role", "app", "--expires-at", "2025-11-10T12:11:00Z"]).exits(0);
+    server.with_key(by_command.out.trim()).get("/v1/plans").is(200);
+    server.clock("2025-11-10T12:11:00Z");
+    server.with_key(by_command.out.trim()).get("/v1/plans").is(401);
 }
 
 #[test]

@@ -61,6 +61,8 @@ fn the_description_names_every_route() {
         ("/v1/users/{}/denials", "post"),
         ("/v1/users/{}/export", "get"),
         ("/v1/users/{}/tokens", "post"),
+        ("/v1/users/{}/tokens", "delete"),
+        ("/v1/audit", "get"),
         ("/v1/plans", "get"),
         ("/v1/plans/{}", "put"),
         ("/v1/overview", "get"),

@@ -1,10 +1,14 @@
 //! Data in and out by the command line: imports, exports, erasures, backups, and the settings that they are run with.
 
 use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Asks, Server, Setup, With, ai_run, api, api_run, of, outlay, outlay_with_environment, until};
+use crate::support::{
+    Asks, Server, Setup, With, ai_run, api, api_run, of, outlay, outlay_with_environment, raised_at_end, until,
+};
 
 #[test]
 fn settings_that_make_no_sense_are_all_named_at_once_and_nothing_starts() {
@@ -219,6 +223,119 @@ fn who_was_erased_after_a_backup_stays_erased_when_it_is_restored() {
     let elsewhere = server.file("elsewhere");
     outlay(&["restore", nonsense.to_str().unwrap(), "--data", elsewhere.to_str().unwrap()]).exits(1);
     assert!(!elsewhere.join("outlay.db").exists());
+}
+
+/// The folder is lost with its list: what names the erased is a copy of the audit log, or the list kept elsewhere.
+#[test]
+fn whom_another_list_names_is_erased_again_in_a_folder_elsewhere() {
+    let environment = [("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let setup = Setup::open().variable(environment[0].0, environment[0].1);
+    let server = setup.variable("OUTLAY_AUDIT_LOG", log.to_str().unwrap()).start();
+    for user in ["ann", "bob", "cid"] {
+        server.record(api(user, 0.5).with("operationId", format!("of-{user}")));
+    }
+    server.outlay(&["erase", "cid", "--yes"]).exits(0);
+    let backup = server.file("backup.db");
+    let backup = backup.to_str().unwrap();
+    server.outlay(&["backup", backup]).exits(0);
+    server.outlay(&["erase", "ann", "--yes"]).exits(0);
+    until("the erasure is on the list and in the copy", || {
+        let listed = fs::read_to_string(server.data().join("erasures")).unwrap_or_default();
+        listed.lines().count() == 2 && fs::read_to_string(&log).unwrap().matches("user.erased").count() == 2
+    });
+    let list = folder.path().join("erasures");
+    fs::copy(server.data().join("erasures"), &list).unwrap();
+    for (place, named) in [("by-log", &log), ("by-list", &list)] {
+        let data = folder.path().join(place);
+        let data = data.to_str().unwrap();
+        let restore = ["restore", backup, "--data", data, "--erasures", named.to_str().unwrap()];
+        let ran = outlay_with_environment(&restore, &environment).exits(0);
+        assert!(ran.err.contains("1 users"), "{ran:?}");
+        let exported = outlay_with_environment(&["export", "--data", data], &environment).exits(0);
+        assert!(exported.out.contains("of-bob") && !exported.out.contains("ann"), "{exported:?}");
+        assert_eq!(crate::support::found_in_files(Path::new(data), b"of-ann"), None);
+        outlay_with_environment(&["verify", "--data", data], &environment).exits(0);
+        // The list goes on in the new folder, with those of the backup itself.
+        let listed = fs::read_to_string(Path::new(data).join("erasures")).unwrap();
+        let mut lines: Vec<&str> = listed.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 2, "{listed}");
+        let kept = outlay_with_environment(&["audit", "--data", data], &environment).exits(0);
+        assert!(kept.out.contains("store.restored") && kept.out.contains("restore"), "{kept:?}");
+    }
+    // A list that cannot be read whole restores nothing.
+    let torn = folder.path().join("torn");
+    fs::write(&torn, "1 2\n{\"action\": \"user.er").unwrap();
+    let data = folder.path().join("nothing");
+    let restore = ["restore", backup, "--data", data.to_str().unwrap(), "--erasures", torn.to_str().unwrap()];
+    let ran = outlay(&restore).exits(1);
+    assert!(ran.err.contains("line 2") && !data.join("outlay.db").exists(), "{ran:?}");
+    // One of another deployment names nobody here.
+    let other = fs::read_to_string(&log).unwrap().replace("\"deployment\":\"", "\"deployment\":\"0");
+    fs::write(&log, other).unwrap();
+    let restore = ["restore", backup, "--data", data.to_str().unwrap(), "--erasures", log.to_str().unwrap()];
+    let ran = outlay_with_environment(&restore, &environment).exits(0);
+    assert!(!ran.err.contains("erased again"), "{ran:?}");
+}
+
+/// Backups while eight clients record: each holds all that was acknowledged before it was asked for, and verifies elsewhere.
+#[test]
+fn a_backup_under_load_holds_all_that_was_acknowledged_before_it() {
+    let environment = [("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
+    let server = Setup::open().variable(environment[0].0, environment[0].1).start();
+    server.user("u", "enterprise");
+    let over = AtomicBool::new(false);
+    // How many each client was acknowledged, in its order.
+    let acknowledged: [AtomicUsize; 8] = Default::default();
+    std::thread::scope(|scope| {
+        let _over = raised_at_end(&over);
+        for (client, count) in acknowledged.iter().enumerate() {
+            let (server, over) = (&server, &over);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let n = count.load(Ordering::Relaxed);
+                    let operation = ai_run("u", 0.001).with("operationId", format!("{client}-{n}"));
+                    server.record(operation.with("sessionId", format!("s{client}")));
+                    count.store(n + 1, Ordering::Release);
+                }
+            });
+        }
+        for round in 0..4 {
+            let enough = (round + 1) * 40;
+            until("there is a load", || acknowledged.iter().all(|count| count.load(Ordering::Acquire) >= enough));
+            let before: Vec<usize> = acknowledged.iter().map(|count| count.load(Ordering::Acquire)).collect();
+            let backup = server.file(&format!("backup-{round}.db"));
+            server.outlay(&["backup", backup.to_str().unwrap()]).exits(0);
+            let data = server.file(&format!("restored-{round}"));
+            let data = data.to_str().unwrap();
+            outlay_with_environment(&["restore", backup.to_str().unwrap(), "--data", data], &environment).exits(0);
+            outlay_with_environment(&["verify", "--data", data], &environment).exits(0);
+            let exported = outlay_with_environment(&["export", "u", "--data", data], &environment).exits(0).out;
+            let mut held = [0; 8];
+            for line in exported.lines() {
+                let row: Value = serde_json::from_str(line).unwrap();
+                if row["kind"] == "operation" {
+                    let id = row["operationId"].as_str().unwrap();
+                    let (client, n) = id.split_once('-').unwrap();
+                    let held = &mut held[client.parse::<usize>().unwrap()];
+                    *held = n.parse::<usize>().unwrap().max(*held);
+                }
+            }
+            let operations = exported.matches("\"kind\":\"operation\"").count();
+            assert_eq!(operations, held.iter().map(|last| last + 1).sum::<usize>(), "it is a beginning, without gaps");
+            for (client, before) in before.iter().enumerate() {
+                assert!(
+                    held[client] + 1 >= *before,
+                    "client {client} was acknowledged {before}, and {} are held",
+                    held[client] + 1
+                );
+            }
+        }
+    });
+    server.verifies();
 }
 
 #[test]

@@ -15,11 +15,13 @@ use outlay_core::user::User;
 use rusqlite::{Connection, Row};
 
 use super::{Candidates, Inner, Snapshot};
+use crate::audit::Entry;
+use crate::store::embedded::audit;
 use crate::store::embedded::codec::{self, RowReader, stored};
 use crate::store::embedded::load;
 use crate::store::embedded::names::Kind;
 use crate::store::embedded::write::STEPS_PER_PAGE;
-use crate::store::{NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError, UsageQuery};
+use crate::store::{AuditQuery, NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError, UsageQuery};
 
 /// Rows that one page looks at, so that no reader keeps the log from starting anew for long.
 const ROWS_PER_PAGE_MAX: usize = 5_000;
@@ -379,21 +381,60 @@ fn existing<T: Listed>(snapshot: &Snapshot<'_>, no: u64) -> Result<T, StoreError
 
 /// Says whose each row is; each user is read once.
 fn with_user_ids<T: Listed>(snapshot: &Snapshot<'_>, page: Page<T>) -> Result<Page<Of<T>>, StoreError> {
+    with_ids(snapshot, page, |row| Some(row.user_no()))
+}
+
+fn with_ids<T>(
+    snapshot: &Snapshot<'_>,
+    page: Page<T>,
+    user_of: impl Fn(&T) -> Option<UserNo>,
+) -> Result<Page<Of<T>>, StoreError> {
     let mut known: HashMap<UserNo, Option<UserId>, foldhash::fast::FixedState> = HashMap::default();
     let mut items = Vec::with_capacity(page.items.len());
     for row in page.items {
-        let user_id = if let Some(user_id) = known.get(&row.user_no()) {
-            user_id.clone()
-        } else {
-            let sql = "select user_id from user where no = ?";
-            let user_id = load::one(&snapshot.transaction, sql, [stored(row.user_no().0)], |row| {
-                Ok(RowReader::new(row).text()?.map(UserId::from_stored))
-            })?;
-            known.entry(row.user_no()).or_insert(user_id.flatten()).clone()
+        let user_id = match user_of(&row) {
+            None => None,
+            Some(no) => {
+                if let Some(user_id) = known.get(&no) {
+                    user_id.clone()
+                } else {
+                    let sql = "select user_id from user where no = ?";
+                    let user_id = load::one(&snapshot.transaction, sql, [stored(no.0)], |row| {
+                        Ok(RowReader::new(row).text()?.map(UserId::from_stored))
+                    })?;
+                    known.entry(no).or_insert(user_id.flatten()).clone()
+                }
+            }
         };
         items.push(Of { user_id, row });
     }
     Ok(Page { items, next: page.next })
+}
+
+/// The audit log, the newest first.
+pub(super) fn audit(snapshot: &Snapshot<'_>, query: &AuditQuery) -> Result<Page<Of<Entry>>, StoreError> {
+    let user_no = match &query.user_id {
+        None => query.user_no,
+        Some(user_id) => match snapshot.user(user_id)? {
+            Some(user) if query.user_no.is_none_or(|no| no == user.no) => Some(user.no),
+            _ => return Ok(Page::EMPTY),
+        },
+    };
+    // By number and not one by one: a row that somebody removed must not keep the others from being read.
+    let sql = audit::below_sql();
+    let mut statement = snapshot.transaction.prepare_cached(&sql)?;
+    let before = query.page.below().map_or(i64::MAX, stored);
+    let mut found = statement.query((before, stored(ROWS_PER_PAGE_MAX as u64)))?;
+    let rows = || found.next()?.map(audit::read).transpose();
+    let keep = |entry: &Entry| {
+        user_no.is_none_or(|no| entry.user_no == Some(no))
+            && query.action.is_none_or(|action| *entry.action == *action)
+            && query.who.as_ref().is_none_or(|who| *entry.actor.who == **who)
+            && query.from.is_none_or(|from| entry.at >= from)
+            && query.to.is_none_or(|to| entry.at < to)
+    };
+    let page = page(query.page.limit, |entry: &Entry| entry.no, rows, keep)?;
+    with_ids(snapshot, page, |entry| entry.user_no)
 }
 
 /// The rows of one user, or of everybody.

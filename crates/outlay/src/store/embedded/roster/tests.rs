@@ -92,7 +92,7 @@ fn what_memory_says_is_as_of_the_batch_that_the_file_shows() {
                 let months_ago = random.below(5);
                 commands.push(costly(&mut random, &user, &id, "again", months_ago));
             }
-            store.commit_now(&commands).unwrap();
+            store.commit_now(commands.clone()).unwrap();
         }
         ended.store(true, Ordering::Relaxed);
     });
@@ -117,7 +117,7 @@ fn operators_reads() {
             email: None,
             overrides: Overrides { cost: (no % 10 == 0).then_some(Some(7_000_000_000_000)), ..Overrides::default() },
         };
-        store.commit_now(&(from..from + 4_000).map(put).collect::<Vec<_>>()).unwrap();
+        store.commit_now((from..from + 4_000).map(put).collect::<Vec<_>>()).unwrap();
     }
     for from in (0..1_000_000_u64).step_by(4_000) {
         let mut record = |no: u64| {
@@ -132,7 +132,7 @@ fn operators_reads() {
             }
             command
         };
-        store.commit_now(&(from..from + 4_000).map(&mut record).collect::<Vec<_>>()).unwrap();
+        store.commit_now((from..from + 4_000).map(&mut record).collect::<Vec<_>>()).unwrap();
     }
     let open = |no: u64| Command::Open {
         user_id: user(no * 31),
@@ -142,7 +142,7 @@ fn operators_reads() {
         hold_seconds: 900,
         metadata: None,
     };
-    store.commit_now(&(0..2_000).map(open).collect::<Vec<_>>()).unwrap();
+    store.commit_now((0..2_000).map(open).collect::<Vec<_>>()).unwrap();
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let measure = |what: &str, read: &dyn Fn()| {
