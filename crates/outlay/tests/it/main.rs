@@ -10,6 +10,7 @@
 #![expect(clippy::similar_names, reason = "the meters are called aiRuns and apiRuns")]
 
 mod api;
+mod attack;
 mod audit;
 mod bad_input;
 mod cli;
