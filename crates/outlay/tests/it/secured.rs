@@ -1,6 +1,6 @@
 //! Over TLS: what is believed is spoken to, and nothing else.
 
-use crate::support::{ADMIN, Ran, Setup, SmtpReceiver, TlsFront, outlay_with_environment};
+use crate::support::{ADMIN, Ran, Setup, SmtpReceiver, TlsFront, certificate, outlay_with_environment};
 
 #[test]
 fn commands_reach_a_server_over_https_where_its_certificate_is_believed() {
@@ -49,4 +49,16 @@ fn mail_goes_over_tls_and_its_password_to_nobody_who_is_not_believed() {
     doctor(&url, front.certificate.to_str()).exits(0);
     assert_eq!(receiver.sender(), Some(("ada".to_owned(), "secret".to_owned())));
     assert!(receiver.mails().is_empty());
+}
+
+#[test]
+fn after_starttls_mail_goes_to_nobody_else_either() {
+    let certified = certificate();
+    let receiver = SmtpReceiver::with_tls(certified.config.clone());
+    let url = receiver.url().replace("//127.0.0.1", "//ada:secret@localhost") + "?tls=required";
+    let ran = doctor(&url, None).exits(1);
+    assert!(ran.out.contains("no safe connection to the mail server"), "{ran:?}");
+    assert_eq!(receiver.sender(), None);
+    doctor(&url, certified.file.to_str()).exits(0);
+    assert_eq!(receiver.sender(), Some(("ada".to_owned(), "secret".to_owned())));
 }

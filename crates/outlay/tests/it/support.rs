@@ -22,7 +22,7 @@ pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
 pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;
-pub(crate) use tls::TlsFront;
+pub(crate) use tls::{TlsFront, certificate};
 pub(crate) use wire::{Connection, Reply};
 
 /// How long anything may take that is waited for; only something broken takes as long.

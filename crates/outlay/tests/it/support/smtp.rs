@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use base64::Engine as _;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What the server does with one letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,8 @@ struct Shared {
     stopped: AtomicBool,
     /// The name and the password of the newest sender, as `AUTH PLAIN` brings them.
     sender: Mutex<Option<(String, String)>>,
+    /// What `STARTTLS` is answered with, where it is offered.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 /// A mail server on a port of its own.
@@ -105,6 +108,11 @@ pub(crate) struct SmtpReceiver {
 impl SmtpReceiver {
     pub(crate) fn start() -> Self {
         Self::listen("127.0.0.1:0".parse().unwrap(), Arc::default())
+    }
+
+    /// One that offers `STARTTLS`.
+    pub(crate) fn with_tls(tls: Arc<ServerConfig>) -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), Arc::new(Shared { tls: Some(tls), ..Shared::default() }))
     }
 
     /// One that does this with the first letters, and then takes all.
@@ -182,15 +190,32 @@ fn start_thread(work: impl FnOnce() + Send + 'static) {
     thread::Builder::new().spawn(work).unwrap();
 }
 
+/// A connection in the clear, or under TLS.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
 /// One connection.
 struct Conversation {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
+    /// What TLS goes over, while it has not begun.
+    plain: Option<TcpStream>,
     shared: Arc<Shared>,
 }
 
 impl Conversation {
     fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
-        Self { reader: BufReader::new(stream), shared }
+        let plain = shared.tls.as_ref().map(|_| stream.try_clone().unwrap());
+        Self { reader: BufReader::new(Box::new(stream)), plain, shared }
+    }
+
+    fn start_tls(&mut self) -> std::io::Result<()> {
+        let (Some(tls), Some(plain)) = (self.shared.tls.clone(), self.plain.take()) else {
+            return self.say("502 unknown");
+        };
+        self.say("220 go on")?;
+        let connection = ServerConnection::new(tls).map_err(std::io::Error::other)?;
+        self.reader = BufReader::new(Box::new(StreamOwned::new(connection, plain)));
+        Ok(())
     }
 
     fn say(&mut self, line: &str) -> std::io::Result<()> {
@@ -219,7 +244,9 @@ impl Conversation {
             let line = self.hear()?;
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             match verb.as_str() {
+                "EHLO" if self.plain.is_some() => self.say("250-receiver.example\r\n250 STARTTLS")?,
                 "EHLO" => self.say("250-receiver.example\r\n250-AUTH PLAIN\r\n250 8BITMIME")?,
+                "STARTTLS" => self.start_tls()?,
                 "HELO" | "NOOP" | "RSET" => self.say("250 OK")?,
                 "AUTH" if does == Smtp::RefusesSender => self.say("535 5.7.8 Authentication failed")?,
                 "AUTH" => {

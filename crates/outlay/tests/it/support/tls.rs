@@ -14,6 +14,31 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+/// A certificate for `localhost`.
+pub(crate) struct Certified {
+    /// What a server shows it with.
+    pub(crate) config: Arc<ServerConfig>,
+    /// Where it lies, for `SSL_CERT_FILE`.
+    pub(crate) file: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+pub(crate) fn certificate() -> Certified {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("localhost.pem");
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&file, cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    Certified { config: Arc::new(config), file, folder }
+}
+
 /// A front for `localhost`, which leads to another address.
 pub(crate) struct TlsFront {
     pub(crate) port: u16,
@@ -24,19 +49,8 @@ pub(crate) struct TlsFront {
 
 impl TlsFront {
     pub(crate) fn before(address: SocketAddr) -> TlsFront {
-        let folder = tempfile::tempdir().unwrap();
-        let certificate = folder.path().join("localhost.pem");
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(&certificate, cert.pem()).unwrap();
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let Certified { config, file, folder } = certificate();
+        let acceptor = TlsAcceptor::from(config);
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -54,6 +68,6 @@ impl TlsFront {
                 }
             });
         });
-        TlsFront { port: receiver.recv().unwrap(), certificate, _folder: folder }
+        TlsFront { port: receiver.recv().unwrap(), certificate: file, _folder: folder }
     }
 }
