@@ -7,12 +7,15 @@ export interface components {
         /** @description A crossed threshold */
         Alert: {
             alertId: string;
-            deliveries: unknown[];
+            /** @description How it was told, and to whom; in lists. */
+            deliveries: components["schemas"]["Delivery"][];
             held: components["schemas"]["Amount"];
             limit: components["schemas"]["Amount"];
             meter: string;
             month: string;
             nextPlan?: string | null;
+            /** @description Why nobody is told: `superseded`, `pastMonth` or `monthAhead`; null where somebody is, as far as there was anybody. */
+            notSent?: string | null;
             /**
              * Format: double
              * @description 100 x used / limit.
@@ -203,6 +206,38 @@ export interface components {
             day: string;
             /** Format: int64 */
             operations: number;
+        };
+        /** @description Deliveries, newest first */
+        Deliveries: {
+            items: components["schemas"]["Delivery"][];
+            /** @description Null at the end. */
+            nextCursor?: string | null;
+        };
+        /** @description One message to one receiver */
+        Delivery: {
+            /** @description `email` or `webhook`. */
+            channel: string;
+            createdAt: string;
+            deliveryId: string;
+            endedAt?: string | null;
+            /** @description What it tells of; in lists of deliveries. */
+            event?: string | null;
+            /** @description The message's id, the same on every try and for every receiver; in lists of deliveries. */
+            eventId?: string | null;
+            nextTryAt?: string | null;
+            /**
+             * @description `pending`, `delivered`, `failed` (tried no more by itself; it can be sent again) or `cancelled` (its webhook was taken
+             *     away, its user erased or without an address).
+             */
+            state: string;
+            /** @description Of a mail: `user` or `operator`. */
+            to?: string | null;
+            /** @description The oldest first. */
+            tries: components["schemas"]["Try"][];
+            /** @description In lists of deliveries. */
+            userId?: string | null;
+            /** @description Null once the webhook was taken away. */
+            webhookId?: string | null;
         };
         /** @description A refused intent */
         Denial: {
@@ -482,6 +517,18 @@ export interface components {
              */
             ttlSeconds?: number | null;
         };
+        /** @description A webhook to be made */
+        NewWebhook: {
+            /** @description What it is for, in your words; at most 256 characters. */
+            description?: string | null;
+            /** @description Of `budget.threshold_crossed`, `denial.recorded`, `session.abandoned`, `limit.changed`; the first alone when absent. */
+            events?: string[] | null;
+            /**
+             * @description Where messages are posted: https, on port 443 or 8443, at a public address; the configuration makes exceptions.
+             * @example https://app.example.org/hooks/outlay
+             */
+            url: string;
+        };
         /** @description An open session */
         OpenedSession: {
             budget: components["schemas"]["Budget"];
@@ -643,6 +690,10 @@ export interface components {
         };
         /** @description What became of one operation, or of each of a batch */
         RecordedAll: components["schemas"]["Recorded"] | components["schemas"]["Results"];
+        /** @description Which delivery is sent again; all that failed when none is named */
+        Redelivery: {
+            deliveryId?: string | null;
+        };
         /** @description An intent that does not fit, with what would help */
         Refused: {
             budget: components["schemas"]["Budget"];
@@ -715,6 +766,14 @@ export interface components {
             state: components["schemas"]["State"];
             /** Format: int64 */
             used: number;
+        };
+        /** @description What is being sent */
+        SentAgain: {
+            /**
+             * Format: int64
+             * @description How many deliveries.
+             */
+            deliveries: number;
         };
         /** @description A session */
         Session: {
@@ -831,6 +890,17 @@ export interface components {
             all: components["schemas"]["Sums"];
             api: components["schemas"]["Sums"];
         };
+        /** @description A try to deliver */
+        Try: {
+            at: string;
+            /** @description Why it failed; null when it did not. */
+            problem?: string | null;
+            /**
+             * Format: int32
+             * @description What the receiver answered: an HTTP status, or the code of an SMTP reply.
+             */
+            status?: number | null;
+        };
         /**
          * @description Which runs meter a billable run counts on
          * @enum {string}
@@ -906,6 +976,25 @@ export interface components {
             /** @description The meters that it does not fit into. */
             failed: string[];
             name: string;
+        };
+        /** @description A webhook */
+        Webhook: {
+            /** @description Whether it stands in the configuration, and is changed there. */
+            configured: boolean;
+            createdAt: string;
+            description: string;
+            events: string[];
+            /** @description When it answered 410: it is told of nothing new until a test arrives. */
+            goneAt?: string | null;
+            id: string;
+            /** @description `whsec_...`; only in the answer that made it. */
+            secret?: string | null;
+            url: string;
+        };
+        /** @description All webhooks */
+        Webhooks: {
+            items: components["schemas"]["Webhook"][];
+            nextCursor?: string | null;
         };
         /** @description A field that is wrong */
         WrongField: {

@@ -8,6 +8,9 @@ use axum::body::Body;
 use http::{Request, header};
 use http_body_util::BodyExt;
 use outlay::clock::SharedClock;
+use outlay::config::receivers::WebhookAllow;
+use outlay::delivery::Senders;
+use outlay::delivery::secrets::WebhookSecrets;
 use outlay::http::auth::Access;
 use outlay::http::{App, Peer, Presentation, Presented, router};
 use outlay::ids::Ids;
@@ -89,6 +92,8 @@ impl Wire {
             plans_are_configured: false,
             access: Access::keyed(),
             refusals: outlay::http::refusals::Refusals::default(),
+            senders: Senders::without_mail(&WebhookAllow::default()),
+            webhook_secrets: WebhookSecrets::default(),
             scratch: "scratch".into(),
             glance: outlay::http::events::Glance::default(),
             paces: outlay::http::paces::Paces::default(),

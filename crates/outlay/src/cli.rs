@@ -22,6 +22,7 @@ mod serve;
 mod show;
 mod tokens;
 mod top;
+mod webhooks;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -166,6 +167,7 @@ enum Command {
     Keys(keys::Keys),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
+    Webhooks(webhooks::Webhooks),
     Verify(maintain::Verify),
     Backup(maintain::Backup),
     Restore(maintain::Restore),
@@ -243,6 +245,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         },
         Command::Tokens(tokens) => with_client_for(Purpose::Serving, flags, tokens.url(), tokens, tokens::Tokens::run),
         Command::Audit(audit) => with_client(flags, audit.server.url.clone(), audit, audit::Audit::run),
+        Command::Webhooks(webhooks) => with_client(flags, webhooks.url(), webhooks, webhooks::Webhooks::run),
         Command::Verify(verify) => with_client(flags, verify.server.url.clone(), verify, maintain::Verify::run),
         Command::Backup(backup) => with_client(flags, backup.server.url.clone(), backup, maintain::Backup::run),
         Command::Demo(_) => Ok(Exit::BadUsage),

@@ -23,6 +23,7 @@ use tower::ServiceExt as _;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::Peer;
+use crate::http::telling::NOTIFY;
 use crate::local::{Local, LocalError, Purpose};
 use crate::tls;
 
@@ -178,6 +179,19 @@ impl Client {
         whole(self.stream(method, path, body).await?).await
     }
 
+    /// The same, for what has happened elsewhere before: nobody is told of it.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn request_quietly(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, ClientError> {
+        whole(self.send(method, path, body, true).await?).await
+    }
+
     /// Asks for JSON, and gives the body of a success.
     ///
     /// # Errors
@@ -191,11 +205,27 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn stream(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Response, ClientError> {
+        self.send(method, path, body, false).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        quietly: bool,
+    ) -> Result<Response, ClientError> {
         match &self.0 {
-            Way::Url { client, base, key } => ask_url(client, base, key.as_ref(), method, path, body).await,
-            Way::Socket(socket) => ask_socket(socket, request(method, path, body)?).await,
+            Way::Url { client, base, key } => {
+                let mut request = client.request(method, format!("{base}{path}"));
+                if quietly {
+                    request = request.header(NOTIFY, "none");
+                }
+                ask_url(request, base, key.as_ref(), body).await
+            }
+            Way::Socket(socket) => ask_socket(socket, request(method, path, body, quietly)?).await,
             Way::Folder(local) => {
-                let mut request = request(method, path, body)?;
+                let mut request = request(method, path, body, quietly)?;
                 request.extensions_mut().insert(Peer::Owner);
                 // A router never fails: its error type has no value.
                 let Ok(response) = crate::http::router(local.app.clone()).oneshot(request).await;
@@ -249,10 +279,13 @@ pub enum AskError {
     Refused(#[from] Refusal),
 }
 
-fn request(method: Method, path: &str, body: Option<Bytes>) -> Result<Request<Body>, ClientError> {
+fn request(method: Method, path: &str, body: Option<Bytes>, quietly: bool) -> Result<Request<Body>, ClientError> {
     let mut builder = Request::builder().method(method).uri(path).header(HOST, "localhost");
     if body.is_some() {
         builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if quietly {
+        builder = builder.header(NOTIFY, "none");
     }
     builder.body(body.map_or_else(Body::empty, Body::from)).map_err(|error| ClientError::Unsendable(error.to_string()))
 }
@@ -266,14 +299,11 @@ pub fn https_client() -> Result<reqwest::Client, reqwest::Error> {
 }
 
 async fn ask_url(
-    client: &reqwest::Client,
+    mut request: reqwest::RequestBuilder,
     base: &str,
     key: Option<&SecretString>,
-    method: Method,
-    path: &str,
     body: Option<Bytes>,
 ) -> Result<Response, ClientError> {
-    let mut request = client.request(method, format!("{base}{path}"));
     if let Some(key) = key {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
             .map_err(|_| ClientError::Unsendable("the key in OUTLAY_KEY cannot be sent in a header".to_owned()))?;

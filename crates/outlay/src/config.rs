@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use thiserror::Error;
 
 use file::File;
-use receivers::{MailSettings, SmtpServer, WebhookAllow};
+use receivers::{MailSettings, SmtpServer, WebhookAllow, WebhookSetting};
 use settings::{SETTINGS, Setting};
 
 /// The file that is read when none is named and one lies in the working directory.
@@ -120,6 +120,8 @@ pub struct Config {
     pub master_key: Option<SecretBox<[u8; 32]>>,
     /// How mail is sent; none = not at all.
     pub mail: Option<MailSettings>,
+    /// The webhooks of the file.
+    pub webhooks: Vec<WebhookSetting>,
     /// What webhooks may reach beside what is public.
     pub webhook_allow: WebhookAllow,
     /// The collector of traces, without a slash at its end; none = nothing is traced.
@@ -285,6 +287,7 @@ impl Config {
                 .secret(&settings::MASTER_KEY)
                 .and_then(|(place, key)| layers.checked(place, master_key(&key))),
             mail: layers.mail(),
+            webhooks: file.as_ref().map(|file| file.webhooks(&mut layers.complaints)).unwrap_or_default(),
             webhook_allow: layers.read(&settings::WEBHOOK_ALLOW, WebhookAllow::parse).unwrap_or_default(),
             otlp_url: layers.read(&settings::OTLP_URL, url),
             url: layers.read(&settings::URL, url),

@@ -4,19 +4,23 @@
 //! message's id is the same on every try, so that a receiver can tell a second one from another message: delivery is at
 //! least once.
 
+pub mod courier;
 pub mod letter;
 pub mod mail;
+pub mod secrets;
 pub mod webhook;
 
 use std::time::Duration;
 
 use lettre::Address;
+use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::config::receivers::{WebhookAllow, WebhookSetting};
 use letter::{Letters, TemplateError};
 use mail::{MailError, Mailer};
-use webhook::Sender;
+use webhook::{Sender, SigningSecret};
 
 /// Why nothing can be sent with these settings.
 #[derive(Debug, Error)]
@@ -27,6 +31,14 @@ pub enum SendersError {
     /// A template of the operator's cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A webhook of the configuration is none.
+    #[error("use the webhook at {place}: {why}")]
+    Webhook {
+        /// Where it stands.
+        place: String,
+        /// What is wrong, without the secret.
+        why: String,
+    },
 }
 
 /// What sends, by the settings.
@@ -52,6 +64,11 @@ pub struct Post {
 }
 
 impl Senders {
+    /// Webhooks to what is public and to these exceptions, and no mail.
+    pub fn without_mail(allow: &WebhookAllow) -> Self {
+        Self { webhooks: Sender::new(allow), post: None }
+    }
+
     /// What the settings say. Nothing is connected to; the templates are tried out.
     ///
     /// # Errors
@@ -65,7 +82,13 @@ impl Senders {
                 to_users: settings.to_users,
             })
         });
-        Ok(Self { webhooks: Sender::new(&config.webhook_allow), post: post.transpose()? })
+        let webhooks = Sender::new(&config.webhook_allow);
+        for WebhookSetting { place, record, secret } in &config.webhooks {
+            let wrong = |why: String| SendersError::Webhook { place: place.clone(), why };
+            webhooks.rules().check(&record.url).map_err(|error| wrong(format!("its url {error}")))?;
+            SigningSecret::parse(secret.expose_secret()).map_err(|error| wrong(format!("its secret {error}")))?;
+        }
+        Ok(Self { webhooks, post: post.transpose()? })
     }
 }
 

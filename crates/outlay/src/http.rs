@@ -50,12 +50,14 @@ mod schemas;
 pub mod server;
 mod sessions;
 mod sign_in;
+pub(crate) mod telling;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
 mod usage;
 mod users;
 pub mod verify;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,9 +65,13 @@ use std::sync::Arc;
 use axum::Router;
 
 use self::auth::Access;
+pub(crate) use self::forecast::sentence as forecast_sentence;
 pub use self::guard::Peer;
+pub(crate) use self::present::message::{message, message_id};
 use crate::clock::SharedClock;
 pub use crate::config::{Presentation, Presented};
+use crate::delivery::Senders;
+use crate::delivery::secrets::WebhookSecrets;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::store::Reads;
@@ -89,6 +95,10 @@ pub struct App {
     pub plans_are_configured: bool,
     /// Who may call.
     pub access: Access,
+    /// What sends to those who are told.
+    pub senders: Senders,
+    /// What signs for webhooks.
+    pub webhook_secrets: WebhookSecrets,
     /// What is counted.
     pub metrics: Metrics,
     /// What traces go to, if anything.

@@ -68,6 +68,11 @@ impl Ids {
         RequestId(self.uuid())
     }
 
+    /// A number from 0 to 1, by chance.
+    pub fn chance(&self) -> f64 {
+        f64::from(self.shared.random.lock().next_u32()) / f64::from(u32::MAX)
+    }
+
     /// Fills bytes that nobody may guess.
     ///
     /// # Errors

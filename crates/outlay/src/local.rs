@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use crate::audit_copy::{AuditCopy, CopyError};
 use crate::clock::SharedClock;
 use crate::config::{Config, Presented};
+use crate::delivery::secrets::WebhookSecrets;
+use crate::delivery::{Senders, SendersError};
 use crate::http::auth::{Access, AccessError};
 use crate::http::events::Glance;
 use crate::http::proxies::Proxies;
@@ -20,6 +22,7 @@ use crate::http::{App, SharedApp};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::{MasterKey, SealError};
+use crate::store::outbox::MailTo;
 use crate::store::{Record, StoreError, embedded};
 use crate::traces::{Traces, TracesError};
 use crate::writer::{Ended, Writer};
@@ -55,6 +58,9 @@ pub enum LocalError {
     /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TracesError),
+    /// Nothing can be sent with these settings.
+    #[error(transparent)]
+    Senders(#[from] SendersError),
     /// The operating system gives no thread.
     #[error("start the writer's thread: {0}")]
     Thread(std::io::Error),
@@ -96,8 +102,18 @@ impl Local {
     /// # Errors
     /// When another process has the folder, it holds something else, or the disk fails.
     pub async fn open(config: &Config, clock: SharedClock, purpose: Purpose) -> Result<Self, LocalError> {
+        // Before the store is touched: what cannot be sent with these settings is to be mended first.
+        let senders = match purpose {
+            Purpose::Serving => Senders::open(config)?,
+            Purpose::Command => Senders::without_mail(&config.webhook_allow),
+        };
         let settings = embedded::Settings {
             plans: config.plans.clone(),
+            mail: config
+                .mail
+                .as_ref()
+                .map_or_else(MailTo::default, |mail| MailTo { user: mail.to_users, operator: mail.operator.is_some() }),
+            webhooks: Some(config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
             ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
         };
         let (store, reads) = embedded::open(settings)?;
@@ -130,6 +146,9 @@ impl Local {
             access = access.with_tokens(Tokens::prepare(master, &writer, &*reads, &ids, clock.wall()).await?);
         }
         let copy = AuditCopy::open(config.audit_log.as_ref())?;
+        let secrets = config.webhooks.iter().map(|webhook| (webhook.record.id.clone(), webhook.secret.clone()));
+        let master = (purpose == Purpose::Serving).then(|| master_key(config, &ids)).transpose()?;
+        let webhook_secrets = WebhookSecrets::new(secrets.collect(), master);
         let metrics = Metrics::new(&writer, &reads);
         let collector = config.otlp_url.as_deref().filter(|_| purpose == Purpose::Serving);
         let traces = collector.map(|url| Traces::start(url, tokio::runtime::Handle::current())).transpose()?;
@@ -141,6 +160,8 @@ impl Local {
             presentation: Presented::new(config.presentation.clone()),
             plans_are_configured: config.plans.is_some(),
             access,
+            senders,
+            webhook_secrets,
             metrics,
             traces,
             refusals: crate::http::refusals::Refusals::default(),

@@ -9,6 +9,9 @@
 //! | `outlay_queued_commands` | what waits for it |
 //! | `outlay_operations_total`, `outlay_users_total`, `outlay_sessions_total` | what is recorded |
 //! | `outlay_event_streams` | event streams that are open |
+//! | `outlay_deliveries_total` | tries to tell somebody, by `kind` (webhook, mail) and `result` (delivered, retried, failed) |
+//! | `outlay_deliveries_pending` | deliveries that wait to be sent, or sent again |
+//! | `outlay_deliveries_oldest_pending_seconds` | how long the oldest of them has waited |
 //! | `outlay_ready` | 1 when the store takes writes |
 //! | `outlay_build_info` | 1, with the program's version |
 //! | `outlay_...` | the store's own figures |
@@ -24,7 +27,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -39,6 +42,54 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     seconds: Family<Asked, Histogram, fn() -> Histogram>,
     refused_credentials: Counter,
+    deliveries: Family<Delivered, Counter>,
+    pending: Gauge,
+    oldest_pending: Gauge,
+}
+
+/// How somebody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// By HTTP.
+    Webhook,
+    /// By mail.
+    Mail,
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It was taken.
+    Delivered,
+    /// It is tried again.
+    Retried,
+    /// It is tried no more.
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Delivered {
+    kind: &'static str,
+    result: &'static str,
+}
+
+impl Channel {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Mail => "mail",
+        }
+    }
+}
+
+impl Sent {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,8 +131,14 @@ impl Metrics {
         let refused_credentials = Counter::default();
         let help = "Keys and tokens that were shown and are not known";
         registry.register("refused_credentials", help, refused_credentials.clone());
+        let deliveries = Family::default();
+        registry.register("deliveries", "Tries to tell somebody, by kind and result", deliveries.clone());
+        let (pending, oldest_pending) = (Gauge::default(), Gauge::default());
+        registry.register("deliveries_pending", "Deliveries that wait to be sent, or sent again", pending.clone());
+        let help = "How long the oldest delivery that waits has waited";
+        registry.register_with_unit("deliveries_oldest_pending", help, Unit::Seconds, oldest_pending.clone());
         registry.register_collector(Box::new(Figures { writer: writer.clone(), reads: Arc::clone(reads) }));
-        Self { registry: whole, requests, seconds, refused_credentials }
+        Self { registry: whole, requests, seconds, refused_credentials, deliveries, pending, oldest_pending }
     }
 
     /// What is counted of one route.
@@ -93,6 +150,17 @@ impl Metrics {
     /// Counts a key or token that is not known.
     pub fn refused_credential(&self) {
         self.refused_credentials.inc();
+    }
+
+    /// Counts a try to tell somebody.
+    pub fn delivery(&self, kind: Channel, result: Sent) {
+        self.deliveries.get_or_create(&Delivered { kind: kind.as_str(), result: result.as_str() }).inc();
+    }
+
+    /// Says how much waits to be sent.
+    pub fn deliveries_waiting(&self, count: u64, oldest_seconds: i64) {
+        self.pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.oldest_pending.set(oldest_seconds);
     }
 
     /// All metrics as text in the form of `OpenMetrics`.

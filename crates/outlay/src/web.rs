@@ -24,6 +24,7 @@ pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
+pub mod telling;
 pub mod user;
 pub mod users;
 

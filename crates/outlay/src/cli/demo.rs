@@ -53,6 +53,8 @@ impl Demo {
         // What is set for a real server has no place here: plans, keys and a door for everybody.
         let config = Config {
             plans: None,
+            mail: None,
+            webhooks: Vec::new(),
             admin_key: None,
             master_key: None,
             public_listen: None,
@@ -78,7 +80,7 @@ async fn demo(config: &Config, fresh: bool, seed: u64) -> Result<Exit, Failure> 
         let replay = Arc::new(ReplayClock::new(Arc::clone(&clock), first));
         // The store that records the past is another one to this process than the one that goes on: only its clock differs.
         let local = open(config, Arc::<ReplayClock>::clone(&replay)).await?;
-        let recorded = Box::pin(history::record(&local.app.writer, &replay, now, seed)).await;
+        let recorded = Box::pin(history::record(&local.app.writer.quietly(), &replay, now, seed)).await;
         local.close().await?;
         recorded?;
         let mark = config.data.join(MARK_NAME);
@@ -86,7 +88,7 @@ async fn demo(config: &Config, fresh: bool, seed: u64) -> Result<Exit, Failure> 
     }
     let local = open(config, Arc::clone(&clock)).await?;
     show::say(&welcome(listeners.address, &config.data));
-    let going_on = live::go_on(local.app.writer.clone(), clock, seed);
+    let going_on = live::go_on(local.app.writer.quietly(), clock, seed);
     serve(local, listeners, going_on).await
 }
 

@@ -17,6 +17,7 @@ use super::{Exit, Failure, runtime, show};
 use crate::client::SOCKET_NAME;
 use crate::clock::SystemClock;
 use crate::config::{Config, Flags, settings};
+use crate::delivery::courier::Courier;
 use crate::http;
 use crate::local::{Local, LocalError, Purpose, WriterEnd};
 use crate::recheck;
@@ -187,6 +188,7 @@ pub(super) async fn serve(
     }
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(Local::sweep(local.app.writer.clone()));
+    helpers.spawn(Courier::new(Arc::clone(&local.app)).run());
     helpers.spawn(Local::keep_time(Arc::clone(&local.app)));
     helpers.spawn(local.copy_audit());
     let app = Arc::clone(&local.app);

@@ -1,5 +1,7 @@
 //! Reads `outlay.toml`: values by key with their line, and the tables that only the file can say.
 
+mod webhooks;
+
 use std::ops::Range;
 
 use outlay_core::id::Name;
@@ -11,7 +13,7 @@ use super::settings::SETTINGS;
 use super::{Complaint, Complaints, Presentation};
 
 /// Tables of the file beside its settings.
-const TABLES: [&str; 3] = ["labels", "few_left", "plans"];
+const TABLES: [&str; 4] = ["labels", "few_left", "plans", "webhooks"];
 
 /// A configuration file that is sound TOML.
 #[derive(Debug)]

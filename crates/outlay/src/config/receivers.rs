@@ -10,6 +10,8 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::store::outbox::ConfiguredWebhook;
+
 /// How mail is sent; there only where a mail server is named.
 #[derive(Debug, Clone)]
 pub struct MailSettings {
@@ -23,6 +25,17 @@ pub struct MailSettings {
     pub to_users: bool,
     /// The folder with templates that take the place of the built-in ones.
     pub templates: Option<PathBuf>,
+}
+
+/// A webhook of the configuration file.
+#[derive(Debug, Clone)]
+pub struct WebhookSetting {
+    /// Where it stands.
+    pub place: String,
+    /// Who is told, and of what.
+    pub record: ConfiguredWebhook,
+    /// The secret that signs: `whsec_...`.
+    pub secret: SecretString,
 }
 
 /// A mail server.

@@ -215,6 +215,8 @@ pub fn help() -> String {
         "\n\nOnly in outlay.toml:\n\
          \n  [labels] cost, ai_runs, api_runs\n      what the meters are called in budgets\
          \n  [few_left] ai_runs, api_runs\n      from how many runs left a budget says so; default 3 and 10\
+         \n  [[webhooks]] url, secret or secret_file, events, description\n      \
+         who is told by HTTP, beside those that are made over the API\
          \n  [plans] default, [plans.NAME] cost, ai_runs, api_runs, tier\n      \
          the plans, in place of those in the store; a limit is a number or \"unlimited\"",
     );

@@ -9,6 +9,7 @@ mod change;
 mod csv;
 mod lists;
 mod operate;
+mod telling;
 mod views;
 
 pub(super) use self::audit::{audit, audit_csv};
@@ -16,6 +17,9 @@ pub(super) use self::change::{end_tokens, erase, erase_form, set, set_form, toke
 pub(super) use self::csv::{overview_csv, usage_csv, users_csv};
 pub(super) use self::lists::{alerts, alerts_csv, denials, denials_csv, session, sessions, sessions_csv, steps_csv};
 pub(super) use self::operate::{make_key, plans, revoke_key, set_plan, settings};
+pub(super) use self::telling::{
+    make_webhook, redeliver, redeliver_alert, remove_webhook, rotate_webhook, test_mail, test_webhook, webhook,
+};
 pub(super) use self::views::{operation, overview, search, user, users};
 
 use std::net::IpAddr;

@@ -254,7 +254,8 @@ async fn gather(app: &App, subject: &Subject, watching: &mut Watching) -> Result
     for (seq, happened) in news.notices {
         let (name, json) = match &*happened {
             Notice::Alert(user_id, alert) => {
-                ("alert", Json::of_object(|object| notice::alert(object, alert, Some(user_id), deployment_id)))
+                let told = notice::Told::default();
+                ("alert", Json::of_object(|object| notice::alert(object, alert, Some(user_id), deployment_id, told)))
             }
             Notice::Denial(user_id, denial) => {
                 ("denial", Json::of_object(|object| notice::denial(object, denial, Some(user_id), deployment_id)))

@@ -108,7 +108,7 @@ fn line(object: &mut Object<'_>, row: &Exported, user_id: &UserId, deployment_id
         }
         Exported::Alert(row) => {
             object.put("kind", "alert");
-            notice::alert(object, row, Some(user_id), deployment_id);
+            notice::alert(object, row, Some(user_id), deployment_id, notice::Told::default());
         }
     }
 }

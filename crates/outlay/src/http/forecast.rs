@@ -3,12 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use outlay_core::id::UserId;
+use outlay_core::plan::Meter;
 
 use super::json::Json;
 use super::page::Parameters;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, view};
-use super::{SharedApp, foretold, schemas};
+use super::{App, SharedApp, foretold, schemas};
 use crate::forecast::users::{Known, months};
 
 /// Look ahead to the end of a user's month
@@ -52,4 +54,15 @@ pub(super) async fn get(
         });
     });
     Ok(json.answer(StatusCode::OK))
+}
+
+/// What is said of one meter of a user now, for a letter; `None` where that cannot be read.
+pub(crate) async fn sentence(app: &App, user_id: &UserId, meter: Meter) -> Option<String> {
+    let now = app.reads.now();
+    let history = app.reads.history(user_id, months(now)).await.ok()?;
+    let view = view(app, user_id, now.month()).await.ok()?;
+    let budget = view.budget(&app.reads.plans(), user_id, now.month(), now)?;
+    let known = Known { user: view.user.as_deref(), months: &history.months, days: &history.days, now };
+    let said = foretold::of_user(&known, &budget, &app.presentation.now());
+    Some(said.get(meter).message.clone())
 }

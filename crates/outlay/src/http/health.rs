@@ -69,6 +69,9 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
     responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text", body = String),
         super::schemas::ReadProblems))]
 pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
+    let waiting = app.reads.deliveries_waiting().await?;
+    let waited = waiting.oldest.map_or(0, |oldest| app.clock.wall().seconds() - oldest.seconds());
+    app.metrics.deliveries_waiting(waiting.count, waited.max(0));
     let text = app.metrics.text().map_err(|error| Problem::new(Kind::Internal).because(error))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(content_type))], text).into_response())

@@ -170,7 +170,7 @@ pub fn make(
 }
 
 /// Base62 characters, each as likely as any other.
-fn random(count: usize, ids: &Ids) -> Result<String, getrandom::Error> {
+pub(super) fn random(count: usize, ids: &Ids) -> Result<String, getrandom::Error> {
     let mut text = String::with_capacity(count);
     while text.len() < count {
         let mut bytes = [0; 32];

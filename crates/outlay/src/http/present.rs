@@ -1,6 +1,8 @@
 //! What every resource shows in the same form: amounts, limits, budgets, users. Operations, sessions and notices are in
 //! files of their own below.
 
+pub(super) mod delivery;
+pub(super) mod message;
 pub(super) mod notice;
 pub(super) mod operation;
 pub(super) mod session;

@@ -90,6 +90,10 @@ kinds! {
     ReversalOfReversal "reversal-of-reversal" CONFLICT "A reversal cannot be reversed";
     /// The plans stand in the configuration, which is the truth.
     PlansAreConfigured "plans-are-configured" CONFLICT "The plans are set by the configuration";
+    /// The webhook stands in the configuration, which is the truth.
+    WebhookIsConfigured "webhook-is-configured" CONFLICT "The webhook is set by the configuration";
+    /// There are as many webhooks as there may be.
+    TooManyWebhooks "too-many-webhooks" CONFLICT "There are too many webhooks";
     /// The body, or a part of it, is larger than allowed.
     PayloadTooLarge "payload-too-large" PAYLOAD_TOO_LARGE "It is too large";
     /// The body is of a type that is not read here.

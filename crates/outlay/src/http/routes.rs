@@ -14,7 +14,7 @@ use super::guard::{Door, Guarding, Rule};
 use super::problem::{Kind, Problem};
 use super::{
     SharedApp, afford, alerts, assets, audit, backup, budget, dashboard, denials, docs, events, export, forecast,
-    health, history, keys, openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify,
+    health, history, keys, openapi, operator, pages, plans, sessions, sign_in, tokens, usage, users, verify, webhooks,
 };
 use crate::store::records::Role;
 
@@ -192,6 +192,7 @@ fn rows() -> Table {
     table.post("/v1/verify", Admin, verify::verify);
     table.get("/v1/backup", Admin, backup::backup);
     table.get("/v1/audit", Admin, audit::list);
+    who_is_told(&mut table);
     // Who may call.
     table.get("/v1/keys", Admin, keys::list);
     table.post("/v1/keys", Admin, keys::create);
@@ -200,6 +201,27 @@ fn rows() -> Table {
     table.delete("/v1/users/{userId}/tokens", App, tokens::end);
     table.post("/v1/token-keys", Owner, tokens::rotate);
     table
+}
+
+/// The routes of who is told, for the application's makers and on pages.
+fn who_is_told(table: &mut Table) {
+    use Least::Admin;
+    table.form("/settings/webhooks", Admin, dashboard::make_webhook);
+    table.page("/settings/webhooks/{webhookId}", Admin, dashboard::webhook);
+    table.form("/settings/webhooks/{webhookId}/test", Admin, dashboard::test_webhook);
+    table.form("/settings/webhooks/{webhookId}/redeliver", Admin, dashboard::redeliver);
+    table.form("/settings/webhooks/{webhookId}/rotate", Admin, dashboard::rotate_webhook);
+    table.form("/settings/webhooks/{webhookId}/remove", Admin, dashboard::remove_webhook);
+    table.form("/settings/mail/test", Admin, dashboard::test_mail);
+    table.form("/alerts/{no}/redeliver", Admin, dashboard::redeliver_alert);
+    table.get("/v1/webhooks", Admin, webhooks::list);
+    table.post("/v1/webhooks", Admin, webhooks::create);
+    table.delete("/v1/webhooks/{webhookId}", Admin, webhooks::delete);
+    table.post("/v1/webhooks/{webhookId}/rotate", Admin, webhooks::rotate);
+    table.post("/v1/webhooks/{webhookId}/test", Admin, webhooks::test);
+    table.get("/v1/webhooks/{webhookId}/deliveries", Admin, webhooks::deliveries);
+    table.post("/v1/webhooks/{webhookId}/redeliver", Admin, webhooks::redeliver);
+    table.post("/v1/alerts/{alertId}/redeliver", Admin, webhooks::redeliver_alert);
 }
 
 /// Who may call a route, in words; nothing where anybody may.

@@ -6,6 +6,7 @@
 
 mod asked;
 mod operator;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 pub(super) use asked::*;
 pub(super) use operator::*;
+pub(super) use webhooks::*;
 
 use super::openapi::Problem;
 
@@ -685,7 +687,10 @@ pub(super) struct Alert {
     /// The alert of a higher threshold that is sent in its stead.
     superseded_by: Option<String>,
     recorded_at: String,
-    deliveries: Vec<serde_json::Value>,
+    /// Why nobody is told: `superseded`, `pastMonth` or `monthAhead`; null where somebody is, as far as there was anybody.
+    not_sent: Option<String>,
+    /// How it was told, and to whom; in lists.
+    deliveries: Vec<Delivery>,
 }
 
 macro_rules! pages {

@@ -18,8 +18,10 @@ use super::present::session as present;
 use super::present::{Worded, operation};
 use super::problem::Problem;
 use super::reading::{OfSession, OfUser, page, unexpected};
+use super::telling::Telling;
 use super::{App, SharedApp, schemas};
 use crate::store::SessionsQuery;
+use crate::writer::Writer;
 
 /// Steps in one answer, at most.
 const STEPS_MAX: usize = 1_000;
@@ -39,6 +41,7 @@ const STEPS_MAX: usize = 1_000;
         schemas::WriteProblems))]
 pub(super) async fn open(
     State(app): State<SharedApp>,
+    Telling(writer): Telling,
     OfUser(user_id): OfUser,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -65,7 +68,7 @@ pub(super) async fn open(
         let problem = of_ask(problem, has_choices);
         if made_id { problem.with("sessionId", &session_id.as_str()) } else { problem }
     };
-    match app.writer.submit(command).await.map_err(|error| naming(error.into()))? {
+    match writer.submit(command).await.map_err(|error| naming(error.into()))? {
         Outcome::Opened { session, created, reason, budget } => {
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
             Ok(opened(&app, &session, reason, &budget).answer(status))
@@ -114,6 +117,7 @@ fn opened(app: &App, session: &Session, reason: Option<Fitting>, budget: &Budget
         schemas::WriteProblems))]
 pub(super) async fn finish(
     State(app): State<SharedApp>,
+    Telling(writer): Telling,
     OfSession(user_id, session_id): OfSession,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -122,7 +126,7 @@ pub(super) async fn finish(
     let error = fields.optional("error", text(Label::new));
     let finish = fields.finish(status)?;
     let command = Command::Finish { user_id: user_id.clone(), session_id, finish, error };
-    changed(&app, &user_id, command).await
+    changed(&app, &writer, &user_id, command).await
 }
 
 /// Extend a hold
@@ -140,6 +144,7 @@ pub(super) async fn finish(
         schemas::WriteProblems))]
 pub(super) async fn extend(
     State(app): State<SharedApp>,
+    Telling(writer): Telling,
     OfSession(user_id, session_id): OfSession,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -148,12 +153,12 @@ pub(super) async fn extend(
     let estimate = fields.object("estimate", |fields| Some(ask::amounts(fields)));
     let hold_seconds = fields.finish(hold_seconds)?;
     let command = Command::Extend { user_id: user_id.clone(), session_id, hold_seconds, estimate };
-    changed(&app, &user_id, command).await
+    changed(&app, &writer, &user_id, command).await
 }
 
 /// The answer to a change of a session: the session without its steps, and the budget.
-async fn changed(app: &App, user_id: &UserId, command: Command) -> Result<Response, Problem> {
-    let submitted = app.writer.submit(command).await;
+async fn changed(app: &App, writer: &Writer, user_id: &UserId, command: Command) -> Result<Response, Problem> {
+    let submitted = writer.submit(command).await;
     match submitted.map_err(|error| of_ask(error.into(), false))? {
         Outcome::Session { session, budget } => {
             let json = Json::with_room(1_536, |json| {

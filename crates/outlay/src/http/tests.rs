@@ -1,5 +1,6 @@
 //! The router on a real store, without a network: who is let through at every route, and what every answer carries.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +16,9 @@ use super::routes::{self, Least};
 use super::tokens::{Readable, Tokens, Whose};
 use super::{App, Peer, Presentation, Presented, SharedApp, keys, public_router, router};
 use crate::clock::SystemClock;
+use crate::config::receivers::WebhookAllow;
+use crate::delivery::Senders;
+use crate::delivery::secrets::WebhookSecrets;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::MasterKey;
@@ -61,6 +65,8 @@ async fn service(open: bool, allowed_origins: &[&str]) -> Service {
         plans_are_configured: false,
         access,
         traces: None,
+        senders: Senders::without_mail(&WebhookAllow::default()),
+        webhook_secrets: WebhookSecrets::new(BTreeMap::new(), Some(MasterKey::new(&SecretBox::new(Box::new([7; 32]))))),
         metrics,
         refusals: super::refusals::Refusals::default(),
         scratch: folder.path().to_owned(),

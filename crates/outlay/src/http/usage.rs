@@ -17,9 +17,11 @@ use super::page::Parameters;
 use super::present::operation as present;
 use super::problem::{Kind, Problem};
 use super::reading::{OfOperation, OfUser, page, unexpected};
+use super::telling::Telling;
 use super::{App, SharedApp, schemas};
 use crate::ids::RequestId;
 use crate::store::UsageQuery;
+use crate::writer::Writer;
 
 /// Operations of one batch, at most.
 const BATCH_MAX: usize = 1_000;
@@ -37,6 +39,7 @@ const BATCH_MAX: usize = 1_000;
         schemas::WriteProblems))]
 pub(super) async fn record(
     State(app): State<SharedApp>,
+    Telling(writer): Telling,
     request_id: RequestId,
     headers: HeaderMap,
     bytes: Bytes,
@@ -54,10 +57,10 @@ pub(super) async fn record(
     };
     if is_batch {
         let posted = body::items(text, BATCH_MAX)?.into_iter().map(read).collect();
-        return record_all(&app, posted, request_id).await;
+        return record_all(&app, &writer, posted, request_id).await;
     }
     let posted = read(text)?;
-    let recorded = record_one(&app, posted).await?;
+    let recorded = record_one(&writer, posted).await?;
     Ok(answer(&app, &headers, &recorded))
 }
 
@@ -73,14 +76,14 @@ fn answer(app: &App, headers: &HeaderMap, recorded: &Recorded) -> Response {
     response
 }
 
-async fn record_one(app: &App, posted: Posted) -> Result<Recorded, Problem> {
+async fn record_one(writer: &Writer, posted: Posted) -> Result<Recorded, Problem> {
     let Posted { operation, told } = posted;
-    let recorded = submit_recording(app, Command::Record(operation)).await;
+    let recorded = submit_recording(writer, Command::Record(operation)).await;
     recorded.map_err(|problem| told.tell(problem))
 }
 
-async fn submit_recording(app: &App, command: Command) -> Result<Recorded, Problem> {
-    match app.writer.submit(command).await? {
+async fn submit_recording(writer: &Writer, command: Command) -> Result<Recorded, Problem> {
+    match writer.submit(command).await? {
         Outcome::Recorded(recorded) => Ok(recorded),
         other => Err(unexpected(&other)),
     }
@@ -89,6 +92,7 @@ async fn submit_recording(app: &App, command: Command) -> Result<Recorded, Probl
 /// Records what can be read of a batch. Each succeeds or fails alone, but when the store takes none of them.
 async fn record_all(
     app: &App,
+    writer: &Writer,
     posted: Vec<Result<Posted, Problem>>,
     request_id: RequestId,
 ) -> Result<Response, Problem> {
@@ -103,7 +107,7 @@ async fn record_all(
     let replies = if commands.is_empty() {
         Vec::new()
     } else {
-        app.writer.submit_all(commands).await.map_err(|error| {
+        writer.submit_all(commands).await.map_err(|error| {
             let made: Vec<Option<&str>> =
                 items.iter().map(|item| item.as_ref().ok()?.made_id.as_ref().map(OperationId::as_str)).collect();
             let problem = Problem::from(error);
@@ -168,6 +172,7 @@ fn wants_minimal(headers: &HeaderMap) -> bool {
         schemas::WriteProblems))]
 pub(super) async fn reverse(
     State(app): State<SharedApp>,
+    Telling(writer): Telling,
     OfOperation(user_id, original): OfOperation,
     headers: HeaderMap,
     body: JsonBody,
@@ -180,7 +185,7 @@ pub(super) async fn reverse(
     let operation_id =
         given.or_else(|| made_id.clone()).ok_or_else(|| Problem::new(Kind::Internal).because("no id was made"))?;
     let command = Command::Reverse { user_id, original, operation_id, reason };
-    let recorded = submit_recording(&app, command).await.map_err(|problem| Told::plain(made_id).tell(problem))?;
+    let recorded = submit_recording(&writer, command).await.map_err(|problem| Told::plain(made_id).tell(problem))?;
     Ok(answer(&app, &headers, &recorded))
 }
 

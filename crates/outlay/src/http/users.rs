@@ -18,6 +18,7 @@ use super::page::Parameters;
 use super::present;
 use super::problem::Problem;
 use super::reading::{OfUser, not_loaded, unexpected, view};
+use super::telling::Telling;
 use super::{App, SharedApp, schemas};
 use crate::audit::Actor;
 
@@ -58,6 +59,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<SharedApp>,
     actor: Actor,
+    Telling(writer): Telling,
     OfUser(user_id): OfUser,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -71,7 +73,7 @@ pub(super) async fn put(
     fields.finish(Some(()))?;
 
     let command = Command::PutUser { user_id: user_id.clone(), plan, email, overrides };
-    let (user, created) = match app.writer.submit_as(&actor, command).await? {
+    let (user, created) = match writer.submit_as(&actor, command).await? {
         Outcome::User { user, created } => (user, created),
         other => return Err(unexpected(&other)),
     };

@@ -12,8 +12,9 @@ use outlay_core::plan::Meter;
 
 use super::links::{Links, Query};
 use super::parts::{self, Icon, moment, nothing, nothing_matches};
-use super::{Page, Section, Stepper, format};
+use super::{Page, Section, Stepper, Viewer, format, telling};
 use crate::store::Of;
+use crate::store::outbox::Delivery;
 
 /// Rows of a page.
 pub const ROWS: usize = 50;
@@ -71,7 +72,7 @@ fn state_at(percent: u8) -> State {
 }
 
 /// Draws the page of alerts.
-pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], links: &Links) -> Page {
+pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], told: &[Delivery], viewer: Viewer, links: &Links) -> Page {
     let content = html! {
         @if alerts.is_empty() { (nothing_matches("alert", asked.is_filtered().then(|| links.to("alerts", &Query::new())))) }
         @else {
@@ -81,7 +82,7 @@ pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], links: &Links) -> Page {
                         th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Threshold" } th scope="col" { "Meter" } th.n scope="col" { "Used of limit, then" }
                         th scope="col" { "Plan then" } th scope="col" { "Delivery" }
                     } }
-                    tbody { @for of in alerts { (alert_row(of, links, asked.as_of)) } }
+                    tbody { @for of in alerts { (alert_row(of, told, viewer, links, asked.as_of)) } }
                 }
             }
         }
@@ -90,8 +91,9 @@ pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], links: &Links) -> Page {
     list_page("alerts", "Alerts", asked, links, &content, note)
 }
 
-fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
+fn alert_row(of: &Of<Alert>, told: &[Delivery], viewer: Viewer, links: &Links, now: Timestamp) -> Markup {
     let alert = &of.row;
+    let told = told.iter().filter(|delivery| delivery.about == alert.no.0);
     html! {
         tr data-key=(alert.no.0) {
             td { (moment(alert.recorded_at, now)) }
@@ -100,20 +102,43 @@ fn alert_row(of: &Of<Alert>, links: &Links, now: Timestamp) -> Markup {
             td { (format::meter(alert.key.meter)) }
             td.n { (parts::meter(alert.key.meter, &MeterBudget { used: alert.used, held: 0, limit: Some(alert.key.limit) })) }
             td { (parts::text(alert.plan.as_str(), 20)) }
-            td.muted { (delivery(alert)) }
+            td.muted { (delivery(alert, told, viewer, links, now)) }
         }
     }
 }
 
-/// Whether it goes out, in words: messages are of the month that was running only.
-fn delivery(alert: &Alert) -> &'static str {
-    if alert.superseded_by.is_some() {
-        return "Not sent: a higher one was, with the same operation";
-    }
-    match alert.month.cmp(&alert.recorded_at.month()) {
-        Ordering::Less => "Not sent: past month",
-        Ordering::Equal => "Due",
-        Ordering::Greater => "Not sent: the month had not begun",
+/// Who was told of it and how that went, or why nobody was: messages are of the month that was running only.
+fn delivery<'a>(
+    alert: &Alert,
+    told: impl Iterator<Item = &'a Delivery>,
+    viewer: Viewer,
+    links: &Links,
+    now: Timestamp,
+) -> Markup {
+    let why = if alert.superseded_by.is_some() {
+        "Not sent: a higher one was, with the same operation"
+    } else {
+        match alert.month.cmp(&alert.recorded_at.month()) {
+            Ordering::Less => "Not sent: past month",
+            Ordering::Equal => "Not sent: nobody was to be told",
+            Ordering::Greater => "Not sent: the month had not begun",
+        }
+    };
+    let mut told = told.peekable();
+    html! {
+        @if told.peek().is_none() { (why) }
+        @else {
+            @for (at, delivery) in told.enumerate() {
+                @if at > 0 { br; }
+                (telling::whom(delivery.receiver)) ": " (telling::how(delivery, now))
+            }
+            @if viewer.is_admin() {
+                " "
+                form.inline method="post" action=(links.to(&format!("alerts/{}/redeliver", alert.no.0), &Query::new())) {
+                    button type="submit" { "Send again" }
+                }
+            }
+        }
     }
 }
 

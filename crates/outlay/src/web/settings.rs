@@ -8,8 +8,8 @@ use outlay_core::month::Timestamp;
 use outlay_core::plan::Meter;
 
 use super::links::{Links, Query, encoded};
-use super::parts;
-use super::{Page, Section, Viewer, format};
+use super::telling::Told;
+use super::{Page, Section, Viewer, format, parts, telling};
 use crate::config::Presentation;
 use crate::store::StoreStatus;
 use crate::store::records::{KeyRecord, Role};
@@ -19,6 +19,8 @@ use crate::store::records::{KeyRecord, Role};
 pub struct View {
     /// All keys; none where they may not be seen.
     pub keys: Option<Vec<Arc<KeyRecord>>>,
+    /// Who is told.
+    pub told: Told,
     /// A key that was just made, shown this once.
     pub made: Option<String>,
     /// What is wrong with a form.
@@ -51,6 +53,7 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
         heading: html! { h1 { "Settings" } },
         stepper: None,
         main: html! {
+            @if let Some(webhooks) = &view.told.webhooks { (telling::section(&view.told, webhooks, view.as_of, links)) }
             @if let Some(keys) = &view.keys { (key_list(view, keys, links)) }
             (card(view, links))
             div.columns { (words(view)) (system(view, links)) }

@@ -28,5 +28,6 @@ mod silence;
 mod space;
 mod support;
 mod tidy;
+mod told;
 mod traces;
 mod upgrade;

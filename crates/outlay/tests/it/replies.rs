@@ -49,6 +49,8 @@ impl Transcript<'_> {
         settings.set_omit_expression(true);
         settings.add_filter("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]");
         settings.add_filter(r"(denial|alert|reversal)_[0-9a-f]{8}_", "${1}_[store]_");
+        settings.add_filter("webhook_[A-Za-z0-9]{16}", "[webhook id]");
+        settings.add_filter("whsec_[A-Za-z0-9+/=]{44}", "[secret]");
         settings.add_filter("key_[A-Za-z0-9]{16}", "[key id]");
         settings.add_filter(r"v4\.public\.[A-Za-z0-9_.-]+", "[token]");
         settings.add_filter(r#""key":"[^"]+""#, r#""key":"[key]""#);
@@ -168,6 +170,24 @@ fn every_reply_is_as_it_was() {
     script.ask("PATCH", "/v1/usage", &json!({}));
     script.ask_with(&[("content-type", "text/plain")], "POST", "/v1/usage", &json!({}));
     script.is_kept_as("surroundings");
+}
+
+#[test]
+fn every_reply_about_webhooks_is_as_it_was() {
+    let server = Server::at("2025-10-13T15:52:56Z");
+    let mut script = Transcript { server: &server, text: String::new() };
+    script.get("/v1/webhooks");
+    script.post("/v1/webhooks", &json!({"url": "http://127.0.0.1/", "events": ["all"], "more": 1}));
+    script.post("/v1/webhooks", &json!({"url": "https://app.example.org/hook", "description": "the shop"}));
+    script.get("/v1/webhooks");
+    for (method, rest) in
+        [("GET", "deliveries"), ("POST", "rotate"), ("POST", "test"), ("POST", "redeliver"), ("DELETE", "")]
+    {
+        let path = format!("/v1/webhooks/none/{rest}");
+        script.ask(method, path.trim_end_matches('/'), &Value::Null);
+    }
+    script.post("/v1/alerts/none/redeliver", &json!({}));
+    script.is_kept_as("telling");
 }
 
 #[test]

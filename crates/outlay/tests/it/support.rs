@@ -4,6 +4,7 @@
 mod asks;
 mod events;
 pub(crate) mod exact;
+mod hook;
 mod server;
 #[allow(dead_code, reason = "each test asks for what it needs of it")]
 mod smtp;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 pub(crate) use asks::{Asks, With, ai, ai_run, api, api_run, encoded, of};
 pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
+pub(crate) use hook::{Does, HookReceiver, Message};
 pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;
 pub(crate) use tls::{TlsFront, certificate};

@@ -178,7 +178,7 @@ impl<'a> Sender<'a> {
     ) -> Result<Answer, Failure> {
         let mut wait = WAIT;
         for _ in 1..TRIES_MAX {
-            match self.client.request(method.clone(), path, body.clone()).await {
+            match self.client.request_quietly(method.clone(), path, body.clone()).await {
                 Ok(answer) if !may_pass(answer.status) => return lets_in(answer),
                 Ok(_) | Err(ClientError::Broken(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -186,7 +186,7 @@ impl<'a> Sender<'a> {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        let answer = self.client.request(method, path, body).await?;
+        let answer = self.client.request_quietly(method, path, body).await?;
         if may_pass(answer.status) {
             return Err(stopped(line, &refusal(&answer.body, answer.status)));
         }

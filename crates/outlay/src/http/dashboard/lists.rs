@@ -17,6 +17,7 @@ use crate::http::SharedApp;
 use crate::http::page::{CursorError, Parameters};
 use crate::http::problem::Problem;
 use crate::http::reading::OfSession;
+use crate::store::outbox::EventKind;
 use crate::store::{NoticesQuery, Page, PageOf, SessionsQuery, StoreError};
 use crate::web::{notices, session, sessions};
 
@@ -260,7 +261,9 @@ pub(in crate::http) async fn alerts(
     })
     .await?;
     asked.next = page.next.map(|next| app.cursor_of("alerts", next));
-    Ok(browser.answer(&notices::alerts_page(&asked, &page.items, &browser.links)))
+    let numbers = page.items.iter().map(|of| of.row.no.0).collect();
+    let told = app.reads.deliveries_about(EventKind::ThresholdCrossed, numbers).await?;
+    Ok(browser.answer(&notices::alerts_page(&asked, &page.items, &told, browser.viewer, &browser.links)))
 }
 
 /// `GET /denials`

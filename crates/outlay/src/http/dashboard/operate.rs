@@ -151,7 +151,11 @@ pub(in crate::http) async fn settings(
     Ok(browser.answer(&settings::page(&view, &browser.links, browser.viewer)))
 }
 
-async fn settings_view(app: &SharedApp, browser: &Browser, card: Option<UserId>) -> Result<settings::View, Problem> {
+pub(super) async fn settings_view(
+    app: &SharedApp,
+    browser: &Browser,
+    card: Option<UserId>,
+) -> Result<settings::View, Problem> {
     let now = app.reads.now();
     let card = match card {
         None => None,
@@ -166,6 +170,12 @@ async fn settings_view(app: &SharedApp, browser: &Browser, card: Option<UserId>)
     let origins = app.access.allowed_origins().iter().filter_map(|origin| origin.to_str().ok());
     Ok(settings::View {
         keys: browser.viewer.is_admin().then(|| app.reads.keys()),
+        told: crate::web::telling::Told {
+            webhooks: browser.viewer.is_admin().then(|| app.reads.webhooks()),
+            mail_to_users: app.senders.post.as_ref().is_some_and(|post| post.to_users),
+            operator: app.senders.post.as_ref().and_then(|post| post.operator.as_ref()).map(ToString::to_string),
+            ..crate::web::telling::Told::default()
+        },
         made: None,
         error: None,
         presentation: app.presentation.now().as_ref().clone(),

@@ -7,12 +7,14 @@ use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
 /// What stands for a parameter of a path.
-const PARAMETERS: [(&str, &str); 6] = [
+const PARAMETERS: [(&str, &str); 8] = [
     ("userId", "bgtfrdsZ"),
     ("sessionId", "scan_1"),
     ("operationId", "usage_1"),
     ("name", "premium"),
     ("keyId", "key_1"),
+    ("webhookId", "webhook_1"),
+    ("alertId", "alert_1"),
     ("slug", "does-not-fit"),
 ];
 
@@ -20,7 +22,7 @@ const PARAMETERS: [(&str, &str); 6] = [
 const OTHER_USERS: [(&str, &str); 1] = [("eraseUser", "left_us")];
 
 /// Queries of reading routes.
-const QUERIES: [(&str, &str); 7] = [
+const QUERIES: [(&str, &str); 8] = [
     ("listUsage", "limit=10"),
     ("getHistory", "months=6"),
     ("listUsers", "sort=cost&limit=10"),
@@ -28,10 +30,11 @@ const QUERIES: [(&str, &str); 7] = [
     ("listAllSessions", "status=in-progress"),
     ("getSessionStats", "days=30"),
     ("listAudit", "action=plan.set&limit=10"),
+    ("listDeliveries", "state=failed"),
 ];
 
 /// Bodies, as they are shown.
-const BODIES: [(&str, &str); 11] = [
+const BODIES: [(&str, &str); 13] = [
     (
         "recordUsage",
         r#"{"operationId": "usage_1", "userId": "bgtfrdsZ", "usageType": "AIUsage",
@@ -56,6 +59,12 @@ const BODIES: [(&str, &str); 11] = [
   "reason": "switched off by an administrator"}"#,
     ),
     ("createUserToken", r#"{"ttlSeconds": 3600, "reads": ["sessions"]}"#),
+    (
+        "createWebhook",
+        r#"{"url": "https://app.example.org/hooks/outlay",
+  "events": ["budget.threshold_crossed", "denial.recorded"]}"#,
+    ),
+    ("redeliver", "{}"),
     ("createKey", r#"{"role": "app", "description": "the web application"}"#),
 ];
 

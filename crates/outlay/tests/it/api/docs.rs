@@ -20,14 +20,28 @@ fn every_example_of_the_description_does_what_it_says() {
             routes.push((route["operationId"].as_str().unwrap(), method.to_uppercase(), path, route));
         }
     }
-    routes.sort_by_key(|(id, ..)| FIRST.iter().position(|first| first == id).unwrap_or(FIRST.len()));
+    // What takes its subject away comes last.
+    let last = |id: &str| FIRST.len() + usize::from(id == "deleteWebhook");
+    routes.sort_by_key(|(id, ..)| FIRST.iter().position(|first| first == id).unwrap_or_else(|| last(id)));
     let key = server.post("/v1/keys", serde_json::json!({"role": "app"})).is(201).text("/id").to_owned();
+    let made = server.post("/v1/webhooks", serde_json::json!({"url": "https://app.example.org/hook"})).is(201);
+    let webhook = made.text("/id").to_owned();
+    // One run of one is an alert that somebody is told of.
+    let limits = serde_json::json!({"limits": {"cost": null, "aiRuns": 1, "apiRuns": null}});
+    server.put("/v1/users/crossing", limits).is(201);
+    server.record(crate::support::ai_run("crossing", 0.001));
+    let alert = server.get("/v1/alerts?userId=crossing").is(200).text("/items/0/alertId").to_owned();
     for (id, method, path, route) in routes {
         let mut path = path.clone();
         for parameter in route["parameters"].as_array().into_iter().flatten().filter(|one| one["in"] == "path") {
             let name = parameter["name"].as_str().unwrap();
             let example = parameter["example"].as_str().unwrap_or_else(|| panic!("{id}: no example of {name}"));
-            let example = if name == "keyId" { &key } else { example };
+            let example = match name {
+                "keyId" => &key,
+                "webhookId" => &webhook,
+                "alertId" => &alert,
+                _ => example,
+            };
             path = path.replace(&format!("{{{name}}}"), example);
         }
         let answers = route["responses"].as_object().unwrap();

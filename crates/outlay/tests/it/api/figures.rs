@@ -111,9 +111,11 @@ fn an_alert_of_a_month_that_is_not_running_says_why_it_is_not_sent() {
         server.user(user, "premium");
         server.record(at(user, day));
     }
-    for (user, says) in
-        [("early", "Not sent: the month had not begun"), ("late", "Not sent: past month"), ("now", "Due")]
-    {
+    for (user, says) in [
+        ("early", "Not sent: the month had not begun"),
+        ("late", "Not sent: past month"),
+        ("now", "Not sent: nobody was to be told"),
+    ] {
         let page = server.get(&format!("/alerts?user={user}")).is_text(200);
         let rows = texts(&page, "<tr data-key=", "</tr>");
         assert!(rows.len() == 1 && rows[0].ends_with(says), "{user}: {rows:?}");
