@@ -16,6 +16,7 @@ mod report;
 mod requests;
 mod server;
 mod store;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,6 +77,8 @@ enum Part {
     Session,
     /// Asking whether something fits
     Afford,
+    /// Recording and asking while receivers hang, and how soon somebody is told
+    Told,
 }
 
 /// So many operations are in one body of a batch.
@@ -102,6 +105,9 @@ fn main() {
     }
     if [Part::Batches, Part::Record, Part::Session, Part::Afford].into_iter().any(wants) || arguments.fill > 0 {
         over_http(folder.path(), &arguments, wants, &mut report);
+    }
+    if wants(Part::Told) {
+        told::measure(&folder.path().join("told"), &arguments, &mut report);
     }
     report.print();
 }

@@ -50,6 +50,12 @@ impl Row {
         Self { what: format!("batch of {batch}"), ..Self::of(by, batch, per_second, latency) }
     }
 
+    /// How long was waited for something, so many times.
+    pub(crate) fn waited(what: &str, by: &'static str, times: u64, took: Duration, latency: &Histogram<u64>) -> Self {
+        let per_second = rate(times, took.as_secs_f64());
+        Self { what: what.to_owned(), ..Self::of(by, 1, per_second, latency) }
+    }
+
     pub(crate) fn over_http(by: &'static str, kind: Kind, clients: usize, measured: Measured, used: &Used) -> Self {
         let per_second = rate(measured.cycles * kind.operations(), measured.seconds);
         let mut threads: Vec<_> =

@@ -15,6 +15,17 @@ pub(crate) struct Server {
 impl Server {
     /// The real one, as anybody would start it.
     pub(crate) fn outlay(folder: &Path) -> Self {
+        Self::start(Self::command(folder), folder)
+    }
+
+    /// The same, which may tell receivers on this machine.
+    pub(crate) fn outlay_telling(folder: &Path) -> Self {
+        let mut command = Self::command(folder);
+        command.env("OUTLAY_WEBHOOK_ALLOW", "127.0.0.1");
+        Self::start(command, folder)
+    }
+
+    fn command(folder: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("OUTLAY_") {
@@ -22,7 +33,7 @@ impl Server {
             }
         }
         command.args(["serve", "--open", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
-        Self::start(command, folder)
+        command
     }
 
     /// The handler that does nothing.
