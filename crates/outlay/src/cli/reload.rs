@@ -15,6 +15,7 @@ use crate::config::settings::{self, SETTINGS, Setting};
 use crate::config::{Config, Environment, Flags, Found};
 use crate::http::SharedApp;
 use crate::recheck;
+use crate::store::outbox::ConfiguredWebhook;
 
 /// What holds anew without another start; beside these the tables of the file.
 const RELOADED: [&Setting; 3] = [&settings::PUBLIC_URL, &settings::UPGRADE_URL, &settings::LOG];
@@ -24,6 +25,8 @@ pub(super) struct Reloading {
     flags: Flags,
     /// What was said where, when it was last read.
     found: Vec<Found>,
+    /// The webhooks that the file named then.
+    webhooks: Vec<ConfiguredWebhook>,
     log: LogFilter,
     /// Whether a person started it on a terminal, whose end is another reason for the same signal.
     on_terminal: bool,
@@ -35,7 +38,8 @@ impl Reloading {
         let (config, found) = Config::inspect(&flags, &Environment::of_process());
         let config = config?;
         let log = log(&config, "info")?;
-        Ok((config, Self { flags, found, log, on_terminal: std::io::stdin().is_terminal() }))
+        let webhooks = webhooks(&config);
+        Ok((config, Self { flags, found, webhooks, log, on_terminal: std::io::stdin().is_terminal() }))
     }
 
     /// Reads them again at each signal, for as long as it runs.
@@ -77,6 +81,11 @@ impl Reloading {
                 tracing::warn!("{} is another now; that holds from the next start", setting.variable);
             }
         }
+        let webhooks = webhooks(&config);
+        if webhooks != self.webhooks {
+            tracing::warn!("the webhooks of the file are others now; that holds from the next start");
+            self.webhooks = webhooks;
+        }
         if let Err(error) = (self.log)(config.log.as_deref()) {
             tracing::warn!("failed to change what is logged: {error}");
         }
@@ -89,6 +98,11 @@ impl Reloading {
         self.found = found;
         tracing::info!("the settings are read anew");
     }
+}
+
+/// The webhooks that the file names, without their secrets.
+fn webhooks(config: &Config) -> Vec<ConfiguredWebhook> {
+    config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()
 }
 
 /// Changes the plans that are others now, and raises the alerts that this makes due.

@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{Asks, Ran, Server, Setup, SmtpReceiver, outlay_with_environment};
+use serde_json::json;
+
+use crate::support::{Asks, Does, HookReceiver, Ran, Server, Setup, SmtpReceiver, outlay_with_environment};
 
 /// What is said of one thing: `ok`, `warn` or `fail`, the worst if it is said of several.
 #[track_caller]
@@ -85,4 +87,23 @@ fn the_mail_server_is_spoken_to_and_sent_nothing() {
     let ran = outlay_with_environment(&arguments, &environment).exits(1);
     assert_eq!(verdict(&ran, "mail"), "fail");
     assert!(ran.out.contains("connection refused"), "{ran:?}");
+}
+
+#[test]
+fn the_receivers_of_webhooks_are_connected_to_and_sent_nothing() {
+    let receiver = HookReceiver::start(Does::Takes);
+    let allow = ("OUTLAY_WEBHOOK_ALLOW", "127.0.0.1");
+    let server = Setup::open().variable(allow.0, allow.1).start();
+    server.post("/v1/webhooks", json!({"url": receiver.url()})).is(201);
+    let arguments = ["doctor", "--json", "--open", "--listen", &server.address().to_string()];
+    let ran = server.outlay_with(&arguments, &[allow]).exits(0);
+    assert_eq!((verdict(&ran, "webhooks"), receiver.messages().len()), ("ok".to_owned(), 0));
+    // Told other things than the server was, it sees what would be refused then.
+    let ran = server.outlay_with(&arguments, &[]).exits(1);
+    assert_eq!(verdict(&ran, "webhooks"), "fail");
+    assert!(ran.out.contains("OUTLAY_WEBHOOK_ALLOW can make an exception"), "{ran:?}");
+    // Nobody is there.
+    server.post("/v1/webhooks", json!({"url": "http://127.0.0.1:1/"})).is(201);
+    let ran = server.outlay_with(&arguments, &[allow]).exits(1);
+    assert!(ran.out.contains("no connection: it was refused"), "{ran:?}");
 }
