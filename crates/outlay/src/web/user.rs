@@ -151,7 +151,11 @@ fn about(view: &View, links: &Links, viewer: Viewer) -> Markup {
                 nav.actions aria-label="Change" {
                     a.button href=(to("settings")) { "Plan and limits" }
                     a.button href=(to("token")) { "Make a token" }
-                    @if viewer.is_admin() && user.is_some() { a.button.danger href=(to("erase")) { "Erase" } }
+                    @if viewer.is_admin() && user.is_some() {
+                        a.button href=(links.to(&format!("v1/{}/export", user_path(&view.user_id)), &Query::new())) download="export.jsonl" { "Export" }
+                        a.button href=(links.to("audit", &Query::new().with("user", &view.user_id))) { "Audit log" }
+                        a.button.danger href=(to("erase")) { "Erase" }
+                    }
                 }
             }
         }

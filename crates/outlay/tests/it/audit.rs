@@ -280,6 +280,9 @@ fn admins_see_it_as_a_page_as_csv_and_on_the_command_line() {
     assert!(!filtered.contains("=cmd()") && filtered.contains("&lt;b&gt;ann"), "{filtered}");
     let csv = server.get("/audit.csv").is_text(200);
     assert!(csv.starts_with("number,recordedAt,who,address") && csv.contains(",'=cmd(),"), "{csv}");
+    // A person's page leads to what was done to them, and to all that is kept of them.
+    let person = server.get(&format!("/users/{}", crate::support::encoded("<b>ann"))).is_text(200);
+    assert!(person.contains("audit?user=%3Cb%3Eann") && person.contains("/export\""), "{person}");
     let shown = server.outlay(&["audit"]).exits(0);
     assert!(shown.out.contains("plan.set") && shown.out.contains("user.set"), "{shown:?}");
     server.outlay(&["audit", "--json", "--action", "plan.set"]).exits(0).json().shows("/items/0/subject", "=cmd()");

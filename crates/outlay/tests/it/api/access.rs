@@ -308,8 +308,12 @@ fn two_signing_keys_are_live_and_a_third_ends_the_first() {
     let third = mint(&server, "u", &[]);
     assert_eq!((opens(&server, &first), opens(&server, &second), opens(&server, &third)), (401, 200, 200));
     assert!(server.stop().success());
-    // The master key opens them all, and is changed under them.
-    server.outlay(&["keys", "rotate-master"]).exits(0);
+    // The master key opens them all, and the secrets of webhooks, and is changed under them.
+    server.start_again();
+    server.post("/v1/webhooks", json!({"url": "https://hooks.example.org/outlay"})).is(201);
+    assert!(server.stop().success());
+    let rotated = server.outlay(&["keys", "rotate-master"]).exits(0);
+    assert!(rotated.err.contains("3 secrets"), "two keys and a webhook's secret: {rotated:?}");
     server.start_again();
     assert_eq!((opens(&server, &second), opens(&server, &third)), (200, 200));
     let kept: Vec<String> = server
