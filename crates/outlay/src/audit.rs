@@ -19,7 +19,8 @@ use outlay_core::user::User;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The id of a key like `key_7Qm2ZkXv1rT9bLcE`, or one of `environment` (`OUTLAY_ADMIN_KEY`), `socket` (the owner of the
-    /// data folder), `open` (anybody, on an open server), `configuration`, `token` (an end user) and `nobody`.
+    /// data folder), `restore` (the command), `open` (anybody, on an open server), `configuration`, `token` (an end user) and
+    /// `nobody`.
     pub who: Arc<str>,
     /// From where; none for what comes from this machine's own socket.
     pub address: Option<IpAddr>,
