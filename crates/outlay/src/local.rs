@@ -113,7 +113,9 @@ impl Local {
                 .mail
                 .as_ref()
                 .map_or_else(MailTo::default, |mail| MailTo { user: mail.to_users, operator: mail.operator.is_some() }),
-            webhooks: Some(config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
+            // A command may be run where the server's file is not: what it does not name is not to be taken away.
+            webhooks: (purpose == Purpose::Serving)
+                .then(|| config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
             ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
         };
         let (store, reads) = embedded::open(settings)?;

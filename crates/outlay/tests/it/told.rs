@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "test-clock")]
+use crate::support::Server;
 use crate::support::{
-    ADMIN, Asks, Does, HookReceiver, Json, Message, Server, Setup, SmtpReceiver, With, ai_run, at_once, of, random,
-    seed, until,
+    ADMIN, Asks, Does, HookReceiver, Json, Message, Setup, SmtpReceiver, With, ai_run, at_once, of, random, seed, until,
 };
 
 /// A server that may reach receivers on this machine.
@@ -330,7 +331,10 @@ fn webhooks_of_the_configuration_are_told_and_changed_there_alone() {
     assert!(receiver.messages()[0].is_signed_with(secret));
     server.delete(&format!("/v1/webhooks/{id}")).is(409);
     server.post(&format!("/v1/webhooks/{id}/rotate"), json!({})).is(409);
-    server.restart();
+    // A command on the folder, run where this file is not, takes nothing away of what it does not know.
+    server.kill9();
+    assert_eq!(server.outlay(&["budget", "ada"]).code, 0);
+    server.start_again();
     assert_eq!(server.get("/v1/webhooks").is(200).text("/items/0/id"), id);
     std::fs::write(&file, "").unwrap();
     server.restart();
