@@ -611,6 +611,8 @@ export interface components {
         };
         /** @description A plan */
         Plan: {
+            /** @description At what percentages of a limit alerts are raised, as the configuration says. */
+            alertThresholds: number[];
             default: boolean;
             limits: components["schemas"]["Limits"];
             name: string;

@@ -1,12 +1,41 @@
 //! Alerts: the one notice per user, month, meter, threshold and limit. The ledger writes the record; sending it is others' job.
 
+use std::fmt;
+
 use crate::budget::reaches;
 use crate::id::{AlertNo, Name, UserNo};
 use crate::month::{Month, Timestamp};
 use crate::plan::{Limits, Meter, PerMeter};
 
-/// The percentages of a limit at which an alert is raised, in ascending order.
-pub const THRESHOLDS: [u8; 3] = [80, 95, 100];
+/// The percentages of a limit at which an alert is raised: whole ones, from 1 to 100.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Thresholds(u128);
+
+impl Thresholds {
+    /// These percentages; `None` where one is not from 1 to 100.
+    pub fn new(percentages: impl IntoIterator<Item = u8>) -> Option<Self> {
+        let add = |bits: u128, percentage| (1..=100).contains(&percentage).then(|| bits | 1_u128 << percentage);
+        percentages.into_iter().try_fold(0, add).map(Self)
+    }
+
+    /// Them, in ascending order.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = u8> {
+        (1..=100).filter(move |percentage| self.0 & 1_u128 << percentage != 0)
+    }
+}
+
+impl Default for Thresholds {
+    /// 80, 95 and 100 percent, where a budget's state changes.
+    fn default() -> Self {
+        Self(1 << 80 | 1 << 95 | 1 << 100)
+    }
+}
+
+impl fmt::Debug for Thresholds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.iter()).finish()
+    }
+}
 
 /// What makes an alert the one of its kind in a user's month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,14 +75,14 @@ pub struct Alert {
     pub previous: Option<AlertNo>,
 }
 
-/// The thresholds that `used` has reached and `raised` does not name, meter by meter, the lower first.
-pub fn crossed(used: &PerMeter<i64>, limits: &Limits, raised: &[AlertKey]) -> Vec<AlertKey> {
+/// Those of the thresholds that `used` has reached and `raised` does not name, meter by meter, the lower first.
+pub fn crossed(used: &PerMeter<i64>, limits: &Limits, thresholds: Thresholds, raised: &[AlertKey]) -> Vec<AlertKey> {
     let mut crossed = Vec::new();
     for (meter, used) in used.iter() {
         let Some(limit) = limits.get(meter).filter(|limit| *limit > 0) else {
             continue;
         };
-        for threshold in THRESHOLDS {
+        for threshold in thresholds.iter() {
             let key = AlertKey { meter, threshold, limit };
             if reaches(i128::from(*used), limit, threshold) && !raised.contains(&key) {
                 crossed.push(key);
@@ -72,6 +101,9 @@ mod tests {
     fn an_alert_is_raised_at_the_exact_threshold_once_and_never_for_a_limit_of_zero_or_none() {
         let limits = Limits { cost: Some(300), ai_runs: Some(0), api_runs: None };
         let used = |cost| Amounts { cost, ai_runs: 5, api_runs: 5 };
+        let crossed = |used: &Amounts, limits: &Limits, raised: &[AlertKey]| {
+            super::crossed(used, limits, Thresholds::default(), raised)
+        };
         assert_eq!(crossed(&used(239), &limits, &[]), []);
         let warning = AlertKey { meter: Meter::Cost, threshold: 80, limit: 300 };
         assert_eq!(crossed(&used(240), &limits, &[]), [warning]);
@@ -80,5 +112,20 @@ mod tests {
         assert_eq!(thresholds, [95, 100]);
         let other_limit = Limits { cost: Some(310), ..limits };
         assert_eq!(crossed(&used(250), &other_limit, &[warning]).len(), 1);
+    }
+
+    #[test]
+    fn thresholds_are_a_set_of_whole_percentages() {
+        let of = |percentages: &[u8]| Thresholds::new(percentages.iter().copied());
+        let chosen = of(&[100, 1, 50, 50]).unwrap();
+        assert_eq!(chosen.iter().collect::<Vec<_>>(), [1, 50, 100]);
+        assert_eq!(Some(Thresholds::default()), of(&[80, 95, 100]));
+        assert_eq!((of(&[0]), of(&[80, 101])), (None, None));
+        assert_eq!(of(&[]).unwrap().iter().count(), 0);
+
+        let limits = Limits { cost: Some(300), ai_runs: None, api_runs: None };
+        let used = Amounts { cost: 150, ai_runs: 0, api_runs: 0 };
+        let keys = crossed(&used, &limits, chosen, &[]);
+        assert_eq!(keys.iter().map(|key| key.threshold).collect::<Vec<_>>(), [1, 50]);
     }
 }

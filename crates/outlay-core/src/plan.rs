@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::alert::Thresholds;
 use crate::id::Name;
 use crate::money::Usd;
 
@@ -154,12 +155,22 @@ pub struct Plan {
     pub limits: Limits,
 }
 
-/// All plans, in tier order, and which one holds for a user who has none.
+/// All plans, in tier order, which one holds for a user who has none, and at what percentages of their limits alerts are raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plans {
     /// In tier order; never empty.
-    plans: Vec<Plan>,
+    all: Vec<Plan>,
     default_plan: Name,
+    alerts: AlertThresholds,
+}
+
+/// At what percentages of a limit alerts are raised.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AlertThresholds {
+    /// Of each plan that is not named in `plans`.
+    pub all: Thresholds,
+    /// Of these plans, be they there or not.
+    pub plans: Vec<(Name, Thresholds)>,
 }
 
 impl Plans {
@@ -177,7 +188,7 @@ impl Plans {
         ];
         let plans = (1_u32..).zip(plans);
         Self {
-            plans: plans
+            all: plans
                 .map(|(tier, (name, limits))| Plan {
                     name: Name::from_stored(name),
                     tier: tier.saturating_mul(10),
@@ -185,6 +196,7 @@ impl Plans {
                 })
                 .collect(),
             default_plan: Name::from_stored("base"),
+            alerts: AlertThresholds::default(),
         }
     }
 
@@ -195,15 +207,32 @@ impl Plans {
     pub fn new(mut plans: Vec<Plan>, default_plan: Name) -> Result<Self, Name> {
         plans.sort_by(|a, b| (a.tier, &a.name).cmp(&(b.tier, &b.name)));
         if plans.iter().any(|plan| plan.name == default_plan) {
-            Ok(Self { plans, default_plan })
+            Ok(Self { all: plans, default_plan, alerts: AlertThresholds::default() })
         } else {
             Err(default_plan)
         }
     }
 
+    /// The same plans with alerts at these percentages.
+    #[must_use]
+    pub fn with_alerts(self, alerts: AlertThresholds) -> Self {
+        Self { alerts, ..self }
+    }
+
+    /// At what percentages alerts are raised.
+    pub const fn alerts(&self) -> &AlertThresholds {
+        &self.alerts
+    }
+
+    /// At what percentages of this plan's limits alerts are raised.
+    pub fn thresholds_of(&self, plan: &Name) -> Thresholds {
+        let own = self.alerts.plans.iter().find(|(name, _)| name == plan);
+        own.map_or(self.alerts.all, |(_, thresholds)| *thresholds)
+    }
+
     /// All plans, in tier order.
     pub fn all(&self) -> &[Plan] {
-        &self.plans
+        &self.all
     }
 
     /// The plan of a user who has none.
@@ -213,7 +242,7 @@ impl Plans {
 
     /// The plan with this name.
     pub fn get(&self, name: &str) -> Option<&Plan> {
-        self.plans.iter().find(|plan| plan.name.as_str() == name)
+        self.all.iter().find(|plan| plan.name.as_str() == name)
     }
 
     /// The plan that holds for a user with this setting. A plan that was taken out of the configuration limits like
@@ -225,20 +254,20 @@ impl Plans {
     /// The plans above this one, in tier order.
     pub fn above(&self, name: &Name) -> impl Iterator<Item = &Plan> {
         let after =
-            self.plans.iter().position(|plan| plan.name == *name).map_or(self.plans.len(), |at| at.saturating_add(1));
-        self.plans.iter().skip(after)
+            self.all.iter().position(|plan| plan.name == *name).map_or(self.all.len(), |at| at.saturating_add(1));
+        self.all.iter().skip(after)
     }
 
     /// Adds the plan, or replaces the one of its name.
     pub fn put(&mut self, plan: Plan) {
-        self.plans.retain(|known| known.name != plan.name);
-        self.plans.push(plan);
-        self.plans.sort_by(|a, b| (a.tier, &a.name).cmp(&(b.tier, &b.name)));
+        self.all.retain(|known| known.name != plan.name);
+        self.all.push(plan);
+        self.all.sort_by(|a, b| (a.tier, &a.name).cmp(&(b.tier, &b.name)));
     }
 
     /// The tier after the highest.
     pub fn next_tier(&self) -> u32 {
-        self.plans.last().map_or(10, |plan| plan.tier.saturating_add(10))
+        self.all.last().map_or(10, |plan| plan.tier.saturating_add(10))
     }
 }
 

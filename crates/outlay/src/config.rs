@@ -18,7 +18,7 @@ use base64::Engine as _;
 use ipnet::IpNet;
 use lettre::Address;
 use lettre::message::Mailbox;
-use outlay_core::plan::{PerMeter, Plans};
+use outlay_core::plan::{AlertThresholds, PerMeter, Plans};
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use thiserror::Error;
@@ -114,6 +114,8 @@ pub struct Config {
     pub audit_log: Option<PathBuf>,
     /// The plans that hold in place of those in the store.
     pub plans: Option<Plans>,
+    /// At what percentages of a limit alerts are raised.
+    pub alerts: AlertThresholds,
     /// An admin key of the operator's making.
     pub admin_key: Option<SecretString>,
     /// The key that seals secrets; none = the one in the data folder.
@@ -295,6 +297,7 @@ impl Config {
             log: layers.read(&settings::LOG, log_filter),
             log_format: layers.read(&settings::LOG_FORMAT, log_format).unwrap_or_default(),
             plans: file.as_ref().and_then(|file| file.plans(&mut layers.complaints)),
+            alerts: file.as_ref().map(|file| file.alerts(&mut layers.complaints)).unwrap_or_default(),
             presentation: {
                 if let Some(file) = &file {
                     file.presentation(&mut presentation, &mut layers.complaints);

@@ -116,6 +116,7 @@ impl Local {
             // A command may be run where the server's file is not: what it does not name is not to be taken away.
             webhooks: (purpose == Purpose::Serving)
                 .then(|| config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
+            alerts: config.alerts.clone(),
             ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
         };
         let (store, reads) = embedded::open(settings)?;

@@ -52,7 +52,8 @@ pub(super) fn alerts(
     pending: &[Change],
     now: Now,
 ) -> Vec<Change> {
-    let keys = crossed(&month.used, &budget.limits(), &month.raised);
+    let thresholds = books.plans().thresholds_of(&budget.plan);
+    let keys = crossed(&month.used, &budget.limits(), thresholds, &month.raised);
     let first = books.numbers().alert.0;
     let taken = pending.iter().filter(|change| matches!(change, Change::Alert(_))).count();
     let number = |index: usize| AlertNo(first.saturating_add(taken as u64).saturating_add(index as u64));

@@ -90,6 +90,9 @@ impl Reloading {
             tracing::warn!("failed to change what is logged: {error}");
         }
         app.presentation.replace(config.presentation);
+        if config.alerts != *app.reads.plans().alerts() {
+            tracing::warn!("[alerts] in the file is another now; that holds from the next start");
+        }
         match config.plans {
             Some(plans) if app.plans_are_configured => self::plans(app, &plans).await,
             None if !app.plans_are_configured => {}

@@ -4,16 +4,17 @@ mod webhooks;
 
 use std::ops::Range;
 
+use outlay_core::alert::Thresholds;
 use outlay_core::id::Name;
 use outlay_core::money::Usd;
-use outlay_core::plan::{Limit, Meter, PerMeter, Plan, Plans, RUNS_LIMIT_MAX};
+use outlay_core::plan::{AlertThresholds, Limit, Meter, PerMeter, Plan, Plans, RUNS_LIMIT_MAX};
 use toml::de::{DeTable, DeValue};
 
 use super::settings::SETTINGS;
 use super::{Complaint, Complaints, Presentation};
 
 /// Tables of the file beside its settings.
-const TABLES: [&str; 4] = ["labels", "few_left", "plans", "webhooks"];
+const TABLES: [&str; 5] = ["labels", "few_left", "plans", "webhooks", "alerts"];
 
 /// A configuration file that is sound TOML.
 #[derive(Debug)]
@@ -182,6 +183,38 @@ impl<'a> File<'a> {
         sound.then_some(Plan { name, tier: tier?, limits })
     }
 
+    /// At what percentages of a limit alerts are raised.
+    pub(super) fn alerts(&self, complaints: &mut Complaints) -> AlertThresholds {
+        let mut alerts = AlertThresholds::default();
+        let Some(value) = self.table.get("alerts") else { return alerts };
+        let Some(table) = value.get_ref().as_table() else {
+            complaints.add(self.place(value.span(), "alerts"), "must be a table: [alerts]".to_owned());
+            return alerts;
+        };
+        for (key, value) in table {
+            let place = self.place(key.span(), &format!("alerts.{}", key.get_ref()));
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("thresholds", value) => match thresholds(value) {
+                    Ok(thresholds) => alerts.all = thresholds,
+                    Err(advice) => complaints.add(place, advice),
+                },
+                ("plans", DeValue::Table(plans)) => {
+                    for (key, value) in plans {
+                        let place = self.place(key.span(), &format!("alerts.plans.{}", key.get_ref()));
+                        let name = Name::new(key.get_ref()).map_err(|error| format!("the plan's name {error}"));
+                        match name.and_then(|name| Ok((name, thresholds(value.get_ref())?))) {
+                            Ok(plan) => alerts.plans.push(plan),
+                            Err(advice) => complaints.add(place, advice),
+                        }
+                    }
+                }
+                ("plans", _) => complaints.add(place, "must be a table with a list for each plan".to_owned()),
+                _ => complaints.add(place, "is not known; [alerts] has thresholds and plans".to_owned()),
+            }
+        }
+        alerts
+    }
+
     /// The entries of a table whose keys are meters.
     fn meters(
         &self,
@@ -221,6 +254,15 @@ fn meter(key: &str) -> Option<Meter> {
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let DeValue::Integer(number) = value else { return None };
     i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// Percentages of a limit.
+fn thresholds(value: &DeValue<'_>) -> Result<Thresholds, String> {
+    let advice = || "must be a list of whole percentages from 1 to 100, such as [80, 95, 100]".to_owned();
+    let DeValue::Array(items) = value else { return Err(advice()) };
+    let percentages: Option<Vec<u8>> =
+        items.iter().map(|item| integer(item.get_ref()).and_then(|number| u8::try_from(number).ok())).collect();
+    percentages.and_then(Thresholds::new).ok_or_else(advice)
 }
 
 /// A limit from its text: never through a float.

@@ -218,7 +218,9 @@ pub fn help() -> String {
          \n  [[webhooks]] url, secret or secret_file, events, description\n      \
          who is told by HTTP, beside those that are made over the API\
          \n  [plans] default, [plans.NAME] cost, ai_runs, api_runs, tier\n      \
-         the plans, in place of those in the store; a limit is a number or \"unlimited\"",
+         the plans, in place of those in the store; a limit is a number or \"unlimited\"\
+         \n  [alerts] thresholds, [alerts.plans] NAME\n      \
+         at what percentages of a limit alerts are raised, and at what others for a plan; default [80, 95, 100]",
     );
     text
 }

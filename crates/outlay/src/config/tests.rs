@@ -1,5 +1,7 @@
 //! Layers, complaints and secrets, on files of their own.
 
+use outlay_core::alert::Thresholds;
+
 use super::*;
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -137,6 +139,29 @@ fn plans_in_the_file_keep_their_order_and_their_exact_limits() {
     );
     let missing = read("[plans.base]\ncost = 1\nai_runs = 1", &[], &[]).unwrap_err();
     assert!(missing[0].1.contains("api_runs"), "{missing:?}");
+}
+
+#[test]
+fn alerts_are_raised_where_the_file_says() {
+    let thresholds = |percentages: &[u8]| Thresholds::new(percentages.iter().copied()).unwrap();
+    assert_eq!(read("", &[], &[]).unwrap().alerts, AlertThresholds::default());
+    let alerts = read("[alerts]\nthresholds = [50, 100]\nplans.pro = [90]\nplans.base = []", &[], &[]).unwrap().alerts;
+    assert_eq!(alerts.all, thresholds(&[50, 100]));
+    let plans: Vec<_> = alerts.plans.iter().map(|(name, of_plan)| (name.as_str(), *of_plan)).collect();
+    assert!(plans.contains(&("pro", thresholds(&[90]))) && plans.contains(&("base", thresholds(&[]))), "{plans:?}");
+
+    let file =
+        "[alerts]\nthresholds = [0, 80]\nlevels = [1]\n[alerts.plans]\npro = 80\nbase = [101]\nbusiness = ['80']";
+    let mut wrong = places(read(file, &[], &[]));
+    wrong.sort_unstable();
+    let places = [
+        "2: alerts.thresholds",
+        "3: alerts.levels",
+        "5: alerts.plans.pro",
+        "6: alerts.plans.base",
+        "7: alerts.plans.business",
+    ];
+    assert_eq!(wrong, places.map(|place| format!("outlay.toml line {place}")));
 }
 
 #[test]

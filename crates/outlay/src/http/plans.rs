@@ -9,7 +9,7 @@ use http::StatusCode;
 use outlay_core::id::Name;
 use outlay_core::ledger::{Command, Outcome};
 use outlay_core::money::Usd;
-use outlay_core::plan::{Limits, Plan, RUNS_LIMIT_MAX};
+use outlay_core::plan::{Limits, Plan, Plans, RUNS_LIMIT_MAX};
 
 use super::body::{JsonBody, Object, decimal, whole};
 use super::json::{Json, Object as Written};
@@ -34,7 +34,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
     let plans = app.reads.plans();
     let json = Json::of_object(|object| {
         object.array("items", plans.all(), |json, plan| {
-            json.object(|object| write(object, plan, plan.name == *plans.default_plan()));
+            json.object(|object| write(object, plan, &plans));
         });
         object.put("nextCursor", None::<&str>);
     });
@@ -69,8 +69,7 @@ pub(super) async fn put(
 
     let created = app.reads.plans().get(name.as_str()).is_none();
     let plan = change(&app, &actor, name, limits, tier).await?;
-    let is_default = plan.name == *app.reads.plans().default_plan();
-    let json = Json::of_object(|object| write(object, &plan, is_default));
+    let json = Json::of_object(|object| write(object, &plan, &app.reads.plans()));
     Ok(json.answer(if created { StatusCode::CREATED } else { StatusCode::OK }))
 }
 
@@ -98,8 +97,10 @@ fn spawn(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHa
     tokio::spawn(work)
 }
 
-fn write(object: &mut Written<'_>, plan: &Plan, is_default: bool) {
+fn write(object: &mut Written<'_>, plan: &Plan, plans: &Plans) {
+    let is_default = plan.name == *plans.default_plan();
     object.put("name", &plan.name).put("tier", plan.tier).put("limits", &plan.limits).put("default", is_default);
+    object.array("alertThresholds", plans.thresholds_of(&plan.name).iter(), Json::value);
 }
 
 /// Reads a plan's limits. Each meter must be named, so that none is unlimited by being forgotten.

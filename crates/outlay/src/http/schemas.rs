@@ -625,11 +625,14 @@ pub(super) struct PlanSettings {
 
 /// A plan
 #[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
 pub(super) struct Plan {
     name: String,
     tier: u32,
     limits: Limits,
     default: bool,
+    /// At what percentages of a limit alerts are raised, as the configuration says.
+    alert_thresholds: Vec<u8>,
 }
 
 /// A denial that the application made

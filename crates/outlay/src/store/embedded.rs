@@ -31,7 +31,7 @@ use std::sync::atomic::AtomicI64;
 use outlay_core::id::{SessionNo, UserId, UserNo};
 use outlay_core::ledger::{Books, Held, Key, Now, Numbers, Rejection, Written, decide};
 use outlay_core::month::Timestamp;
-use outlay_core::plan::Plans;
+use outlay_core::plan::{AlertThresholds, Plans};
 use parking_lot::RwLock;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
@@ -98,6 +98,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Plans of the configuration, which replace those that are stored.
     pub plans: Option<Plans>,
+    /// At what percentages of a limit alerts are raised.
+    pub alerts: AlertThresholds,
     /// How the duplicate indexes trade memory for work.
     pub runs: RunSettings,
     /// Memory for pages of the file, in KiB.
@@ -125,6 +127,7 @@ impl Settings {
             vfs: None,
             seed: None,
             plans: None,
+            alerts: AlertThresholds::default(),
             runs: RunSettings::default(),
             // When pages of a tree change places, SQLite looks through all that it has in memory: more than this costs more
             // than it saves, since what is not here is in the system's memory.
@@ -293,7 +296,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     })?;
     let batch: i64 = connection.query_row("select value from meta where key = 'batch'", [], |row| row.get(0))?;
     let numbers = load::numbers(&connection)?;
-    let plans = load::plans(&connection)?;
+    let plans = load::plans(&connection)?.with_alerts(settings.alerts.clone());
     let seed = random.next_u64();
     let books = Books::new(seed, plans, numbers);
     let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
@@ -605,7 +608,8 @@ impl EmbeddedStore {
             self.connection.query_row("select value from meta where key = 'batch'", [], |row| row.get(0))?;
         self.batch = batch.cast_unsigned();
         let numbers = load::numbers(&self.connection)?;
-        self.books = Books::new(self.random.next_u64(), load::plans(&self.connection)?, numbers);
+        let plans = load::plans(&self.connection)?.with_alerts(self.books.plans().alerts().clone());
+        self.books = Books::new(self.random.next_u64(), plans, numbers);
         self.days = Days::default();
         self.session_days = write::SessionDays::default();
         self.load_open_holds()

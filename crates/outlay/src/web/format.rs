@@ -1,5 +1,6 @@
 //! Figures and times as people read them. Nothing here rounds what is stored: the exact figure is beside it or in `title`.
 
+use outlay_core::alert::Thresholds;
 use outlay_core::money::{Usd, UsdSum, divide_half_even};
 use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::UsageType;
@@ -24,6 +25,12 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
+
+/// Percentages at which alerts are raised, like `80%, 95%, 100%`.
+pub fn thresholds(thresholds: Thresholds) -> String {
+    let percentages: Vec<String> = thresholds.iter().map(|percentage| format!("{percentage}%")).collect();
+    if percentages.is_empty() { "none".to_owned() } else { percentages.join(", ") }
+}
 
 /// Money in cents, like `$1,234.56`; what is no whole cent but not nothing is `<$0.01`.
 pub fn usd(amount: UsdSum) -> String {

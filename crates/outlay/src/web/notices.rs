@@ -62,12 +62,13 @@ impl Asked {
     }
 }
 
-/// The state that begins at a threshold.
+/// The state that a budget is in at a threshold.
 fn state_at(percent: u8) -> State {
     match percent {
         100.. => State::Reached,
         95.. => State::Critical,
-        _ => State::Warning,
+        80.. => State::Warning,
+        _ => State::Ok,
     }
 }
 
@@ -320,7 +321,8 @@ pub(super) fn threshold(alert: &Alert) -> Markup {
     let icon = match state {
         State::Reached => Icon::Reached,
         State::Critical => Icon::Critical,
-        State::Warning | State::Ok => Icon::Warning,
+        State::Warning => Icon::Warning,
+        State::Ok => Icon::Ok,
     };
     html! { span class={ "badge " (state.as_str()) } title=(parts::word(state)) { (icon.draw()) (alert.key.threshold) "%" } }
 }

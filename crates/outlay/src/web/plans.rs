@@ -82,6 +82,10 @@ pub fn page(view: &View, links: &Links, viewer: Viewer) -> Page {
                                 }
                             }
                             tr {
+                                th scope="row" { "Alerts at" }
+                                @for plan in view.plans.all() { td.n { (format::thresholds(view.plans.thresholds_of(&plan.name))) } }
+                            }
+                            tr {
                                 th scope="row" { "Users" }
                                 @for (plan, users) in view.plans.all().iter().zip(&view.users) {
                                     td.n { a href=(links.to("users", &Query::new().with("plan", &plan.name))) { (format::count((*users).into())) } }

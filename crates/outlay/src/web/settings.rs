@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use maud::{Markup, html};
-use outlay_core::alert::THRESHOLDS;
 use outlay_core::month::Timestamp;
-use outlay_core::plan::Meter;
+use outlay_core::plan::{AlertThresholds, Meter};
 
 use super::links::{Links, Query, encoded};
 use super::telling::Told;
@@ -39,6 +38,8 @@ pub struct View {
     pub card: Option<(String, String)>,
     /// The plan of who has none.
     pub default_plan: String,
+    /// At what percentages of a limit alerts are raised.
+    pub alerts: AlertThresholds,
     /// Whether no key is needed.
     pub open: bool,
     /// Now.
@@ -152,7 +153,10 @@ fn words(view: &View) -> Markup {
         section.panel aria-labelledby="words" {
             header { h2 #words { "Set by configuration" } }
             dl.pairs {
-                (fact("Alerts at", html! { @for (at, threshold) in THRESHOLDS.iter().enumerate() { @if at > 0 { ", " } (threshold) "%" } }))
+                (fact("Alerts at", html! {
+                    (format::thresholds(view.alerts.all))
+                    @for (plan, thresholds) in &view.alerts.plans { "; " (parts::text(plan.as_str(), 40)) ": " (format::thresholds(*thresholds)) }
+                }))
                 (fact("Default plan", parts::text(&view.default_plan, 40)))
                 @for meter in Meter::ALL { (fact(format::meter(meter), html! { "“" (view.presentation.labels.get(meter)) "”" @if *view.presentation.few_left.get(meter) > 0 { ", warns from " (view.presentation.few_left.get(meter)) " left" } })) }
                 (fact("Upgrade link", html! { @match &view.presentation.upgrade_url { Some(url) => (parts::text(url, 48)), None => "none" } }))

@@ -151,7 +151,8 @@ fn preview(
         limit: *limits.get(meter),
         ..*after.meters.get(meter)
     });
-    let raised = crossed(&row.used, &limits, &row.raised);
+    let thresholds = plans.thresholds_of(&after.plan);
+    let raised = crossed(&row.used, &limits, thresholds, &row.raised);
     Ok(Preview { before, after, raised })
 }
 

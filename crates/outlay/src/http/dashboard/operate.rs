@@ -185,6 +185,7 @@ pub(super) async fn settings_view(
         waiting: app.writer.counts().queued,
         card,
         default_plan: app.reads.plans().default_plan().as_str().to_owned(),
+        alerts: app.reads.plans().alerts().clone(),
         open: app.access.is_open(),
         as_of: now,
     })

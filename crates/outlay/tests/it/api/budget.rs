@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Asks, Json, Server, With, ai_run, api, api_run, of, until};
+use crate::support::{Asks, Json, Server, Setup, With, ai_run, api, api_run, of, until};
 
 #[test]
 fn a_user_is_made_and_replaced_whole() {
@@ -95,7 +95,7 @@ fn a_changed_plan_moves_its_users() {
         .shows("/meters/apiRuns/limit", "null");
     server.put("/v1/plans/team", json!({"limits": {"cost": 4, "aiRuns": 40, "apiRuns": 150}})).is_one_of(&[200, 201]);
     server.user("u", "team");
-    server.budget("u").shows("/meters/cost/limit", "4").shows("/plan", "team");
+    server.get("/v1/users/u/budget").is(200).shows("/meters/cost/limit", "4").shows("/plan", "team");
     server.put("/v1/plans/pro", json!({"limits": {"cost": -1}})).is(400);
 }
 
@@ -192,13 +192,13 @@ fn few_runs_left_are_said_in_absolute_terms() {
     let server = Server::open();
     server.user("u", "premium");
     server.record(Value::Array((0..26).map(|_| ai_run("u", 0.0)).collect()));
-    server.budget("u").shows("/meters/aiRuns/message", "null");
+    server.get("/v1/users/u/budget").is(200).shows("/meters/aiRuns/message", "null");
     server.record(ai_run("u", 0.0));
-    server.budget("u").shows("/meters/aiRuns/message", "Only 3 AI operations left");
+    server.get("/v1/users/u/budget").is(200).shows("/meters/aiRuns/message", "Only 3 AI operations left");
     server.record(Value::Array((0..89).map(|_| api_run("u", 0.0)).collect()));
-    server.budget("u").shows("/meters/apiRuns/message", "null");
+    server.get("/v1/users/u/budget").is(200).shows("/meters/apiRuns/message", "null");
     server.record(api_run("u", 0.0));
-    server.budget("u").shows("/meters/apiRuns/message", "Only 10 API operations left");
+    server.get("/v1/users/u/budget").is(200).shows("/meters/apiRuns/message", "Only 10 API operations left");
 }
 
 #[test]
@@ -344,4 +344,43 @@ fn alerts_are_made_once_for_each_threshold_and_limit() {
     server.reverse("w", "o").is(200);
     server.record(api("w", 2.5));
     assert_eq!(thresholds("w"), ["80@3"]);
+}
+
+#[test]
+fn alerts_are_made_at_the_percentages_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("outlay.toml");
+    std::fs::write(&file, "[alerts]\nthresholds = [50, 100]\nplans.business = [90]\n").unwrap();
+    let mut server = Setup::open().argument("--config").argument(file.to_str().unwrap()).start();
+    let plans = server.get("/v1/plans").is(200);
+    for (at, thresholds) in [(2, "[50,100]"), (3, "[90]")] {
+        plans.shows(&format!("/items/{at}/alertThresholds"), thresholds);
+    }
+    let thresholds = |server: &Server, user: &str| -> Vec<String> {
+        let of_user = server.all("/v1/alerts").into_iter().filter(|alert| alert.text("/userId") == user);
+        let mut found: Vec<_> = of_user.map(|alert| alert.at("/threshold").to_string()).collect();
+        found.sort();
+        found
+    };
+    for (user, plan, cost) in [("u", "premium", 1.5), ("v", "premium", 1.49), ("w", "business", 4.49)] {
+        server.user(user, plan);
+        server.record(api(user, cost));
+    }
+    assert_eq!(thresholds(&server, "u"), ["50"]);
+    assert_eq!(thresholds(&server, "v"), [""; 0]);
+    assert_eq!(thresholds(&server, "w"), [""; 0]);
+    for user in ["v", "w"] {
+        server.record(api(user, 0.01));
+    }
+    assert_eq!(thresholds(&server, "v"), ["50"]);
+    assert_eq!(thresholds(&server, "w"), ["90"]);
+    // What a state says stays as it is.
+    server.get("/v1/users/u/budget").is(200).shows("/meters/cost/state", "ok");
+
+    // Other percentages hold from the next start on, for what is used from then on; what was made stays.
+    std::fs::write(&file, "").unwrap();
+    server.restart();
+    assert_eq!(thresholds(&server, "u"), ["50"]);
+    server.record(api("u", 0.9));
+    assert_eq!(thresholds(&server, "u"), ["50", "80"]);
 }
