@@ -43,13 +43,13 @@ test("the card and the hook show the same, and change together", async () => {
   server.push(budget({ aiRuns: [30, 0, 30] }));
   await page.locator("main .value", { hasText: /^30 \/ 30$/ }).waitFor();
   await page.getByText("30 used").waitFor();
-  assert.equal(await page.locator("#state").textContent(), "reached");
+  await page.locator("#state", { hasText: /^reached$/ }).waitFor();
   assert.ok(await page.getByText("Ours").isVisible());
 });
 
 test("a page may upgrade in its own way", async () => {
   await page.getByRole("link", { name: "Upgrade to Business" }).click();
-  assert.equal(await page.locator("#state").textContent(), "upgrade");
+  await page.locator("#state", { hasText: /^upgrade$/ }).waitFor();
   assert.equal(new URL(page.url()).pathname, "/");
 });
 

@@ -131,7 +131,13 @@ impl Metrics {
         let refused_credentials = Counter::default();
         let help = "Keys and tokens that were shown and are not known";
         registry.register("refused_credentials", help, refused_credentials.clone());
-        let deliveries = Family::default();
+        let deliveries = Family::<Delivered, Counter>::default();
+        for kind in [Channel::Webhook, Channel::Mail].map(Channel::as_str) {
+            for result in [Sent::Delivered, Sent::Retried, Sent::Failed].map(Sent::as_str) {
+                // From zero on: of a counter that begins with its first failure no increase is seen.
+                drop(deliveries.get_or_create(&Delivered { kind, result }));
+            }
+        }
         registry.register("deliveries", "Tries to tell somebody, by kind and result", deliveries.clone());
         let (pending, oldest_pending) = (Gauge::default(), Gauge::default());
         registry.register("deliveries_pending", "Deliveries that wait to be sent, or sent again", pending.clone());
