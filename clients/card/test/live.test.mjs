@@ -40,7 +40,7 @@ async function open(attributes = "", { before = "", behind = SCRIPT, fallback = 
   return page;
 }
 /** Waits in the test's own time, for what happens outside the page. */
-async function until(what, condition, patience = 5000) {
+async function until(what, condition, patience = 20_000) {
   for (const end = Date.now() + patience; Date.now() < end; await new Promise((done) => setTimeout(done, 20))) if (await condition()) return;
   assert.fail(`never: ${what}`);
 }

@@ -55,7 +55,7 @@ test("a page may upgrade in its own way", async () => {
 
 test("strict mode and unmounting leak no stream", async () => {
   const settled = async (streams) => {
-    for (const end = Date.now() + 5000; server.open !== streams && Date.now() < end; ) await new Promise((done) => setTimeout(done, 20));
+    for (const end = Date.now() + 20_000; server.open !== streams && Date.now() < end; ) await new Promise((done) => setTimeout(done, 20));
     assert.equal(server.open, streams);
   };
   await settled(2);
