@@ -234,7 +234,8 @@ test("taken out and put back, it leaks no stream", async () => {
   await page.evaluate(() => {
     for (let move = 0; move < 10; move += 1) document.querySelector("main").append(window.card);
   });
-  // Chromium may take its time to close the one that was given up, five seconds and more while the page does nothing.
+  // In some runs the one that was given up is closed only after five seconds. Why is not known: an open fault, of the card or of
+  // the browser, which this patience hides as long as it ends; one that never ends is still found.
   await until("one stream after ten moves", () => page.evaluate(() => document.title).then(() => server.open === 1), 60_000);
   await page.live();
 });
