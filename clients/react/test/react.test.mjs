@@ -55,6 +55,7 @@ test("a page may upgrade in its own way", async () => {
 
 test("strict mode and unmounting leak no stream", async () => {
   const settled = async (streams) => {
+    // Chromium may take five seconds to close what a page gave up, see the card's tests.
     for (const end = Date.now() + 20_000; server.open !== streams && Date.now() < end; ) await new Promise((done) => setTimeout(done, 20));
     assert.equal(server.open, streams);
   };
