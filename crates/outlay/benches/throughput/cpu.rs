@@ -7,6 +7,7 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// CPU seconds used by each kind of thread of a process so far, by the name of the thread.
+#[derive(Default)]
 pub(crate) struct Used {
     threads: BTreeMap<String, f64>,
 }
@@ -31,6 +32,13 @@ impl Used {
             (name.clone(), (seconds - before.threads.get(name).copied().unwrap_or(0.0)).max(0.0))
         });
         Self { threads: threads.collect() }
+    }
+
+    /// Takes in what was used in another time.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (name, seconds) in other.threads {
+            *self.threads.entry(name).or_default() += seconds;
+        }
     }
 
     pub(crate) fn total(&self) -> f64 {

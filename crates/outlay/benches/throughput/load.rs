@@ -40,8 +40,18 @@ pub(crate) fn histogram() -> Histogram<u64> {
 }
 
 impl Measured {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { cycles: 0, seconds: 0.0, latency: histogram(), failures: 0, failure: None, cpu_seconds: 0.0 }
+    }
+
+    /// Takes in what another round of the same saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.cycles += other.cycles;
+        self.seconds += other.seconds;
+        self.latency.add(other.latency).unwrap();
+        self.failures += other.failures;
+        self.failure = self.failure.take().or(other.failure);
+        self.cpu_seconds += other.cpu_seconds;
     }
 
     fn answer(&mut self, status: u16, body: &[u8]) {

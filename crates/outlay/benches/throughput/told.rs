@@ -4,62 +4,71 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::load::{self, histogram};
+use crate::load::{self, Measured, histogram};
 use crate::report::{Report, Row};
 use crate::requests::{self, Kind, Source};
 use crate::server::Server;
 use crate::{Arguments, cpu};
 
-/// Webhooks that say nothing.
-const HANGING: usize = 20;
 /// Clients that record and ask meanwhile.
 const CLIENTS: usize = 16;
 /// Crossings of which the first try is timed.
 const CROSSINGS: u32 = 300;
 /// Between two crossings.
 const PAUSE: Duration = Duration::from_millis(20);
+/// So many users have crossed: each does once.
+static CROSSED: AtomicU32 = AtomicU32::new(0);
+
+/// Times that each server is measured: they take turns, so that what comes and goes on the machine meets all of them.
+const ROUNDS: usize = 6;
 
 pub(crate) fn measure(folder: &Path, arguments: &Arguments, report: &mut Report) {
-    let alone = Server::outlay_telling(&folder.join("alone"));
-    let telling = Server::outlay_telling(&folder.join("telling"));
-    let silent = silent_receiver();
-    for server in [&alone, &telling] {
+    let (silent, (answering, _)) = (silent_receiver(), receiver());
+    let servers = [
+        ("no receivers", 0, silent),
+        ("1 receiver that hangs", 1, silent),
+        ("20 receivers that hang", 20, silent),
+        ("20 receivers", 20, answering),
+    ]
+    .map(|(name, receivers, receiver)| {
+        let server = Server::outlay_telling(&folder.join(name.replace(' ', "-")));
         load::once(server.address, requests::UNLIMITED_PLAN);
-    }
-    for at in 0..HANGING {
-        make_webhook(&telling, &format!("http://{silent}/{at}"));
-    }
-    let mut source = Source::new(arguments.seed, arguments.users);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // Both have the same crossings; only one has somebody to tell.
-        for server in [&alone, &telling] {
-            let (done, address) = (&done, server.address);
-            scope.spawn(move || {
-                let mut user = 0;
-                while !done.load(Ordering::Relaxed) {
-                    cross(address, user);
-                    user += 1;
-                    std::thread::sleep(PAUSE);
-                }
-            });
+        for at in 0..receivers {
+            make_webhook(&server, &format!("http://{receiver}/{at}"));
         }
-        for kind in [Kind::Record, Kind::Afford] {
-            for (name, server) in [("no receivers", &alone), ("20 receivers that hang", &telling)] {
-                let before = cpu::Used::by(server.process_id());
-                let measured = arguments.load(CLIENTS).run(server.address, kind, &mut source);
-                let used = cpu::Used::by(server.process_id()).since(&before);
-                report.add(Row::over_http(name, kind, CLIENTS, measured, &used));
+        (name, server)
+    });
+    let mut source = Source::new(arguments.seed, arguments.users);
+    for kind in [Kind::Record, Kind::Afford] {
+        let mut seen = servers.each_ref().map(|_| (Measured::new(), cpu::Used::default()));
+        for _ in 0..ROUNDS {
+            for ((_, server), (measured, used)) in servers.iter().zip(&mut seen) {
+                let done = AtomicBool::new(false);
+                std::thread::scope(|scope| {
+                    // Without anybody to tell it has the same crossings.
+                    scope.spawn(|| {
+                        while !done.load(Ordering::Relaxed) {
+                            cross(server.address, CROSSED.fetch_add(1, Ordering::Relaxed));
+                            std::thread::sleep(PAUSE);
+                        }
+                    });
+                    let before = cpu::Used::by(server.process_id());
+                    measured.add(arguments.load(CLIENTS).run(server.address, kind, &mut source));
+                    used.add(cpu::Used::by(server.process_id()).since(&before));
+                    done.store(true, Ordering::Relaxed);
+                });
             }
         }
-        done.store(true, Ordering::Relaxed);
-    });
-    drop(telling);
-    report.add(first_tries(&alone));
+        for ((name, _), (measured, used)) in servers.iter().zip(seen) {
+            report.add(Row::over_http(name, kind, CLIENTS, measured, &used));
+        }
+    }
+    let [(_, quiet), ..] = servers;
+    report.add(first_tries(&quiet));
 }
 
 /// From before the operation that crosses is sent until its message is there.
