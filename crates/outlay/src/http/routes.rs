@@ -132,7 +132,7 @@ fn rows() -> Table {
     table.form("/users/{userId}/settings", App, dashboard::set);
     table.page("/users/{userId}/token", App, dashboard::token_form);
     table.form("/users/{userId}/token", App, dashboard::token);
-    table.form("/users/{userId}/token/end", App, dashboard::end_tokens);
+    table.form("/users/{userId}/token/end", Admin, dashboard::end_tokens);
     table.page("/users/{userId}/erase", Admin, dashboard::erase_form);
     table.form("/users/{userId}/erase", Admin, dashboard::erase);
     table.page("/sessions", Viewer, dashboard::sessions);
@@ -198,7 +198,7 @@ fn rows() -> Table {
     table.post("/v1/keys", Admin, keys::create);
     table.delete("/v1/keys/{keyId}", Admin, keys::revoke);
     table.post("/v1/users/{userId}/tokens", App, tokens::create);
-    table.delete("/v1/users/{userId}/tokens", App, tokens::end);
+    table.delete("/v1/users/{userId}/tokens", Admin, tokens::end);
     table.post("/v1/token-keys", Owner, tokens::rotate);
     table
 }

@@ -12,7 +12,7 @@ use outlay_core::plan::{Meter, Plans};
 use super::frame::crumbs;
 use super::links::{Links, Query, user_path};
 use super::parts;
-use super::{Page, Section, format};
+use super::{Page, Section, Viewer, format};
 
 /// What a change of a user would do.
 #[derive(Debug)]
@@ -144,8 +144,8 @@ pub struct Made {
     pub made_at: Timestamp,
 }
 
-/// Draws the form that makes a token, and the token.
-pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, links: &Links) -> Page {
+/// Draws the form that makes a token, and the token; and what ends all of them, for those who may.
+pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, links: &Links, viewer: Viewer) -> Page {
     let action = links.to(&format!("{}/token", user_path(user_id)), &Query::new());
     let main = html! {
         @if let Some(made) = made {
@@ -172,11 +172,13 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
                 button.primary type="submit" { "Make a token" }
             }
         }
-        section.panel aria-labelledby="end" {
-            header { h2 #end { "End all tokens" } }
-            form.stacked method="post" action=(links.to(&format!("{}/token/end", user_path(user_id)), &Query::new())) {
-                p { "Every token of this user that was made until now opens nothing any more, as when a device was lost. Tokens made later are not touched." }
-                button.danger type="submit" { "End them" }
+        @if viewer.is_admin() {
+            section.panel aria-labelledby="end" {
+                header { h2 #end { "End all tokens" } }
+                form.stacked method="post" action=(links.to(&format!("{}/token/end", user_path(user_id)), &Query::new())) {
+                    p { "Every token of this user that was made until now opens nothing any more, as when a device was lost. Tokens made later are not touched." }
+                    button.danger type="submit" { "End them" }
+                }
             }
         }
     };

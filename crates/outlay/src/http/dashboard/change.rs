@@ -158,7 +158,7 @@ fn preview(
 
 /// `GET /users/{userId}/token`
 pub(in crate::http) async fn token_form(browser: Browser, OfUser(user_id): OfUser) -> Response {
-    browser.answer(&token_page(&user_id, None, "", &browser.links))
+    browser.answer(&token_page(&user_id, None, "", &browser.links, browser.viewer))
 }
 
 /// `POST /users/{userId}/token`
@@ -178,7 +178,8 @@ pub(in crate::http) async fn token(
     let made_at = app.clock.wall();
     let (token, expires_at) = tokens::make(&app, &user_id, &reads, seconds).await?;
     let address = format!("{}/my", browser.base(&app));
-    let page = token_page(&user_id, Some(&Made { token, expires_at, made_at }), &address, &browser.links);
+    let page =
+        token_page(&user_id, Some(&Made { token, expires_at, made_at }), &address, &browser.links, browser.viewer);
     Ok(browser.answer_with(StatusCode::OK, &page))
 }
 

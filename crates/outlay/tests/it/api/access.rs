@@ -58,7 +58,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, Least)> {
         ("POST", "/v1/users/alice/denials", denial, App),
         ("POST", "/v1/users/alice/usage/o/reverse", json!({}), App),
         ("POST", "/v1/users/alice/tokens", json!({"ttlSeconds": 60}), App),
-        ("DELETE", "/v1/users/bob/tokens", Value::Null, App),
+        ("DELETE", "/v1/users/bob/tokens", Value::Null, Admin),
         ("PUT", "/v1/users/alice", json!({"plan": "premium"}), App),
         ("GET", "/v1/users/alice/export", Value::Null, Admin),
         ("GET", "/v1/keys", Value::Null, Admin),
@@ -242,7 +242,10 @@ fn all_tokens_of_a_user_end_at_once_and_later_ones_are_good() {
     let mut stream = Events::open(server.address(), &of("u", "/events"), Some(&authorization), None).unwrap();
     stream.expect("budget");
     let (_, app) = make_key(&server, "app");
-    server.with_key(&app).delete(&of("u", "/tokens")).is(204);
+    server.with_key(&app).delete(&of("u", "/tokens")).is(403);
+    let page = server.with_key(&app).get("/users/u/token").is_text(200);
+    assert!(page.contains("Make a token") && !page.contains("token/end"), "{page}");
+    server.delete(&of("u", "/tokens")).is(204);
     assert!(stream.try_next().is_none(), "a stream goes on");
     assert_eq!(
         (opens(&server, &one, "u"), opens(&server, &two, "u"), opens(&server, &of_other, "other")),
