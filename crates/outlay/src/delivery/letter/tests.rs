@@ -74,7 +74,7 @@ fn a_user_reads_what_was_used_what_is_foretold_when_it_ends_and_where_there_is_m
          \n\
          The next larger plan is business: https://example.org/upgrade?a=1&b=2\n\
          \n\
-         This is sent once each at 80, 95 and 100 percent of a limit."
+         This is sent once a month at 80 percent of a limit."
     );
     for part in ["80% of your AI operations", "width:83%", "1 January 2026", "upgrade?a=1&amp;b=2", "24 December."] {
         assert!(letter.html.contains(part), "{part} in {}", letter.html);

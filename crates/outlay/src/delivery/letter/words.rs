@@ -26,7 +26,7 @@ pub(super) struct Words {
     next_plan: Option<String>,
     /// `October 2025`
     month: String,
-    /// 80, 95 or 100.
+    /// A whole percentage, such as 80.
     threshold: u8,
     /// What crossed, as it was then.
     meter: MeterWords,
