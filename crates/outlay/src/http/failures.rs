@@ -1,7 +1,7 @@
 //! Who guesses: addresses that showed keys or tokens that are not known are turned away for a minute.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use outlay_core::month::Timestamp;
 use parking_lot::Mutex;
@@ -29,17 +29,27 @@ impl Window {
     }
 }
 
+/// Who is told apart by an address: of IPv6 a whole network of 64 bits is one, since whoever has one has all of it.
+fn who(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 impl Failures {
     /// For how many seconds an address is still turned away; `None` when it is not.
     pub(super) fn turned_away(&self, address: IpAddr, now: Timestamp) -> Option<u64> {
         let windows = self.0.lock();
-        let window = windows.get(&address).filter(|window| window.count >= FAILURES_MAX && !window.is_over(now))?;
+        let window =
+            windows.get(&who(address)).filter(|window| window.count >= FAILURES_MAX && !window.is_over(now))?;
         let left = window.since.plus_seconds(WINDOW_SECONDS).seconds().saturating_sub(now.seconds());
         Some(u64::try_from(left).unwrap_or(0).max(1))
     }
 
     /// Counts a failed attempt.
     pub(super) fn failed(&self, address: IpAddr, now: Timestamp) {
+        let address = who(address);
         let mut windows = self.0.lock();
         if windows.len() >= ADDRESSES_MAX && !windows.contains_key(&address) {
             windows.retain(|_, window| !window.is_over(now));
@@ -75,6 +85,17 @@ mod tests {
         assert_eq!(failures.turned_away(far, now.plus_seconds(60)), None);
         failures.failed(far, now.plus_seconds(60));
         assert_eq!(failures.turned_away(far, now.plus_seconds(60)), None);
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_who_guesses() {
+        let failures = Failures::default();
+        let now = Timestamp::parse("2025-10-13T12:00:00Z").unwrap();
+        for number in 0..FAILURES_MAX {
+            failures.failed(format!("2001:4860:1:2::{number:x}").parse().unwrap(), now);
+        }
+        assert_eq!(failures.turned_away("2001:4860:1:2:ffff::1".parse().unwrap(), now), Some(60));
+        assert_eq!(failures.turned_away("2001:4860:1:3::1".parse().unwrap(), now), None);
     }
 
     #[test]
