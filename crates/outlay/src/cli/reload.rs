@@ -2,12 +2,12 @@
 //!
 //! Settings that make no sense change nothing: what held goes on.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use outlay_core::ledger::Command;
 use outlay_core::plan::{Plan, Plans};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, LogFilter, log};
 use crate::audit::Actor;
@@ -19,6 +19,12 @@ use crate::store::outbox::ConfiguredWebhook;
 
 /// What holds anew without another start; beside these the tables of the file.
 const RELOADED: [&Setting; 3] = [&settings::PUBLIC_URL, &settings::UPGRADE_URL, &settings::LOG];
+
+/// The signals by which it is asked. Taken before anything takes long: one that comes while the store is opened would else
+/// end the process, which a service manager takes for a clean end.
+pub(super) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
 
 /// What a server was started with, to compare with.
 pub(super) struct Reloading {
@@ -43,8 +49,8 @@ impl Reloading {
     }
 
     /// Reads them again at each signal, for as long as it runs.
-    pub(super) async fn at_each_hangup(mut self, app: SharedApp) {
-        let mut hangups = match signal(SignalKind::hangup()) {
+    pub(super) async fn at_each_hangup(mut self, hangups: io::Result<Signal>, app: SharedApp) {
+        let mut hangups = match hangups {
             Ok(hangups) => hangups,
             Err(error) => {
                 tracing::warn!("failed to wait for SIGHUP, so settings are read at the start alone: {error}");

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::reload::Reloading;
+use super::reload::{self, Reloading};
 use super::{Exit, Failure, runtime, show};
 use crate::client::SOCKET_NAME;
 use crate::clock::SystemClock;
@@ -78,10 +78,11 @@ impl Serve {
         let (config, reloading) = Reloading::read(flags)?;
         let runtime = runtime(true)?;
         let served = runtime.block_on(async {
+            let hangups = reload::hangups();
             let local =
                 Local::open(&config, SystemClock::shared(), Purpose::Serving).await.map_err(|error| opening(&error))?;
             let listeners = Listeners::bind(&config).await?;
-            let beside = reloading.at_each_hangup(Arc::clone(&local.app));
+            let beside = reloading.at_each_hangup(hangups, Arc::clone(&local.app));
             serve(local, listeners, beside).await
         });
         // A read that still runs must not keep a process that has to end.

@@ -12,6 +12,36 @@ fn logs(server: &Server, text: &str, before: usize) {
     until(text, || server.log().matches(text).count() > before);
 }
 
+/// A service manager takes the end by this signal for a clean one, and starts nothing again.
+#[test]
+fn a_reload_that_comes_while_the_server_starts_does_not_end_it() {
+    let home = tempfile::tempdir().unwrap();
+    // Opening it waits until somebody reads, and so does the start.
+    let pipe = home.path().join("audit");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_outlay"))
+        .args(["serve", "--open", "--listen", "127.0.0.1:0", "--data"])
+        .arg(home.path().join("data"))
+        .arg("--audit-log")
+        .arg(&pipe)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("its store is open", || home.path().join("data/master.key").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(child.try_wait().unwrap(), None, "it ended");
+    let reader = std::thread::spawn(move || fs::read(pipe));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    assert!(line.starts_with("listening on"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(reader);
+}
+
 #[test]
 fn plans_words_and_the_log_are_read_anew_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
