@@ -3,14 +3,12 @@
 //! It goes over a connection of its own, to an address that was judged as a number: what a name stands for is asked once.
 //! Redirects and proxies are not followed, and of an answer nothing is kept but its status.
 
+mod names;
 mod signing;
 mod target;
 
-use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +34,7 @@ pub use target::{Rules, Target, TargetError};
 use super::{Failure, Tried};
 use crate::config::receivers::WebhookAllow;
 use crate::tls;
+use names::{Resolve, System};
 use target::Place;
 
 /// Addresses that are tried, at most, of those that a name stands for.
@@ -48,21 +47,6 @@ const HEAD_MAX: usize = 16_384;
 const HEADERS_MAX: usize = 100;
 /// The longest that a receiver may ask to be left alone: as long as the longest pause between two tries.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
-
-/// What is asked what a name stands for.
-trait Resolve: Send + Sync + fmt::Debug {
-    fn resolve<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
-}
-
-/// The operating system.
-#[derive(Debug)]
-struct System;
-
-impl Resolve for System {
-    fn resolve<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
-    }
-}
 
 /// How long is waited.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +79,7 @@ impl Sender {
     pub fn new(allow: &WebhookAllow) -> Self {
         Self {
             rules: Rules::new(allow.clone()),
-            resolver: Box::new(System),
+            resolver: Box::new(System::default()),
             tls: Arc::new(tls::http_client(tls::roots())),
             times: Times::default(),
         }

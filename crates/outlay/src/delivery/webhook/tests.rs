@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+use super::names::Resolving;
 use super::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -22,7 +23,7 @@ const OK: &str = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
 struct Names(Vec<(&'static str, Vec<IpAddr>)>);
 
 impl Resolve for Names {
-    fn resolve<'a>(&'a self, name: &'a str) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
         let found = self.0.iter().find(|(known, _)| *known == name).map(|(_, addresses)| addresses.clone());
         Box::pin(std::future::ready(found.ok_or_else(|| io::Error::other("no such name"))))
     }
