@@ -1,6 +1,7 @@
 //! `outlay verify`, `backup` and `restore`: what an operator does so as to sleep well.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -157,32 +158,45 @@ pub(super) struct Restore {
 impl Restore {
     pub(super) fn run(&self, config: &Config) -> Result<Exit, Failure> {
         check_backup(&self.file)?;
-        let lists = self.erasures.iter().map(|file| read_erasures(file)).collect::<Result<Vec<_>, _>>()?;
+        let mut lists = self.erasures.iter().map(|file| read_erasures(file)).collect::<Result<Vec<_>, _>>()?;
         let folder = &config.data;
         if !self.force && holds_something(folder)? {
             let advice = "is not empty; --force replaces the store in it, or name another folder with --data";
             return Err(Failure::Other(format!("{} {advice}", folder.display())));
         }
-        {
-            let _lock = embedded::lock_folder(folder)?;
-            let place = embedded::file_path(folder);
-            let partial = with_suffix(&place, ".partial");
-            fs::copy(&self.file, &partial).map_err(Failure::io(format!("copy the backup to {}", partial.display())))?;
-            let synced = fs::File::open(&partial).and_then(|file| file.sync_all());
-            synced.map_err(Failure::io(format!("write {}", partial.display())))?;
-            // The log of the store that was here belongs to no other.
-            for suffix in ["-wal", "-shm"] {
-                match fs::remove_file(with_suffix(&place, suffix)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Failure::io("remove the log of the old store")(error));
-                    }
-                    _ => {}
-                }
-            }
-            put_in_place(&partial, &place)?;
+        let _lock = embedded::lock_folder(folder)?;
+        let list = folder.join(embedded::ERASURES_NAME);
+        let listed = embedded::read_erasures(&list)?.into_iter();
+        lists.push(listed.map(|erasure| Listed { erasure, deployment: None }).collect());
+        // Made in a folder of its own: the store that takes the place of another holds nobody who was erased, whenever this
+        // is cut off.
+        let staging = folder.join(STAGING_NAME);
+        remove(fs::remove_dir_all(&staging), "remove what an earlier restore left")?;
+        fs::create_dir(&staging).map_err(Failure::io(format!("make {}", staging.display())))?;
+        let copy = embedded::file_path(&staging);
+        fs::copy(&self.file, &copy).map_err(Failure::io(format!("copy the backup to {}", copy.display())))?;
+        // A backup that nobody may write to is one all the same.
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))
+            .map_err(Failure::io(format!("write {}", copy.display())))?;
+        let erased = runtime(false)?.block_on(make_store(&staging, &lists))?;
+        if with_suffix(&copy, "-wal").metadata().is_ok_and(|log| log.len() > 0) {
+            return Err(Failure::Other("there is no space to put the restored store together".to_owned()));
         }
-        let erased = runtime(false)?.block_on(erase_again(config, &lists))?;
+        let made_list = staging.join(embedded::ERASURES_NAME);
+        if made_list.exists() {
+            put_in_place(&made_list, &list)?;
+        }
+        let place = embedded::file_path(folder);
+        // The log of the store that was here belongs to no other.
+        for suffix in ["-wal", "-shm"] {
+            remove(fs::remove_file(with_suffix(&place, suffix)), "remove the log of the old store")?;
+        }
+        put_in_place(&copy, &place)?;
+        remove(fs::remove_dir_all(&staging), "remove what is not needed any more")?;
         show::say(&format!("{} holds the store of {}", folder.display(), self.file.display()));
+        show::say(
+            "keys, ended tokens and webhooks are as they were then: what was revoked since is to be revoked again",
+        );
         if erased > 0 {
             show::say(&format!("{erased} users who were erased after the backup are erased again"));
         }
@@ -197,6 +211,17 @@ impl Restore {
     }
 }
 
+/// Where a store is made of a backup, in the folder that it is for.
+const STAGING_NAME: &str = "restoring";
+
+/// What is not there need not be removed.
+fn remove(removed: std::io::Result<()>, what: &str) -> Result<(), Failure> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::io(what)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a folder holds more than what is put there to go with a backup.
 fn holds_something(folder: &Path) -> Result<bool, Failure> {
     let entries = match fs::read_dir(folder) {
@@ -206,26 +231,29 @@ fn holds_something(folder: &Path) -> Result<bool, Failure> {
     };
     for entry in entries {
         let name = entry.map_err(Failure::io(format!("read {}", folder.display())))?.file_name();
-        if ![MASTER_KEY_FILE, embedded::ERASURES_NAME, "lost+found"].iter().any(|with| name == *with) {
+        if ![MASTER_KEY_FILE, embedded::ERASURES_NAME, embedded::LOCK_NAME, STAGING_NAME, "lost+found"]
+            .iter()
+            .any(|with| name == *with)
+        {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Applies the list of erasures that lies in the folder, and those that were named, and wipes whom they name. Gives how many
-/// were due.
-async fn erase_again(config: &Config, lists: &[Vec<Listed>]) -> Result<usize, Failure> {
-    let settings = embedded::Settings::new(config.data.clone(), SystemClock::shared());
+/// Makes a store of the copy in a folder, without those whom the lists name. Gives how many were still in it.
+async fn make_store(folder: &Path, lists: &[Vec<Listed>]) -> Result<usize, Failure> {
+    let settings = embedded::Settings::new(folder.to_owned(), SystemClock::shared());
     let (mut store, reads) = embedded::open(settings)?;
     let deployment = format!("{:032x}", reads.deployment_id());
     // A log may be of several stores.
     let ours = |listed: &&Listed| listed.deployment.as_ref().is_none_or(|of| *of == deployment);
     let also: Vec<Erasure> = lists.iter().flatten().filter(ours).map(|listed| listed.erasure).collect();
-    let erased = store.erase_again(&also)?;
+    let erased = store.restored(&also)?;
     let event =
         Actor::here("restore").did(Action::StoreRestored).after(Facts::new().json("erased", &erased.to_string()));
     store.put(Record::Events(vec![event]), None).await?;
+    drop(reads);
     store.close().await?;
     Ok(erased)
 }

@@ -3,6 +3,7 @@
 //! Each receiver has a lane of its own, so one that hangs holds up nobody else; and nobody who records or asks waits for
 //! any of them. A message that was sent and not noted, since the process ended in between, is sent again with the same id.
 
+mod notes;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,10 @@ use super::{Failure, Post, Tried};
 use crate::http::SharedApp;
 use crate::metrics::{Channel, Sent};
 use crate::store::outbox::{
-    AfterTry, DeliveryState, DueDelivery, EventKind, Receiver, Subject, TriedRecord, Try, WebhookRecord,
+    AfterTry, DeliveryState, DueDelivery, EventKind, Receiver, Subject, TriedRecord, Try, WebhookRecord, is_due,
 };
 use crate::store::{Record, StoreError};
+use notes::Notes;
 
 /// Messages to one receiver at the same time.
 const AT_ONCE: usize = 8;
@@ -32,6 +34,7 @@ const STORE_REST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Courier {
     app: SharedApp,
+    notes: Notes<TriedRecord>,
 }
 
 /// Messages to one receiver, one after the other or a few at once.
@@ -47,7 +50,7 @@ struct Lane {
 impl Courier {
     /// A courier for a store and its receivers.
     pub fn new(app: SharedApp) -> Self {
-        Self { app }
+        Self { app, notes: Notes::default() }
     }
 
     /// Carries until the process ends.
@@ -59,7 +62,7 @@ impl Courier {
         loop {
             let now = courier.app.clock.wall();
             for (receiver, lane) in &mut lanes {
-                if !lane.is_busy && (lane.is_called || lane.due.is_some_and(|due| due <= now)) {
+                if !lane.is_busy && (lane.is_called || lane.due.is_some_and(|due| is_due(due, now))) {
                     *lane = Lane { is_busy: true, ..Lane::default() };
                     busy.spawn(Arc::clone(&courier).carry(*receiver));
                 }
@@ -140,6 +143,10 @@ impl Courier {
 
     /// Notes what became of tries. Until that is done nothing more is sent to this receiver: it would be sent twice.
     async fn note(&self, tried: Vec<TriedRecord>) {
+        self.notes.note(tried, |tried| self.write(tried)).await;
+    }
+
+    async fn write(&self, tried: Vec<TriedRecord>) {
         let at = self.app.clock.wall();
         while let Err(error) = self.app.writer.put(Record::Tried(tried.clone(), at)).await {
             if self.app.writer.is_poisoned() {
@@ -158,6 +165,9 @@ impl Courier {
             |state| TriedRecord { delivery: delivery.no, tried: None, next: AfterTry::Ended { state, gone: false } };
         if delivery.user_no.is_some() && due.user.is_none() {
             return not_sent(DeliveryState::NoUser);
+        }
+        if due.subject == Subject::Lost {
+            return self.tried(due, Tried::Failed(Failure::lasting("what it tells of cannot be read")));
         }
         let tried = match delivery.receiver {
             Receiver::Webhook(no) => {

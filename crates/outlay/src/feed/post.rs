@@ -7,7 +7,7 @@ use outlay_core::month::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::store::outbox::Receiver;
+use crate::store::outbox::{Receiver, is_due};
 
 /// The bell between a store and the one who sends.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Post {
     /// Looks at the clock.
     pub(super) fn tick(&self, wall: Timestamp) {
         let mut due = self.due.lock();
-        if due.is_some_and(|due| due <= wall) {
+        if due.is_some_and(|due| is_due(due, wall)) {
             *due = None;
             self.woken.notify_one();
         }

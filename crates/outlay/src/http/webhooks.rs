@@ -18,7 +18,9 @@ use crate::audit::{Action, Actor, Facts};
 use crate::delivery::secrets::SecretsError;
 use crate::delivery::webhook::SigningSecret;
 use crate::store::Record;
-use crate::store::outbox::{Again, DeliveriesQuery, DeliveryState, EventKind, EventKinds, Receiver, WebhookRecord};
+use crate::store::outbox::{
+    Again, DeliveriesQuery, Delivery, DeliveryState, EventKind, EventKinds, Receiver, WebhookRecord,
+};
 
 /// Webhooks, at most: each is told of everything by itself.
 const WEBHOOKS_MAX: usize = 100;
@@ -99,16 +101,10 @@ pub(super) async fn make(
     };
     let secret = SigningSecret::make(&app.ids).map_err(internal)?;
     let sealed = app.webhook_secrets.seal(webhook.secret(), &secret, &app.ids, now).map_err(no_secret)?;
-    let event = actor.did(Action::WebhookCreated).on(&webhook.id).after(facts(&webhook));
+    let event = actor.did(Action::WebhookCreated).on(&webhook.id).after(webhook.events.facts());
     app.writer.put_as(event, Record::Webhook(webhook.clone(), sealed)).await?;
     tracing::info!(webhook.id = webhook.id, "made a webhook");
     Ok((webhook, secret))
-}
-
-/// What the audit log says of a webhook: neither its address, which may hold a secret, nor what it is for.
-fn facts(webhook: &WebhookRecord) -> Facts {
-    let events: Vec<&str> = webhook.events.iter().map(EventKind::as_str).collect();
-    Facts::new().text("events", &events.join(" "))
 }
 
 /// The kinds of events in a list of their names.
@@ -155,7 +151,7 @@ pub(super) async fn delete(
 /// Takes a webhook away.
 pub(super) async fn remove(app: &App, actor: &Actor, id: Option<&str>) -> Result<(), Problem> {
     let webhook = changeable(app, id)?;
-    let event = actor.did(Action::WebhookDeleted).on(&webhook.id).before(facts(&webhook));
+    let event = actor.did(Action::WebhookDeleted).on(&webhook.id).before(webhook.events.facts());
     app.writer.put_as(event, Record::DeleteWebhook { no: webhook.no, at: app.clock.wall() }).await?;
     tracing::info!(webhook.id = webhook.id, "took a webhook away");
     Ok(())
@@ -276,12 +272,12 @@ pub(super) async fn redeliver(
     let receiver = Receiver::Webhook(webhook.no);
     let (which, count) = match id {
         Some(id) => {
-            let no = NoticeId::number("delivery", app.reads.deployment_id(), &id);
-            let found = match no {
+            let found = match NoticeId::number(&id) {
                 Some(no) => app.reads.delivery(no).await?,
                 None => None,
             };
-            let found = found.filter(|of| of.row.receiver == receiver);
+            let is_this = |row: &Delivery| delivery::id(row, app.reads.deployment_id()).to_string() == id;
+            let found = found.filter(|of| of.row.receiver == receiver && is_this(&of.row));
             let found = found
                 .ok_or_else(|| Problem::new(Kind::NotFound).detail("This webhook has no delivery with this id."))?;
             (Again::One(found.row.no), 1)
@@ -305,16 +301,19 @@ pub(super) async fn redeliver_alert(
     State(app): State<SharedApp>,
     path: Option<Path<String>>,
 ) -> Result<Response, Problem> {
-    let no = path.and_then(|Path(id)| NoticeId::number("alert", app.reads.deployment_id(), &id));
-    Ok(accepted(send_alert_again(&app, no).await?))
+    let id = path.map(|Path(id)| id);
+    let no = id.as_deref().and_then(NoticeId::number);
+    Ok(accepted(send_alert_again(&app, no, id.as_deref()).await?))
 }
 
-/// Sends what tells of an alert again, and gives how many messages that is.
-pub(super) async fn send_alert_again(app: &App, no: Option<u64>) -> Result<u64, Problem> {
+/// Sends what tells of an alert again, and gives how many messages that is. `id` is what was asked for beside its number.
+pub(super) async fn send_alert_again(app: &App, no: Option<u64>, id: Option<&str>) -> Result<u64, Problem> {
     let Some(no) = no else {
         return Err(Problem::new(Kind::NotFound).detail("There is no alert with this id."));
     };
-    let told = app.reads.deliveries_about(EventKind::ThresholdCrossed, vec![no]).await?;
+    let mut told = app.reads.deliveries_about(EventKind::ThresholdCrossed, vec![no]).await?;
+    let id_of = |row: &Delivery| delivery::event_id(row, app.reads.deployment_id()).to_string();
+    told.retain(|row| id.is_none_or(|id| id == id_of(row)));
     if told.is_empty() {
         return Err(Problem::new(Kind::NotFound).detail("Nobody was to be told of such an alert."));
     }

@@ -42,7 +42,7 @@ use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreEr
 use crate::audit::{Event, of_configured_plans, of_decision};
 use crate::clock::SharedClock;
 use crate::feed::{Feed, Notice, Tidings};
-pub use erase::{Erasure, LIST_NAME as ERASURES_NAME};
+pub use erase::{Erasure, LIST_NAME as ERASURES_NAME, read_list as read_erasures};
 pub use space::{Marks, Volume};
 
 use checkpoint::Checkpointer;
@@ -273,7 +273,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         outbox::configure(&transaction, webhooks, settings.clock.wall())?;
         transaction.commit()?;
     }
-    let outbox = Outbox::open(&connection, settings.mail)?;
+    let outbox = Outbox::open(&connection, settings.mail, settings.clock.wall())?;
 
     let names = Names::load(&connection)?;
     let index = |prefix: &str, table: &str, column: &str| {

@@ -13,6 +13,8 @@ use outlay_core::plan::Limits;
 use outlay_core::session::Session;
 use outlay_core::user::User;
 
+use crate::audit::Facts;
+
 /// What can be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
@@ -73,6 +75,15 @@ impl EventKinds {
     /// Those that are among them, in their order.
     pub fn iter(self) -> impl Iterator<Item = EventKind> {
         EventKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+}
+
+impl EventKinds {
+    /// What the audit log says of a webhook that is told of these: neither its address, which may hold a secret, nor what it
+    /// is for.
+    pub fn facts(self) -> Facts {
+        let names: Vec<&str> = self.iter().map(EventKind::as_str).collect();
+        Facts::new().text("events", &names.join(" "))
     }
 }
 
@@ -229,6 +240,8 @@ pub enum Subject {
     Limits(Box<LimitChange>),
     /// A test.
     Test,
+    /// What cannot be read any more.
+    Lost,
 }
 
 /// Limits that are others than before.
@@ -262,6 +275,14 @@ pub struct TriedRecord {
     pub tried: Option<Try>,
     /// What comes of it.
     pub next: AfterTry,
+}
+
+/// Seconds from one try to the next, at most, and a little more: no pause is longer, nor what a receiver may ask for.
+pub const PAUSE_MAX_SECONDS: i64 = 26 * 3_600;
+
+/// Whether a try is due: its time has come, or it lies so far ahead that the clock was set back since it was written down.
+pub fn is_due(due: Timestamp, now: Timestamp) -> bool {
+    due <= now || due > now.plus_seconds(PAUSE_MAX_SECONDS)
 }
 
 /// What comes of a try.

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-#[cfg(feature = "test-clock")]
-use crate::support::Server;
 use crate::support::{
-    ADMIN, Asks, Does, HookReceiver, Json, Message, Setup, SmtpReceiver, With, ai_run, at_once, of, random, seed, until,
+    ADMIN, Asks, Does, HookReceiver, Json, Message, Server, Setup, SmtpReceiver, With, ai_run, at_once, of, random,
+    seed, until,
 };
 
 /// A server that may reach receivers on this machine.
@@ -339,6 +338,12 @@ fn webhooks_of_the_configuration_are_told_and_changed_there_alone() {
     std::fs::write(&file, "").unwrap();
     server.restart();
     assert_eq!(server.get("/v1/webhooks").is(200).list("/items"), []);
+    // Who made it and took it away is kept, and neither where it is nor what signs.
+    let audited = server.get("/v1/audit?who=configuration").is(200);
+    let actions: Vec<&str> = audited.list("/items").iter().map(|entry| entry.text("/action")).collect();
+    assert_eq!(actions, ["webhook.deleted", "webhook.created"]);
+    audited.shows("/items/1/subject", &id).shows("/items/1/after/events", "limit.changed");
+    assert!(!audited.to_string().contains("127.0.0.1") && !audited.to_string().contains("whsec"), "{audited}");
 }
 
 #[test]
@@ -391,6 +396,40 @@ fn webhooks_are_made_and_told_again_from_the_command_line_and_from_the_pages() {
     assert_eq!(form("/settings/mail/test", "").status, 404);
     assert_eq!(form(&format!("{page}/remove"), "").status, 303);
     assert_eq!(server.outlay(&["webhooks", "delete", &id]).code, 1);
+}
+
+/// A receiver takes an id once: what is told after a backup was restored must not have one that was told before.
+#[test]
+fn what_is_new_after_a_restored_backup_has_ids_of_its_own() {
+    let receiver = HookReceiver::start(Does::Takes);
+    let mut server = open().variable("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").start();
+    hook(&server, &receiver, &["budget.threshold_crossed", "denial.recorded", "limit.changed"]);
+    cross(&server, "kept");
+    until("it is told", || receiver.messages().len() == 2);
+    let backup = server.file("backup.db");
+    let backup = backup.to_str().unwrap();
+    server.outlay(&["backup", backup]).exits(0);
+    let denied = json!({"feature": "scan", "estimate": {"cost": 1}, "reason": "no"});
+    let happens = |server: &Server, user: &str| {
+        cross(server, user);
+        server.post(&of(user, "/denials"), denied.clone()).is(201).text("/denialId").to_owned()
+    };
+    let lost_denial = happens(&server, "lost");
+    until("it is told", || receiver.messages().len() == 5);
+    // Of the three thresholds that are crossed at once the highest is told of, which was raised last.
+    let told = |server: &Server, user: &str| alerts(server, user)[0].text("/alertId").to_owned();
+    let (kept, lost) = (told(&server, "kept"), told(&server, "lost"));
+    assert!(server.stop().success());
+    server.outlay(&["restore", backup, "--force"]).exits(0);
+    server.start_again();
+    assert_eq!(told(&server, "kept"), kept);
+    assert_ne!(happens(&server, "new"), lost_denial);
+    until("it is told", || receiver.messages().len() == 8);
+    assert_eq!(ids(&receiver.messages()).len(), 8, "an id came twice");
+    // Each is found by its own id alone.
+    let again = |id: &str| server.post(&format!("/v1/alerts/{id}/redeliver"), json!({})).status;
+    assert_eq!([again(&kept), again(&told(&server, "new")), again(&lost)], [202, 202, 404]);
+    server.verifies();
 }
 
 /// How often a kill is tried here; `cargo xtask test --long` sets more.
@@ -492,5 +531,33 @@ fn a_receiver_that_is_down_for_72_hours_loses_nothing() {
     found.shows("/items/0/deliveryId", kept.text("/deliveryId"));
     server.post(&format!("{path}/redeliver"), json!({})).is(202).shows("/deliveries", "1");
     until("it is told", || receiver.messages().last().unwrap().id == kept.text("/eventId"));
+    server.verifies();
+}
+
+#[cfg(feature = "test-clock")]
+#[test]
+fn a_clock_that_was_years_ahead_keeps_nothing_waiting() {
+    let receiver = HookReceiver::start(Does::Takes);
+    let mut server = Server::at_with("2031-05-05T12:00:00Z", open());
+    let (id, _) = hook(&server, &receiver, ALERTS);
+    let all = |server: &Server| server.all(&format!("/v1/webhooks/{id}/deliveries"));
+    let delivered = |server: &Server| all(server).iter().all(|item| item.text("/state") == "delivered");
+    receiver.goes_down();
+    cross(&server, "while-it-runs");
+    until("it is tried", || all(&server)[0].list("/tries").len() == 1);
+    server.clock("2025-10-13T12:00:00Z");
+    until("it is tried again", || all(&server)[0].list("/tries").len() >= 2);
+    receiver.comes_back();
+    server.clock("2025-10-13T12:01:00Z");
+    until("it is delivered", || delivered(&server));
+
+    server.clock("2031-05-05T12:00:00Z");
+    receiver.goes_down();
+    cross(&server, "at-a-start");
+    server.kill9();
+    receiver.comes_back();
+    server.clock("2025-10-13T12:02:00Z");
+    server.start_again();
+    until("it is delivered", || delivered(&server));
     server.verifies();
 }

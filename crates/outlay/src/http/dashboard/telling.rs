@@ -161,6 +161,6 @@ pub(in crate::http) async fn redeliver_alert(
     browser: Browser,
     path: Option<Path<u64>>,
 ) -> Result<Response, Problem> {
-    webhooks::send_alert_again(&app, path.map(|Path(no)| no)).await?;
+    webhooks::send_alert_again(&app, path.map(|Path(no)| no), None).await?;
     Ok(browser.lead_to("alerts"))
 }

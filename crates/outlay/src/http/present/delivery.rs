@@ -7,11 +7,12 @@ use super::notice::NoticeId;
 use crate::store::outbox::{Delivery, EventKind, Receiver, WebhookRecord};
 
 /// A delivery's id.
-pub(in crate::http) fn id(no: u64, deployment_id: u128) -> NoticeId {
-    NoticeId { kind: "delivery", deployment_id, no }
+pub(in crate::http) fn id(delivery: &Delivery, deployment_id: u128) -> NoticeId {
+    NoticeId { kind: "delivery", deployment_id, no: delivery.no, at: delivery.created_at }
 }
 
-/// The id of what a delivery tells of: the same for each receiver and on every try.
+/// The id of what a delivery tells of: the same for each receiver and on every try. A delivery is written in the moment of
+/// what it tells of, so an alert's and a denial's are their own.
 pub(in crate::http) fn event_id(delivery: &Delivery, deployment_id: u128) -> NoticeId {
     let kind = match delivery.kind {
         EventKind::ThresholdCrossed => "alert",
@@ -20,7 +21,7 @@ pub(in crate::http) fn event_id(delivery: &Delivery, deployment_id: u128) -> Not
         EventKind::LimitChanged => "limit",
         EventKind::Test => "test",
     };
-    NoticeId { kind, deployment_id, no: delivery.about }
+    NoticeId { kind, deployment_id, no: delivery.about, at: delivery.created_at }
 }
 
 /// A delivery beside what it tells of.
@@ -30,7 +31,7 @@ pub(in crate::http) fn short(
     webhooks: &[WebhookRecord],
     deployment_id: u128,
 ) {
-    object.put("deliveryId", id(delivery.no, deployment_id));
+    object.put("deliveryId", id(delivery, deployment_id));
     let (channel, to) = match delivery.receiver {
         Receiver::UserMail => ("email", Some("user")),
         Receiver::OperatorMail => ("email", Some("operator")),

@@ -38,6 +38,8 @@ fn data(object: &mut Object<'_>, due: &DueDelivery, deployment_id: u128) {
             object.put("userId", user_id).put("plan", &change.plan);
             object.put("before", &change.before).put("limits", &change.after);
         }
+        // Nobody is told of it.
+        Subject::Lost => {}
         Subject::Test => {
             object.put("message", "This is a test: nothing has happened.");
         }

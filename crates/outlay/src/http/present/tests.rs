@@ -170,7 +170,7 @@ fn a_refusal_names_what_would_help() {
     assert_eq!(
         denial,
         concat!(
-            r#"{"denialId":"denial_00000abc_1","userId":"bgtfrdsZ","feature":"scan","sessionId":"t","#,
+            r#"{"denialId":"denial_79fc4da7_1","userId":"bgtfrdsZ","feature":"scan","sessionId":"t","#,
             r#""estimate":{"cost":0,"aiRuns":3,"apiRuns":0},"reason":"runs_exceeded","failed":["aiRuns"],"#,
             r#""limits":{"cost":3,"aiRuns":30,"apiRuns":100},"nextPlan":"business","times":1,"source":"open","#,
             r#""recordedAt":"2025-10-13T18:32:58.785Z","metadata":{}}"#

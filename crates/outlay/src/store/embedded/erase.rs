@@ -1,7 +1,7 @@
 //! Erasure: one durable transaction blanks the row that says who a number was; ids, texts and metadata are wiped after
 //! it in slices, which a crash only interrupts. Numbers, sums and times stay, and still verify.
 
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use outlay_core::denial::Reason;
@@ -10,6 +10,7 @@ use outlay_core::month::Timestamp;
 use outlay_core::plan::Overrides;
 use outlay_core::session::SessionStatus;
 use outlay_core::user::User;
+use rand::Rng as _;
 use rusqlite::Connection;
 
 use super::codec::{self, RowReader, RowWriter, stored};
@@ -211,12 +212,13 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Erases in a restored store whom the list beside it names, or `also`: the copy may be older than their erasure. Those
-    /// of `also` are on the list from then on, whether or not this store knows them. Gives how many were erased.
+    /// Makes a store of a copy of one: erases whom the list beside it names, or `also`, since the copy may be older than
+    /// their erasure; and counts its starts from elsewhere, since the numbers after those of the copy were used. Those of
+    /// `also` are on the list from then on, whether or not this store knows them. Gives how many were erased.
     ///
     /// # Errors
     /// When the list cannot be read or written, or the store fails.
-    pub fn erase_again(&mut self, also: &[Erasure]) -> Result<usize, StoreError> {
+    pub fn restored(&mut self, also: &[Erasure]) -> Result<usize, StoreError> {
         let path = self.settings.folder.join(LIST_NAME);
         let mut listed = read_list(&path)?;
         let new: Vec<Erasure> = also.iter().filter(|erasure| !listed.contains(erasure)).copied().collect();
@@ -232,6 +234,8 @@ impl EmbeddedStore {
             }
         }
         while self.wipe_slice()? {}
+        let leap = i64::from(self.random.next_u32());
+        self.connection.execute("update meta set value = value + ? where key = 'epoch'", [leap])?;
         Ok(erased)
     }
 }
@@ -265,15 +269,26 @@ fn append(path: &Path, erasures: &[Erasure]) -> Result<(), StoreError> {
         return Ok(());
     }
     let lines: String = erasures.iter().map(Erasure::line).collect();
-    let appended = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()));
+    let append = || {
+        let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        // A line that was cut off must not take the next one with it; what it would have said comes again.
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        let lines = if last == [b'\n'] { lines } else { format!("\n{lines}") };
+        file.write_all(lines.as_bytes())?;
+        file.sync_all()
+    };
+    let appended: std::io::Result<()> = append();
     appended.map_err(|error| StoreError::Unavailable(format!("write the list of erasures: {error}")))
 }
 
-fn read_list(path: &Path) -> Result<Vec<Erasure>, StoreError> {
+/// Whom a list beside a store names; a line that was cut off comes again, and is passed over.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_list(path: &Path) -> Result<Vec<Erasure>, StoreError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

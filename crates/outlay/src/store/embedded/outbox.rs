@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::codec::{self, RowReader, RowWriter, stored};
 use super::load;
+use crate::audit::{Action, Actor};
 use crate::store::outbox::{
     AfterTry, Again, ConfiguredWebhook, DeliveryState, EventKind, EventKinds, LimitChange, MailTo, Receiver,
     TriedRecord, WebhookRecord,
@@ -43,17 +44,19 @@ struct New {
 
 impl Outbox {
     /// Reads who is told, and makes all that is pending due at once: whoever was away may be back.
-    pub(super) fn open(connection: &Connection, mail: MailTo) -> Result<Self, StoreError> {
+    pub(super) fn open(connection: &Connection, mail: MailTo, now: Timestamp) -> Result<Self, StoreError> {
         let pending: bool = connection.query_row(
             "select exists(select 1 from delivery indexed by delivery_due where due is not null)",
             [],
             |row| row.get(0),
         )?;
         if pending {
-            // The try that is made out of turn takes the place of the one before it, so that none is lost by starting.
-            let sql =
-                "update delivery set due = created_at, step = max(step - 1, 0) where due is not null and step > 0";
-            match connection.execute(sql, []).map_err(StoreError::from) {
+            // The try that is made out of turn takes the place of the one before it, so that none is lost by starting. What
+            // was written by a clock that was ahead is due now, and not when that time comes.
+            let sql = "update delivery set due = min(created_at, ?1), step = max(step - 1, 0) \
+                       where due is not null and (step > 0 or due > ?1)";
+            let now = i64::try_from(now.nanos()).unwrap_or(i64::MAX);
+            match connection.execute(sql, [now]).map_err(StoreError::from) {
                 // They are tried when they were due before.
                 Err(StoreError::DiskFull) => tracing::warn!("there is no space to bring deliveries forward"),
                 done => drop(done?),
@@ -246,31 +249,35 @@ pub(super) fn delete_webhook(
     Ok(())
 }
 
-/// Makes the webhooks of the configuration those that it names.
+/// Makes the webhooks of the configuration those that it names, and says so in the audit log.
 pub(super) fn configure(
     connection: &Connection,
     configured: &[ConfiguredWebhook],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let known = load_webhooks(connection)?;
+    let mut done = Vec::new();
+    let did = |action: Action, id: &str| Actor::here("configuration").did(action).on(id);
     for webhook in known.iter().filter(|webhook| webhook.configured) {
         if !configured.iter().any(|configured| configured.id == webhook.id) {
             delete_webhook(connection, webhook, now)?;
+            done.push(did(Action::WebhookDeleted, &webhook.id).before(webhook.events.facts()));
         }
     }
     for ConfiguredWebhook { id, url, events, description } in configured {
         match known.iter().find(|webhook| webhook.configured && webhook.id == *id) {
             Some(webhook) if webhook.events == *events && webhook.description == *description => {}
             Some(webhook) => {
+                let changed = did(Action::WebhookChanged, id).before(webhook.events.facts());
+                done.push(changed.after(events.facts()));
                 connection.prepare_cached("update webhook set events = ?, description = ? where no = ?")?.execute((
                     i64::from(events.0),
                     description,
                     stored(webhook.no),
                 ))?;
             }
-            None => put_webhook(
-                connection,
-                &WebhookRecord {
+            None => {
+                let webhook = WebhookRecord {
                     no: 0,
                     id: id.clone(),
                     url: url.clone(),
@@ -279,10 +286,13 @@ pub(super) fn configure(
                     configured: true,
                     created_at: now,
                     gone_at: None,
-                },
-            )?,
+                };
+                put_webhook(connection, &webhook)?;
+                done.push(did(Action::WebhookCreated, id).after(events.facts()));
+            }
         }
     }
+    super::audit::insert(connection, now, &done)?;
     Ok(())
 }
 
@@ -307,21 +317,26 @@ pub(super) fn put_tried(connection: &Connection, tried: &[TriedRecord], at: Time
 
 fn put_one_tried(connection: &Connection, record: &TriedRecord, at: Timestamp) -> Result<(), StoreError> {
     let mut bytes = Vec::new();
-    let sql = "select state, tries, receiver, kind from delivery where no = ?";
+    let sql = "select state, tries, receiver, kind, \
+               receiver = -1 and not exists (select 1 from user where no = delivery.user and user_id is not null) \
+               from delivery where no = ?";
     let found = load::one(connection, sql, [stored(record.delivery)], |row| {
         let mut row = RowReader::new(row);
         let state = codec::read_delivery_state(row.required()?)?;
         let tries = row.required()?;
         let receiver = codec::read_receiver(row.required()?);
-        Ok((state, tries, receiver, codec::read_event_kind(row.required()?)?))
+        let kind = codec::read_event_kind(row.required()?)?;
+        Ok((state, tries, receiver, kind, row.required()? != 0))
     })?;
-    let Some((state, tries, receiver, kind)) = found else { return Ok(()) };
+    let Some((state, tries, receiver, kind, is_of_nobody)) = found else { return Ok(()) };
     let tries = tries + i64::from(record.tried.is_some());
     if let Some(tried) = &record.tried {
+        // Who was erased while a letter was on its way: what a mail server may have said of them is not kept.
+        let reason = tried.reason.as_deref().map(|reason| if is_of_nobody { "" } else { reason });
         let mut statement = connection.prepare_cached("insert into delivery_try values (?, ?, ?, ?, ?)")?;
         let mut row = RowWriter::new(&mut statement, &mut bytes);
         row.number(record.delivery)?.int(tries)?.time(tried.at)?.int(tried.status.map(i64::from))?;
-        row.text(tried.reason.as_deref())?.write()?;
+        row.text(reason)?.write()?;
     }
     let sql =
         "update delivery set state = ?1, due = ?2, step = coalesce(?3, step), tries = ?4, ended_at = ?5 where no = ?6";

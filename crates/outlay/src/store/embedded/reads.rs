@@ -438,7 +438,11 @@ impl Reads for EmbeddedReads {
                     "1 while something is refused since space runs out",
                     f64::from(u8::from(space_short)),
                 ),
-                ("store_starts", "How often this store was started", shared.identity.epoch as f64),
+                (
+                    "store_starts",
+                    "Goes up with each start of the store, and by more when a backup is restored",
+                    shared.identity.epoch as f64,
+                ),
             ],
         }
     }

@@ -272,7 +272,7 @@ fn an_erased_person_leaves_no_byte_and_the_numbered_sums_still_verify() {
     std::fs::copy(folder.path().join("erasures"), backup.path().join("erasures")).unwrap();
     {
         let (mut store, _) = store(backup.path());
-        assert_eq!(store.erase_again(&[]).unwrap(), 2);
+        assert_eq!(store.restored(&[]).unwrap(), 2);
         store.close_now().unwrap();
     }
     assert!(erased(backup.path()));

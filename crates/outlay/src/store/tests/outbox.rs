@@ -280,6 +280,10 @@ fn what_became_of_tries<S: Store>(mut open: impl FnMut(SharedClock) -> Opened<S>
     assert!(due(&*reads, Receiver::UserMail, now).iter().all(|due| due.user.is_none()));
     let one = runtime.block_on(reads.delivery(mail)).unwrap().unwrap();
     assert_eq!((one.user_id, one.row.tries[0].reason.as_deref()), (None, Some("")));
+    // A letter that was on its way then comes to its end after it.
+    put(&mut store, Record::Tried(vec![tried(mail, now, 550, AfterTry::Again { due: now, step: 2 })], now));
+    let one = runtime.block_on(reads.delivery(mail)).unwrap().unwrap();
+    assert_eq!(one.row.tries[1].reason.as_deref(), Some(""));
     assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
     runtime.block_on(store.close()).unwrap();
 }
@@ -300,6 +304,29 @@ fn the_embedded_store_tells_each_receiver_of_each_event_once() {
     }
     // Four kinds to the webhook that wants all, two to the other, and alerts to both mails.
     assert_eq!(seen.len(), 8, "{seen:?}");
+}
+
+/// A row that cannot be read keeps its own delivery, and none behind it.
+#[test]
+fn a_damaged_row_keeps_nothing_else_from_being_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SetClock::at("2025-10-13T12:00:00Z");
+    let now = clock.wall();
+    let runtime = runtime();
+    let (mut store, reads) = embedded(folder.path(), Arc::clone(&clock) as SharedClock);
+    runtime.block_on(store.put(webhook("a", &[EventKind::ThresholdCrossed]), None)).unwrap();
+    let commands = [vec![put_user(None, 5)], (0..5).map(|no| run(no, now)).collect()].concat();
+    runtime.block_on(store.commit(commands.into())).unwrap().publish().unwrap();
+    drop(reads);
+    runtime.block_on(store.close()).unwrap();
+    let file = rusqlite::Connection::open(embedded::file_path(folder.path())).unwrap();
+    assert_eq!(file.execute("delete from alert where no = 1", []).unwrap(), 1);
+    drop(file);
+    let (store, reads) = embedded(folder.path(), clock);
+    let due = runtime.block_on(reads.deliveries_due(Receiver::Webhook(1), now, 9)).unwrap();
+    let subjects: Vec<_> = due.iter().map(|due| matches!(due.subject, Subject::Lost)).collect();
+    assert_eq!(subjects, [true, false], "{due:?}");
+    runtime.block_on(store.close()).unwrap();
 }
 
 #[test]

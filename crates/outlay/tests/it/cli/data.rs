@@ -225,6 +225,46 @@ fn who_was_erased_after_a_backup_stays_erased_when_it_is_restored() {
     assert!(!elsewhere.join("outlay.db").exists());
 }
 
+/// A restore that is cut off, or fails, leaves the store that was there, and never one with somebody who was erased.
+#[test]
+fn a_restore_that_fails_changes_nothing() {
+    let environment = [("OUTLAY_MASTER_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")];
+    let mut server = Setup::open().variable(environment[0].0, environment[0].1).start();
+    server.record(api("ann", 0.5));
+    let backup = server.file("backup.db");
+    let backup = backup.to_str().unwrap();
+    server.outlay(&["backup", backup]).exits(0);
+    server.outlay(&["erase", "ann", "--yes"]).exits(0);
+    server.record(api("bob", 0.5));
+    assert!(server.stop().success());
+    let data = server.data();
+    let list = data.join("erasures");
+    let listed = fs::read(&list).unwrap();
+    fs::write(&list, b"\xff\xfe").unwrap();
+    let restore = ["restore", backup, "--force", "--data", data.to_str().unwrap()];
+    outlay_with_environment(&restore, &environment).exits(1);
+    server.start_again();
+    server.get(&of("ann", "")).is(200).shows("/known", "false");
+    server.get(&of("bob", "")).is(200).shows("/known", "true");
+
+    // A line that was cut off takes no other with it.
+    assert!(server.stop().success());
+    fs::write(&list, [listed.as_slice(), b"12 3"].concat()).unwrap();
+    server.start_again();
+    server.outlay(&["erase", "bob", "--yes"]).exits(0);
+    until("it is on the list", || fs::read(&list).unwrap().len() > listed.len() + 8);
+    assert!(server.stop().success());
+    fs::create_dir(data.join("restoring")).unwrap();
+    fs::write(data.join("restoring/outlay.db"), "what one left that was cut off").unwrap();
+    outlay_with_environment(&restore, &environment).exits(0);
+    let lines = fs::read_to_string(&list).unwrap();
+    let sound = lines.lines().filter(|line| line.split(' ').count() == 2 && line.len() > 8);
+    assert_eq!(sound.collect::<std::collections::BTreeSet<_>>().len(), 2, "{lines}");
+    server.start_again();
+    server.get(&of("ann", "")).is(200).shows("/known", "false");
+    server.verifies();
+}
+
 /// The folder is lost with its list: what names the erased is a copy of the audit log, or the list kept elsewhere.
 #[test]
 fn whom_another_list_names_is_erased_again_in_a_folder_elsewhere() {

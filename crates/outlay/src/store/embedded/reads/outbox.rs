@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use outlay_core::id::{DenialNo, SessionNo, UserId};
 use outlay_core::month::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::Snapshot;
 use crate::store::embedded::codec::{self, RowReader, stored};
 use crate::store::embedded::load;
 use crate::store::outbox::{
-    DeliveriesQuery, Delivery, DeliveryState, DueDelivery, EventKind, LimitChange, Receiver, Subject, Try, Waiting,
+    DeliveriesQuery, Delivery, DeliveryState, DueDelivery, EventKind, LimitChange, PAUSE_MAX_SECONDS, Receiver,
+    Subject, Try, Waiting,
 };
 use crate::store::{Of, Page, StoreError};
 
@@ -22,21 +23,36 @@ pub(super) fn due(
     limit: usize,
 ) -> Result<Vec<DueDelivery>, StoreError> {
     let connection = &snapshot.transaction;
-    let sql =
-        load::select(codec::DELIVERY_COLUMNS, "delivery where receiver = ? and due <= ? order by due, no limit ?");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((codec::receiver_no(receiver), nanos(now), stored(limit as u64)))?;
+    let receiver = codec::receiver_no(receiver);
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (delivery, body) = codec::read_delivery(row)?;
-        let user = match delivery.user_no {
-            Some(no) => load::user(connection, no)?.filter(|user| !user.user_id.as_str().is_empty()),
-            None => None,
-        };
-        let subject = subject(snapshot, &delivery, body)?;
-        found.push(DueDelivery { delivery, user: user.map(Arc::new), subject });
+    // One after the other, each from the index: what waits is many rows, and little of it is due.
+    for (is_due, bound) in [("due <= ?", now), ("due > ?", now.plus_seconds(PAUSE_MAX_SECONDS))] {
+        let rest = format!("delivery where receiver = ? and {is_due} order by due, no limit ?");
+        let mut statement = connection.prepare_cached(&load::select(codec::DELIVERY_COLUMNS, &rest))?;
+        let mut rows = statement.query((receiver, nanos(bound), stored((limit - found.len()) as u64)))?;
+        while let Some(row) = rows.next()? {
+            found.push(due_delivery(snapshot, row)?);
+        }
     }
     Ok(found)
+}
+
+/// A delivery with all that is needed to send it.
+fn due_delivery(snapshot: &Snapshot<'_>, row: &Row<'_>) -> Result<DueDelivery, StoreError> {
+    let (delivery, body) = codec::read_delivery(row)?;
+    let user = match delivery.user_no {
+        Some(no) => load::user(&snapshot.transaction, no)?.filter(|user| !user.user_id.as_str().is_empty()),
+        None => None,
+    };
+    let subject = match subject(snapshot, &delivery, body) {
+        // One damaged row must not keep all behind it.
+        Err(StoreError::Corrupt(problem)) => {
+            tracing::error!(delivery.number = delivery.no, "what a delivery tells of cannot be read: {problem}");
+            Subject::Lost
+        }
+        read => read?,
+    };
+    Ok(DueDelivery { delivery, user: user.map(Arc::new), subject })
 }
 
 fn subject(snapshot: &Snapshot<'_>, delivery: &Delivery, body: Option<LimitChange>) -> Result<Subject, StoreError> {
