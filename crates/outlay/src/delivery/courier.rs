@@ -27,6 +27,8 @@ use notes::Notes;
 
 /// Messages to one receiver at the same time.
 const AT_ONCE: usize = 8;
+/// How long a lane rests after a bug.
+const LANE_REST_SECONDS: i64 = 5;
 /// How long the store is left alone after it failed.
 const STORE_REST: Duration = Duration::from_secs(1);
 
@@ -64,7 +66,11 @@ impl Courier {
             for (receiver, lane) in &mut lanes {
                 if !lane.is_busy && (lane.is_called || lane.due.is_some_and(|due| is_due(due, now))) {
                     *lane = Lane { is_busy: true, ..Lane::default() };
-                    busy.spawn(Arc::clone(&courier).carry(*receiver));
+                    let (courier, receiver) = (Arc::clone(&courier), *receiver);
+                    busy.spawn(async move {
+                        let carried = std::panic::AssertUnwindSafe(courier.carry(receiver)).catch_unwind().await;
+                        (receiver, carried.ok())
+                    });
                 }
             }
             post.wake_at(lanes.values().filter(|lane| !lane.is_busy).filter_map(|lane| lane.due).min());
@@ -74,21 +80,15 @@ impl Courier {
                         lanes.entry(receiver).or_default().is_called = true;
                     }
                 }
-                Some(carried) = busy.join_next(), if !busy.is_empty() => match carried {
-                    Ok((receiver, due)) => {
-                        let lane = lanes.entry(receiver).or_default();
-                        lane.is_busy = false;
-                        lane.due = due;
-                    }
-                    Err(error) => {
-                        // A bug in one lane must not end the others: which one it was is found by starting all that are due.
-                        tracing::error!("a lane of deliveries ended: {error}");
-                        tokio::time::sleep(STORE_REST).await;
-                        if busy.is_empty() {
-                            lanes = courier.waiting().await;
-                        }
-                    }
-                },
+                Some(Ok((receiver, carried))) = busy.join_next(), if !busy.is_empty() => {
+                    let lane = lanes.entry(receiver).or_default();
+                    lane.is_busy = false;
+                    // A bug in one lane ends neither it nor the others.
+                    lane.due = carried.unwrap_or_else(|| {
+                        tracing::error!(?receiver, "a lane of deliveries ended by a bug in Outlay; it begins anew");
+                        Some(courier.app.clock.wall().plus_seconds(LANE_REST_SECONDS))
+                    });
+                }
             }
         }
     }
@@ -112,7 +112,7 @@ impl Courier {
     }
 
     /// Sends all that is due to a receiver, and gives when the next is.
-    async fn carry(self: Arc<Self>, receiver: Receiver) -> (Receiver, Option<Timestamp>) {
+    async fn carry(&self, receiver: Receiver) -> Option<Timestamp> {
         loop {
             let due = match self.app.reads.deliveries_due(receiver, self.app.clock.wall(), AT_ONCE).await {
                 Ok(due) => due,
@@ -123,7 +123,7 @@ impl Courier {
             };
             if due.is_empty() {
                 match self.app.reads.delivery_next_due(receiver).await {
-                    Ok(next) => return (receiver, next),
+                    Ok(next) => return next,
                     Err(error) => self.rest(&error).await,
                 }
                 continue;
