@@ -269,8 +269,8 @@ fn refused(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Failure {
 /// How long the receiver asks to be left alone, by seconds or by a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let seconds = if let Ok(seconds) = text.parse() {
-        seconds
+    let seconds = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().unwrap_or(u64::MAX)
     } else {
         let date = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         u64::try_from(i128::from(date.as_secs()) - i128::from(now.seconds())).unwrap_or(0)

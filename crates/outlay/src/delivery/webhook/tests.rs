@@ -276,6 +276,8 @@ async fn what_a_receiver_answers_becomes_of_the_try_what_it_says() {
     assert_eq!(status(tried(Does::Says(never)).await).retry_after, Some(RETRY_AFTER_MAX));
     let senseless = "HTTP/1.1 503 Busy\r\nretry-after: soon\r\n\r\n";
     assert_eq!(status(tried(Does::Says(senseless)).await).retry_after, None);
+    let beyond = "HTTP/1.1 503 x\r\nretry-after: 99999999999999999999999\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(status(tried(Does::Says(beyond)).await).retry_after, Some(RETRY_AFTER_MAX));
     for (does, reason) in [
         (Does::Closes, "the connection broke before the answer"),
         (Does::Says("SSH-2.0-OpenSSH_9.2\r\n"), "did not answer in HTTP"),
