@@ -66,6 +66,9 @@ pub enum LocalError {
     Thread(std::io::Error),
 }
 
+/// Where a restore makes a store of a backup, in the folder that it is for.
+pub const STAGING_NAME: &str = "restoring";
+
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -121,8 +124,10 @@ impl Local {
         };
         let (store, reads) = embedded::open(settings)?;
         let scratch = config.data.join("scratch");
-        // What a process that was killed left there; usually nothing.
-        let _ = std::fs::remove_dir_all(&scratch);
+        // What a process that was killed left there, also a restore with whom it had not erased yet; usually nothing.
+        for left in [&scratch, &config.data.join(STAGING_NAME)] {
+            let _ = std::fs::remove_dir_all(left);
+        }
         let (writer, task) = Writer::new(store);
         let task = task.answering_beside().map_err(LocalError::Thread)?;
         let (sender, ended) = watch::channel(WriterEnd::Running);

@@ -16,6 +16,7 @@ use crate::audit::{Action, Actor, Facts};
 use crate::client::{Client, next_piece, whole};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::local::STAGING_NAME;
 use crate::seal::MASTER_KEY_FILE;
 use crate::store::embedded::Erasure;
 use crate::store::{Record, Store as _, check_backup, embedded};
@@ -210,9 +211,6 @@ impl Restore {
         Ok(Exit::Done)
     }
 }
-
-/// Where a store is made of a backup, in the folder that it is for.
-const STAGING_NAME: &str = "restoring";
 
 /// What is not there need not be removed.
 fn remove(removed: std::io::Result<()>, what: &str) -> Result<(), Failure> {

@@ -260,7 +260,11 @@ fn a_restore_that_fails_changes_nothing() {
     let lines = fs::read_to_string(&list).unwrap();
     let sound = lines.lines().filter(|line| line.split(' ').count() == 2 && line.len() > 8);
     assert_eq!(sound.collect::<std::collections::BTreeSet<_>>().len(), 2, "{lines}");
+    // Nor does a copy lie about that was not come to its end with.
+    fs::create_dir(data.join("restoring")).unwrap();
+    fs::write(data.join("restoring/outlay.db"), "with ann in it").unwrap();
     server.start_again();
+    assert!(!data.join("restoring").exists());
     server.get(&of("ann", "")).is(200).shows("/known", "false");
     server.verifies();
 }
