@@ -7,6 +7,7 @@
 
 mod fuzz;
 mod node;
+mod packages;
 mod packaging;
 mod run;
 mod test;

@@ -1,8 +1,8 @@
 //! The tests of what runs in Node and in a browser: the packages in `clients/`, and the pages in a real Chromium.
 
-use std::path::Path;
 use std::process::Command;
 
+use crate::packages::install;
 use crate::run::{self, Failed, Step};
 
 /// The oldest major version of Node that the packages' tools run on.
@@ -53,18 +53,4 @@ fn install_what_is_missing() -> Result<(), Failed> {
         )));
     }
     install("/usr/bin/chromium", &["chromium", "fonts-dejavu-core"], "the card's and the pages' tests look through")
-}
-
-/// Installs a program from Debian where it is not there.
-fn install(program: &str, packages: &[&str], why: &str) -> Result<(), Failed> {
-    if Path::new(program).exists() {
-        return Ok(());
-    }
-    println!("\nxtask: {program} is missing, which {why}; installing Debian's");
-    let apt = |arguments: &[&str]| Step::program("apt-get".as_ref()).arguments(arguments);
-    apt(&["update"]).run()?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
-        .variable("DEBIAN_FRONTEND", "noninteractive")
-        .run()
-        .map_err(|Failed(what)| Failed(format!("{what}: install {program} and try again")))
 }

@@ -2,6 +2,7 @@
 
 use crate::fuzz;
 use crate::node;
+use crate::packages;
 use crate::run::{Failed, Step};
 
 /// How much of each random test is run.
@@ -35,6 +36,7 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
             .variable("PROPTEST_CASES", amount.cases)
             .run()
     };
+    packages::postgres()?;
     run(SHORT.seeds, &["--workspace"])?;
     if !only_rust {
         node::test(long)?;

@@ -6,6 +6,8 @@
 
 pub mod embedded;
 pub mod outbox;
+mod packed;
+pub mod postgres;
 pub mod records;
 
 use std::future::Future;

@@ -49,6 +49,9 @@ pub struct Numbers {
     pub denial: DenialNo,
     /// The next alert's.
     pub alert: AlertNo,
+    /// How far one number is from the next of its kind: more than 1 where a store has several orders, whose numbers
+    /// then lie between each other.
+    pub step: u64,
 }
 
 impl Default for Numbers {
@@ -59,6 +62,7 @@ impl Default for Numbers {
             session: SessionNo(1),
             denial: DenialNo(1),
             alert: AlertNo(1),
+            step: 1,
         }
     }
 }
@@ -489,14 +493,14 @@ impl Books {
                 }
                 Change::Session(session) => self.apply_session(*session),
                 Change::Denial(denial) => {
-                    self.numbers.denial = self.numbers.denial.max(DenialNo(denial.no.0.saturating_add(1)));
+                    self.numbers.denial = self.numbers.denial.max(DenialNo(self.after(denial.no.0)));
                     if let Some(session_id) = &denial.session_id {
                         self.denials.insert((denial.user_no, session_id.clone()), Some((*denial).clone()));
                     }
                     self.changed_denials.insert(denial.no, *denial);
                 }
                 Change::Alert(alert) => {
-                    self.numbers.alert = self.numbers.alert.max(AlertNo(alert.no.0.saturating_add(1)));
+                    self.numbers.alert = self.numbers.alert.max(AlertNo(self.after(alert.no.0)));
                     self.written.alerts.push(*alert);
                 }
                 Change::Erased(user_no, user_id) => {
@@ -519,6 +523,10 @@ impl Books {
         }
     }
 
+    fn after(&self, no: u64) -> u64 {
+        no.saturating_add(self.numbers.step)
+    }
+
     fn apply_user(&mut self, user: User) {
         let no = user.no;
         let begun = |known: &[Month]| -> Vec<(UserMonth, bool)> {
@@ -531,7 +539,7 @@ impl Books {
             book.user_changed = true;
         } else {
             assert!(no == self.numbers.user, "a user who is not loaded is new");
-            self.numbers.user = UserNo(no.0.saturating_add(1));
+            self.numbers.user = UserNo(self.after(no.0));
             self.user_nos.insert(user.user_id.clone(), Some(no));
             let book = UserBook {
                 months: begun(&[]),
@@ -555,7 +563,7 @@ impl Books {
 
     fn apply_operation(&mut self, operation: Arc<Operation>) {
         assert!(operation.no == self.numbers.operation, "operations are numbered in commit order");
-        self.numbers.operation = OperationNo(operation.no.0.saturating_add(1));
+        self.numbers.operation = OperationNo(self.after(operation.no.0));
         self.operations.insert((operation.user_no, operation.operation_id.clone()), Some(Arc::clone(&operation)));
         self.written.operations.push(operation);
     }
@@ -565,7 +573,7 @@ impl Books {
         let before = self.sessions.get(&no);
         if before.is_none() {
             assert!(no == self.numbers.session, "a session that is not loaded is new");
-            self.numbers.session = SessionNo(no.0.saturating_add(1));
+            self.numbers.session = SessionNo(self.after(no.0));
             self.session_nos.insert((user_no, session.session_id.clone()), Some(no));
         }
         // Only a session that has a hold needs its user here: the others of an erased user still expire.

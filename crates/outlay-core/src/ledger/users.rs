@@ -54,9 +54,10 @@ pub(super) fn alerts(
 ) -> Vec<Change> {
     let thresholds = books.plans().thresholds_of(&budget.plan);
     let keys = crossed(&month.used, &budget.limits(), thresholds, &month.raised);
-    let first = books.numbers().alert.0;
+    let numbers = books.numbers();
     let taken = pending.iter().filter(|change| matches!(change, Change::Alert(_))).count();
-    let number = |index: usize| AlertNo(first.saturating_add(taken as u64).saturating_add(index as u64));
+    let place = |index: usize| (taken as u64).saturating_add(index as u64);
+    let number = |index: usize| AlertNo(numbers.alert.0.saturating_add(place(index).saturating_mul(numbers.step)));
     let mut changes = Vec::new();
     for (index, key) in keys.iter().enumerate() {
         let highest = keys.iter().rposition(|other| other.meter == key.meter).unwrap_or(index);

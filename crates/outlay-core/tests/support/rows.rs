@@ -21,6 +21,8 @@ use outlay_core::user::{User, UserMonth};
 /// The rows of a store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
+    /// The first number of each kind and how far the next one is from it, where that is not 1 and 1.
+    pub(crate) numbering: Option<(u64, u64)>,
     pub(crate) users: BTreeMap<UserNo, User>,
     pub(crate) user_nos: BTreeMap<UserId, UserNo>,
     /// The rows of users who are nobody any more, as they were.
@@ -38,16 +40,21 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// The number of a row that so many of its kind come before.
+    fn number(&self, before: usize) -> u64 {
+        let (first, step) = self.numbering.unwrap_or((1, 1));
+        first + before as u64 * step
+    }
+
     /// The numbers that the next rows get.
     pub(crate) fn numbers(&self) -> Numbers {
-        let users = self.users.last_key_value().map_or(0, |(no, _)| no.0);
-        let erased = self.erased.last_key_value().map_or(0, |(no, _)| no.0);
         Numbers {
-            user: UserNo(users.max(erased) + 1),
-            operation: OperationNo(self.operations.len() as u64 + 1),
-            session: SessionNo(self.sessions.len() as u64 + 1),
-            denial: DenialNo(self.denials.len() as u64 + 1),
-            alert: AlertNo(self.alerts.len() as u64 + 1),
+            user: UserNo(self.number(self.users.len() + self.erased.len())),
+            operation: OperationNo(self.number(self.operations.len())),
+            session: SessionNo(self.number(self.sessions.len())),
+            denial: DenialNo(self.number(self.denials.len())),
+            alert: AlertNo(self.number(self.alerts.len())),
+            step: self.numbering.map_or(1, |(_, step)| step),
         }
     }
 
@@ -113,7 +120,7 @@ impl Rows {
         months.sort_unstable();
         assert!(months.windows(2).all(|pair| pair[0] != pair[1]), "each month is written once");
         for operation in written.operations {
-            assert_eq!(operation.no.0, self.operations.len() as u64 + 1, "operations come in commit order");
+            assert_eq!(operation.no, self.numbers().operation, "operations come in commit order");
             let key = (operation.user_no, operation.operation_id.clone());
             assert_eq!(self.operation_nos.insert(key, operation.no), None, "an operation is recorded once");
             let day = self.days.entry((operation.user_no, operation.timestamp.day())).or_default();
@@ -128,17 +135,17 @@ impl Rows {
         for (before, session) in written.sessions {
             assert_eq!(self.sessions.get(&session.no), before.as_ref(), "what a session was before is what is stored");
             if before.is_none() {
-                assert_eq!(session.no.0, self.sessions.len() as u64 + 1, "sessions are numbered without gaps");
+                assert_eq!(session.no, self.numbers().session, "sessions are numbered without gaps");
                 self.session_nos.insert((session.user_no, session.session_id.clone()), session.no);
             }
             self.sessions.insert(session.no, session);
         }
         for denial in written.denials {
-            assert!(denial.no.0 <= self.denials.len() as u64 + 1, "denials are numbered without gaps");
+            assert!(denial.no <= self.numbers().denial, "denials are numbered without gaps");
             self.denials.insert(denial.no, denial);
         }
         for alert in written.alerts {
-            assert_eq!(alert.no.0, self.alerts.len() as u64 + 1, "alerts are numbered without gaps");
+            assert_eq!(alert.no, self.numbers().alert, "alerts are numbered without gaps");
             self.alerts.insert(alert.no, alert);
         }
     }
@@ -176,7 +183,12 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub(crate) fn new(plans: Plans) -> Self {
-        Self { books: Books::new(7, plans, Numbers::default()), rows: Rows::default() }
+        Self::with(plans, Rows::default())
+    }
+
+    /// One that begins with these rows.
+    pub(crate) fn with(plans: Plans, rows: Rows) -> Self {
+        Self { books: Books::new(7, plans, rows.numbers()), rows }
     }
 
     /// Loads what is missing, decides and applies.

@@ -10,10 +10,11 @@ mod outbox;
 #[path = "../../../outlay-core/tests/support/rows.rs"]
 mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outlay_core::id::{Name, SessionId, UserId};
-use outlay_core::ledger::{Command, Now, Outcome};
+use outlay_core::ledger::{Command, Now, Outcome, Rejection};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 use super::{CommandError, PageOf, Reads, Reply, Store, UsageQuery, embedded};
 use crate::clock::{Clock, SharedClock};
 use commands::Random;
-use rows::Ledger;
+use rows::{Ledger, Rows};
 
 /// A clock that says what it was told, and counts it as passed.
 #[derive(Debug)]
@@ -48,32 +49,100 @@ impl Clock for SetClock {
     }
 }
 
+/// What a store must be like, where it keeps one order or several: a ledger for each, of numbers that no other has.
+pub(crate) struct Ledgers {
+    /// The order that a command belongs to, and the numbering of an order: its first number, and the step.
+    order_of: fn(&Command) -> i32,
+    numbering: fn(i32) -> (u64, u64),
+    plans: Plans,
+    all: BTreeMap<i32, Ledger>,
+}
+
+impl Ledgers {
+    /// A store with one order.
+    pub(crate) fn of_one() -> Self {
+        Self::of_many(|_| 0, |_| (1, 1))
+    }
+
+    pub(crate) fn of_many(order_of: fn(&Command) -> i32, numbering: fn(i32) -> (u64, u64)) -> Self {
+        Self { order_of, numbering, plans: Plans::standard(), all: BTreeMap::new() }
+    }
+
+    fn submit(&mut self, command: &Command, now: Now) -> Result<Outcome, Rejection> {
+        let order = (self.order_of)(command);
+        let begin = || {
+            let rows = Rows { numbering: Some((self.numbering)(order)), ..Rows::default() };
+            Ledger::with(self.plans.clone(), rows)
+        };
+        let ledger = self.all.entry(order).or_insert_with(begin);
+        let outcome = ledger.submit(command, now);
+        if matches!(command, Command::PutPlan { .. }) {
+            self.plans = Plans::clone(ledger.books.plans());
+            self.all.values_mut().for_each(|ledger| ledger.books.set_plans(self.plans.clone()));
+        }
+        outcome
+    }
+
+    fn commit(&mut self) {
+        self.all.values_mut().for_each(Ledger::commit);
+    }
+
+    /// The rows of all orders together.
+    fn rows(&self) -> Rows {
+        let mut all = Rows::default();
+        for rows in self.all.values().map(|ledger| ledger.rows.clone()) {
+            all.users.extend(rows.users);
+            all.user_nos.extend(rows.user_nos);
+            all.erased.extend(rows.erased);
+            all.months.extend(rows.months);
+            all.operations.extend(rows.operations);
+            all.operation_nos.extend(rows.operation_nos);
+            all.sessions.extend(rows.sessions);
+            all.session_nos.extend(rows.session_nos);
+            all.denials.extend(rows.denials);
+            all.alerts.extend(rows.alerts);
+        }
+        all
+    }
+
+    fn case<'a>(&'a self, rows: &'a Rows, now: Timestamp, reads: &'a dyn Reads) -> naive::Case<'a> {
+        // The plans and everybody's rows: an order is one, or there are several.
+        let one_order = (self.numbering)(0).1 == 1;
+        naive::Case { rows, plans: &self.plans, now, reads, one_order }
+    }
+}
+
 /// Runs random commands through the store that `open` opens, again and again on what it kept, and compares all reads.
-pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(SharedClock) -> (S, Arc<dyn Reads>)) {
+pub(crate) fn suite<S: Store>(
+    seed: u64,
+    batches: u64,
+    mut ledgers: Ledgers,
+    mut open: impl FnMut(SharedClock) -> (S, Arc<dyn Reads>),
+) {
     println!("store suite with seed {seed}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let clock = SetClock::at("2025-10-29T12:00:00Z");
     let mut random = Random::new(seed);
-    let mut ledger = Ledger::new(Plans::standard());
     let (mut store, mut reads) = open(Arc::clone(&clock) as SharedClock);
     for batch in 0..batches {
         clock.pass(random.pick(&[0, 1, 30, 3_600, 20_000]));
         let wall = clock.wall();
         let now = Now { holds: wall, wall, entropy: 0 };
+        let rows = ledgers.rows();
         let mut commands: Vec<Command> =
-            (0..=random.below(20)).map(|_| commands::command(&mut random, &ledger.rows, wall)).collect();
+            (0..=random.below(20)).map(|_| commands::command(&mut random, &rows, wall)).collect();
         commands.extend(
             runtime.block_on(store.due(3)).unwrap().into_iter().map(|session_no| Command::Expire { session_no }),
         );
         let replies = runtime.block_on(store.commit(commands.clone().into())).unwrap().publish().unwrap();
         for (command, reply) in commands.iter().zip(replies) {
-            let expected = ledger.submit(command, now);
+            let expected = ledgers.submit(command, now);
             assert_eq!(without_tag(reply), without_tag(expected.map_err(CommandError::from)), "{command:?}");
         }
-        ledger.commit();
+        ledgers.commit();
         if random.percent(30) {
-            let case = naive::Case { rows: &ledger.rows, plans: ledger.books.plans(), now: wall, reads: &*reads };
-            runtime.block_on(case.compare(&mut random));
+            let rows = ledgers.rows();
+            runtime.block_on(ledgers.case(&rows, wall, &*reads).compare(&mut random));
         }
         if batch == batches / 2 {
             drop(reads);
@@ -81,7 +150,8 @@ pub(crate) fn suite<S: Store>(seed: u64, batches: u64, mut open: impl FnMut(Shar
             (store, reads) = open(Arc::clone(&clock) as SharedClock);
         }
     }
-    let case = naive::Case { rows: &ledger.rows, plans: ledger.books.plans(), now: clock.wall(), reads: &*reads };
+    let rows = ledgers.rows();
+    let case = ledgers.case(&rows, clock.wall(), &*reads);
     for _ in 0..20 {
         runtime.block_on(case.compare(&mut random));
     }
@@ -125,7 +195,7 @@ pub(crate) fn long_lists<S: Store>(mut open: impl FnMut(SharedClock) -> (S, Arc<
     };
     let check = |limit, before: Option<u64>, query: UsageQuery| {
         let list = |page| reads.usage(UsageQuery { page, ..query.clone() });
-        let read = runtime.block_on(naive::pages(limit, before, list));
+        let read = runtime.block_on(naive::pages(true, limit, before, list));
         let expected = rows.iter().filter(|row| {
             before.is_none_or(|before| row.no.0 < before)
                 && query.month.is_none_or(|month| row.month() == month)
@@ -166,7 +236,7 @@ fn without_tag(mut reply: Reply) -> Reply {
 
 fn embedded_suite(seed: u64, hash_bits: u32, map_keys: usize) {
     let folder = tempfile::tempdir().unwrap();
-    suite(seed, 150, |clock| {
+    suite(seed, 150, Ledgers::of_one(), |clock| {
         let runs = embedded::runs::RunSettings { map_keys, hash_bits, ..Default::default() };
         let settings = embedded::Settings::new(folder.path().to_owned(), clock);
         embedded::open(embedded::Settings { runs, seed: Some(seed), ..settings }).unwrap()

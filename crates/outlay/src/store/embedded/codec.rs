@@ -8,14 +8,13 @@ mod delivery;
 use std::sync::Arc;
 
 use outlay_core::alert::{Alert, AlertKey};
-use outlay_core::budget::Failed;
-use outlay_core::denial::{Denial, DenialSource, Reason};
+use outlay_core::denial::Denial;
 use outlay_core::id::{AlertNo, DenialNo, Label, Name, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
-use outlay_core::money::{Quantity, Usd, UsdSum};
+use outlay_core::money::{Usd, UsdSum};
 use outlay_core::month::{Day, Month, Timestamp};
-use outlay_core::operation::{Fingerprint, Operation, Tokens, Units, UsageType};
+use outlay_core::operation::{Fingerprint, Operation};
 use outlay_core::plan::{Amounts, Limit, Limits, Meter, Overrides};
-use outlay_core::session::{Ask, Choice, Finish, Hold, Session, SessionStatus};
+use outlay_core::session::{Hold, Session};
 use outlay_core::user::{User, UserMonth};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Row};
@@ -23,15 +22,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::names::{Kind, Names};
 use crate::store::StoreError;
+use crate::store::packed::{
+    ask_text, damaged, failed_bits, meter_no, months_text, operation_flags, raised_text, read_ask, read_failed,
+    read_flags, read_meter, read_months, read_raised, read_reason, read_source, read_tokens, read_units,
+    reason_columns, source_no, tokens_text, units_text,
+};
+pub(super) use crate::store::packed::{read_status, status_no};
 pub(super) use delivery::{
     DELIVERY_COLUMNS, delivery_state_no, event_kind_no, limits_text, read_delivery, read_delivery_state,
     read_event_kind, read_receiver, receiver_no,
 };
-
-/// A row that cannot be what it should be.
-fn damaged(what: &str) -> StoreError {
-    StoreError::Corrupt(format!("{what} has a value that no version of Outlay writes"))
-}
 
 /// A number as SQLite keeps it. Numbers of rows count up from 1 and never reach the sign.
 pub(super) fn stored(number: u64) -> i64 {
@@ -269,34 +269,13 @@ pub(super) const INSERT_OPERATION: &str =
 pub(super) const REPLACE_OPERATION: &str =
     "replace into operation values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
-const FLAG_API: i64 = 1;
-const FLAG_BILLABLE: i64 = 2;
-const FLAG_COMPLETED: i64 = 4;
-const FLAG_FAILED: i64 = 8;
-
 pub(super) fn write_operation(
     row: &mut RowWriter<'_, '_>,
     operation: &Operation,
     names: &Names,
 ) -> Result<(), StoreError> {
-    let mut flags = 0;
-    if operation.usage_type == UsageType::Api {
-        flags |= FLAG_API;
-    }
-    if operation.is_billable_run {
-        flags |= FLAG_BILLABLE;
-    }
-    flags |= match operation.finish_session {
-        None => 0,
-        Some(Finish::Completed) => FLAG_COMPLETED,
-        Some(Finish::Failed) => FLAG_FAILED,
-    };
-    let tokens = operation.tokens.map(|tokens| {
-        format!(
-            "[{},{},{},{},{}]",
-            tokens.input, tokens.cached_input, tokens.cache_write, tokens.output, tokens.reasoning
-        )
-    });
+    let flags = operation_flags(operation);
+    let tokens = operation.tokens.as_ref().map(tokens_text);
     let units = operation.units.as_deref().map(units_text).transpose()?;
     row.number(operation.no.0)?.number(operation.user_no.0)?;
     row.text(operation.operation_id.as_str())?.blob(&operation.fingerprint.0)?.int(flags)?;
@@ -339,7 +318,7 @@ fn read_operation_columns(row: &Row<'_>, names: &Names, joined: bool) -> Result<
     let user_no = UserNo(row.number()?);
     let operation_id = OperationId::from_stored(row.required_text()?);
     let fingerprint = Fingerprint(row.blob()?);
-    let flags = row.required()?;
+    let flags = read_flags(row.required()?);
     let feature = row.required_name(names, Kind::Feature)?;
     let provider = row.required_name(names, Kind::Provider)?;
     let model = row.name_of(names, Kind::Model)?;
@@ -368,23 +347,19 @@ fn read_operation_columns(row: &Row<'_>, names: &Names, joined: bool) -> Result<
         user_no,
         operation_id,
         fingerprint,
-        usage_type: if flags & FLAG_API == 0 { UsageType::Ai } else { UsageType::Api },
+        usage_type: flags.usage_type,
         feature,
         provider,
         model,
         cost,
         tokens,
         units,
-        is_billable_run: flags & FLAG_BILLABLE != 0,
+        is_billable_run: flags.is_billable_run,
         session: session_no.map(SessionNo).zip(session_id),
         step_position,
         step_label,
         step_number,
-        finish_session: match flags & (FLAG_COMPLETED | FLAG_FAILED) {
-            0 => None,
-            FLAG_COMPLETED => Some(Finish::Completed),
-            _ => Some(Finish::Failed),
-        },
+        finish_session: flags.finish_session,
         duration_ms,
         timestamp,
         recorded_at,
@@ -395,36 +370,6 @@ fn read_operation_columns(row: &Row<'_>, names: &Names, joined: bool) -> Result<
         previous_in_month,
         previous_in_session,
     })
-}
-
-fn json_text(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-fn from_json<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| damaged("a packed column"))
-}
-
-fn units_text(units: &[(Name, Quantity)]) -> Result<String, StoreError> {
-    let units: Vec<(&str, String)> =
-        units.iter().map(|(name, quantity)| (name.as_str(), quantity.to_string())).collect();
-    json_text(&units)
-}
-
-fn read_units(text: &str) -> Result<Units, StoreError> {
-    let units: Vec<(String, String)> = from_json(text)?;
-    units
-        .into_iter()
-        .map(|(name, quantity)| {
-            Ok((Name::from_stored(name), Quantity::parse(&quantity).map_err(|_| damaged("a quantity"))?))
-        })
-        .collect::<Result<Vec<_>, StoreError>>()
-        .map(Units::from)
-}
-
-fn read_tokens(text: &str) -> Result<Tokens, StoreError> {
-    let [input, cached_input, cache_write, output, reasoning] = from_json(text)?;
-    Ok(Tokens { input, cached_input, cache_write, output, reasoning })
 }
 
 pub(super) const USER_COLUMNS: &str = "no, tag, user_id, plan, email, limit_cost, limit_ai_runs, limit_api_runs, months, last_session, last_denial, \
@@ -454,8 +399,7 @@ pub(super) fn write_user(row: &mut RowWriter<'_, '_>, user: &User) -> Result<(),
             Some(Some(limit)) => row.int(*limit)?,
         };
     }
-    let months: Vec<String> = user.months.iter().map(Month::to_string).collect();
-    row.text(months.join(" ").as_str())?;
+    row.text(months_text(&user.months).as_str())?;
     row.int(user.last_session.map(|no| stored(no.0)))?;
     row.int(user.last_denial.map(|no| stored(no.0)))?;
     row.int(user.last_alert.map(|no| stored(no.0)))?;
@@ -473,11 +417,7 @@ pub(super) fn read_user(row: &Row<'_>) -> Result<User, StoreError> {
         plan: row.text()?.map(Name::from_stored),
         email: row.shared_text()?,
         overrides: read_overrides(&mut row)?,
-        months: row
-            .required_text()?
-            .split_whitespace()
-            .map(|month| Month::parse(month).map_err(|_| damaged("a list of months")))
-            .collect::<Result<_, _>>()?,
+        months: read_months(row.required_text()?)?,
         last_session: row.optional_number()?.map(SessionNo),
         last_denial: row.optional_number()?.map(DenialNo),
         last_alert: row.optional_number()?.map(AlertNo),
@@ -514,9 +454,7 @@ pub(super) fn write_month(
 ) -> Result<(), StoreError> {
     row.int(i64::from(month.month.index()))?.number(user_no.0)?.amounts(Some(&month.used))?;
     row.number(month.operations)?.int(month.head.map(|no| stored(no.0)))?;
-    let raised: Vec<String> =
-        month.raised.iter().map(|key| format!("{} {} {}", key.meter, key.threshold, key.limit)).collect();
-    row.text(raised.join(";").as_str())?.time(month.last_updated_at)?;
+    row.text(raised_text(&month.raised).as_str())?.time(month.last_updated_at)?;
     row.int(newest.map(|(day, _)| i64::from(day.index())))?.text(newest.map(|(_, sums)| sums))?.write()?;
     Ok(())
 }
@@ -531,20 +469,9 @@ pub(super) fn read_month_from(row: &mut RowReader<'_, '_>) -> Result<UserMonth, 
         used: row.amounts()?,
         operations: row.number()?,
         head: row.optional_number()?.map(OperationNo),
-        raised: row
-            .required_text()?
-            .split_terminator(';')
-            .map(|key| read_alert_key(key).ok_or_else(|| damaged("a list of alerts")))
-            .collect::<Result<_, _>>()?,
+        raised: read_raised(row.required_text()?)?,
         last_updated_at: row.optional_time()?,
     })
-}
-
-fn read_alert_key(text: &str) -> Option<AlertKey> {
-    let mut parts = text.split(' ');
-    let name = parts.next()?;
-    let meter = Meter::ALL.into_iter().find(|meter| meter.as_str() == name)?;
-    Some(AlertKey { meter, threshold: parts.next()?.parse().ok()?, limit: parts.next()?.parse().ok()? })
 }
 
 pub(super) const SESSION_COLUMNS: &str = "no, user, session_id, feature, status, ask, choice, total_cost, total_ai_runs, total_api_runs, drawn_cost, \
@@ -553,19 +480,6 @@ pub(super) const SESSION_COLUMNS: &str = "no, user, session_id, feature, status,
 
 pub(super) const REPLACE_SESSION: &str =
     "replace into session values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
-
-pub(super) fn status_no(status: SessionStatus) -> i64 {
-    match status {
-        SessionStatus::InProgress => 0,
-        SessionStatus::Completed => 1,
-        SessionStatus::Failed => 2,
-        SessionStatus::Abandoned => 3,
-    }
-}
-
-pub(super) fn read_status(no: i64) -> Result<SessionStatus, StoreError> {
-    SessionStatus::ALL.into_iter().find(|status| status_no(*status) == no).ok_or_else(|| damaged("a status"))
-}
 
 pub(super) fn write_session(row: &mut RowWriter<'_, '_>, session: &Session, names: &Names) -> Result<(), StoreError> {
     let hold = session.hold.as_ref();
@@ -630,37 +544,6 @@ pub(super) fn read_session(row: &Row<'_>, names: &Names) -> Result<Session, Stor
     })
 }
 
-/// An ask as JSON: `[cost, aiRuns, apiRuns]`, or `[[name, cost, aiRuns, apiRuns], ...]`.
-fn ask_text(ask: &Ask) -> Result<String, StoreError> {
-    match ask {
-        Ask::Estimate(amounts) => json_text(&(amounts.cost, amounts.ai_runs, amounts.api_runs)),
-        Ask::Choices(choices) => {
-            let choices: Vec<(&str, i64, i64, i64)> = choices
-                .iter()
-                .map(|choice| {
-                    let amounts = &choice.estimate;
-                    (choice.name.as_str(), amounts.cost, amounts.ai_runs, amounts.api_runs)
-                })
-                .collect();
-            json_text(&choices)
-        }
-    }
-}
-
-fn read_ask(text: &str) -> Result<Ask, StoreError> {
-    if text.starts_with("[[") {
-        let choices: Vec<(String, i64, i64, i64)> = from_json(text)?;
-        let choices = choices.into_iter().map(|(name, cost, ai_runs, api_runs)| Choice {
-            name: Name::from_stored(name),
-            estimate: Amounts { cost, ai_runs, api_runs },
-        });
-        Ok(Ask::Choices(choices.collect()))
-    } else {
-        let (cost, ai_runs, api_runs) = from_json(text)?;
-        Ok(Ask::Estimate(Amounts { cost, ai_runs, api_runs }))
-    }
-}
-
 pub(super) const DENIAL_COLUMNS: &str = "no, user, feature, session_id, ask, reason_kind, reason, failed, limit_cost, limit_ai_runs, limit_api_runs, \
      next_plan, times, source, metadata, recorded_at, previous";
 
@@ -670,22 +553,13 @@ pub(super) fn write_denial(row: &mut RowWriter<'_, '_>, denial: &Denial, names: 
     row.number(denial.no.0)?.number(denial.user_no.0)?;
     row.int(names.no(Kind::Feature, Some(&denial.feature)))?;
     row.text(denial.session_id.as_ref().map(SessionId::as_str))?.text(ask_text(&denial.ask)?.as_str())?;
-    let (kind, reason) = match &denial.reason {
-        Reason::BudgetExceeded => (0, None),
-        Reason::RunsExceeded => (1, None),
-        Reason::Application(reason) => (2, Some(reason.as_str())),
-    };
-    let failed = Meter::ALL.into_iter().zip([1, 2, 4]).filter(|(meter, _)| denial.failed.contains(*meter));
-    row.int(kind)?.text(reason)?.int(failed.map(|(_, bit)| bit).sum::<i64>())?;
+    let (kind, reason) = reason_columns(&denial.reason);
+    row.int(kind)?.text(reason)?.int(failed_bits(denial.failed))?;
     for meter in Meter::ALL {
         row.int(*denial.limits.get(meter))?;
     }
     row.text(denial.next_plan.as_ref().map(Name::as_str))?.number(denial.times)?;
-    row.int(match denial.source {
-        DenialSource::Open => 0,
-        DenialSource::Afford => 1,
-        DenialSource::Application => 2,
-    })?;
+    row.int(source_no(denial.source))?;
     row.text(denial.metadata.as_deref())?.time(denial.recorded_at)?;
     row.int(denial.previous.map(|no| stored(no.0)))?.write_with_sum()?;
     Ok(())
@@ -706,30 +580,12 @@ pub(super) fn read_denial(row: &Row<'_>, names: &Names) -> Result<Denial, StoreE
         feature,
         session_id,
         ask,
-        reason: match (kind, text) {
-            (0, _) => Reason::BudgetExceeded,
-            (1, _) => Reason::RunsExceeded,
-            (2, text) => Reason::Application(Label::from_stored(text.unwrap_or_default())),
-            _ => return Err(damaged("a reason")),
-        },
-        failed: Failed::from_fn(|meter| {
-            failed
-                & match meter {
-                    Meter::Cost => 1,
-                    Meter::AiRuns => 2,
-                    Meter::ApiRuns => 4,
-                }
-                != 0
-        }),
+        reason: read_reason(kind, text)?,
+        failed: read_failed(failed),
         limits: Limits { cost: row.int()?, ai_runs: row.int()?, api_runs: row.int()? },
         next_plan: row.text()?.map(Name::from_stored),
         times: row.number()?,
-        source: match row.required()? {
-            0 => DenialSource::Open,
-            1 => DenialSource::Afford,
-            2 => DenialSource::Application,
-            _ => return Err(damaged("a source")),
-        },
+        source: read_source(row.required()?)?,
         metadata: row.shared_text()?,
         recorded_at: row.time()?,
         previous: row.optional_number()?.map(DenialNo),
@@ -743,11 +599,7 @@ pub(super) const INSERT_ALERT: &str = "insert into alert values (?,?,?,?,?,?,?,?
 
 pub(super) fn write_alert(row: &mut RowWriter<'_, '_>, alert: &Alert) -> Result<(), StoreError> {
     row.number(alert.no.0)?.number(alert.user_no.0)?.int(i64::from(alert.month.index()))?;
-    row.int(match alert.key.meter {
-        Meter::Cost => 0,
-        Meter::AiRuns => 1,
-        Meter::ApiRuns => 2,
-    })?;
+    row.int(meter_no(alert.key.meter))?;
     row.int(i64::from(alert.key.threshold))?.int(alert.key.limit)?.int(alert.used)?.int(alert.held)?;
     row.text(alert.plan.as_str())?.text(alert.next_plan.as_ref().map(Name::as_str))?;
     row.int(alert.superseded_by.map(|no| stored(no.0)))?.time(alert.recorded_at)?;
@@ -762,12 +614,7 @@ pub(super) fn read_alert(row: &Row<'_>) -> Result<Alert, StoreError> {
         user_no: UserNo(row.number()?),
         month: row.month()?,
         key: AlertKey {
-            meter: match row.required()? {
-                0 => Meter::Cost,
-                1 => Meter::AiRuns,
-                2 => Meter::ApiRuns,
-                _ => return Err(damaged("a meter")),
-            },
+            meter: read_meter(row.required()?)?,
             threshold: u8::try_from(row.required()?).map_err(|_| damaged("a threshold"))?,
             limit: row.required()?,
         },

@@ -148,6 +148,7 @@ pub(super) fn numbers(connection: &Connection) -> Result<Numbers, StoreError> {
         session: SessionNo(next("session")?),
         denial: DenialNo(next("denial")?),
         alert: outlay_core::id::AlertNo(next("alert")?),
+        step: 1,
     })
 }
 

@@ -31,13 +31,20 @@ pub(crate) struct Case<'a> {
     pub(crate) plans: &'a Plans,
     pub(crate) now: Timestamp,
     pub(crate) reads: &'a dyn Reads,
+    /// Whether the store keeps one order, in which everybody's rows are numbered.
+    pub(crate) one_order: bool,
 }
 
 /// Limits of pages.
 const LIMITS: [usize; 5] = [1, 2, 7, 50, 1_000];
 
-/// All pages of a list from a number down.
-pub(crate) async fn pages<T, F>(limit: usize, before: Option<u64>, mut list: impl FnMut(PageOf) -> F) -> Vec<T>
+/// All pages of a list from a number on; in one order the numbers go down.
+pub(crate) async fn pages<T, F>(
+    in_order: bool,
+    limit: usize,
+    before: Option<u64>,
+    mut list: impl FnMut(PageOf) -> F,
+) -> Vec<T>
 where
     F: Future<Output = Result<Page<T>, StoreError>>,
 {
@@ -48,7 +55,7 @@ where
         assert!(page.items.len() <= limit, "a page has at most its limit");
         items.extend(page.items);
         let Some(next) = page.next else { return items };
-        assert!(before.is_none_or(|before| next < before), "each page goes further");
+        assert!(before.is_none_or(|before| if in_order { next < before } else { next != before }), "it goes further");
         before = Some(next);
     }
 }
@@ -71,9 +78,10 @@ impl Case<'_> {
         self.overview(random).await;
         self.users_on_plan(random).await;
         self.session_stats(random).await;
-        let (status, numbers) = (self.reads.status(), self.rows.numbers());
-        assert_eq!((status.operations, status.users), (numbers.operation.0 - 1, numbers.user.0 - 1));
-        assert_eq!((status.sessions, status.not_ready), (numbers.session.0 - 1, None));
+        let (status, rows) = (self.reads.status(), self.rows);
+        let users = rows.users.len() + rows.erased.len();
+        assert_eq!((status.operations, status.users), (rows.operations.len() as u64, users as u64));
+        assert_eq!((status.sessions, status.not_ready), (rows.sessions.len() as u64, None));
     }
 
     fn month(&self, random: &mut Random) -> Month {
@@ -83,6 +91,30 @@ impl Case<'_> {
     /// A place in a list: most often at its beginning, else at any number, whosever row that is.
     fn before(random: &mut Random, end: u64) -> Option<u64> {
         random.maybe(40, |random| random.pick(&[random.clone().below(end + 2), end / 2, end, u64::MAX, 0]))
+    }
+
+    /// The same for a list of a user or of everybody. Everybody's rows, where they are in several orders, go on from a row.
+    fn place<K: Ord, T, P: Fn(&T) -> (Timestamp, u64)>(
+        &self,
+        random: &mut Random,
+        user_id: Option<&UserId>,
+        rows: &BTreeMap<K, T>,
+        place: P,
+    ) -> (Option<u64>, impl Fn(&T) -> bool + use<K, T, P>) {
+        let last = rows.values().map(|row| place(row).1).max().unwrap_or(0);
+        let in_order = self.one_order || user_id.is_some();
+        let before = if in_order {
+            Self::before(random, last + 1)
+        } else {
+            let numbers: Vec<u64> = rows.values().map(|row| place(row).1).collect();
+            random.maybe(40, |random| if numbers.is_empty() { u64::MAX } else { random.pick(&numbers) })
+        };
+        let row = rows.values().map(&place).find(|(_, no)| !in_order && Some(*no) == before);
+        let keep = move |row_of: &T| match row {
+            Some(row) => place(row_of) < row,
+            None => before.is_none_or(|before| place(row_of).1 < before),
+        };
+        (before, keep)
     }
 
     fn user_no(&self, user_id: &UserId) -> Option<UserNo> {
@@ -102,9 +134,11 @@ impl Case<'_> {
             session_id: random.maybe(30, Random::session),
             page: PageOf { before: None, limit: 1 },
         };
-        let before = Self::before(random, self.rows.numbers().operation.0);
+        let last = self.rows.operations.last_key_value().map_or(0, |(no, _)| no.0);
+        let before = Self::before(random, last + 1);
         let read =
-            pages(random.pick(&LIMITS), before, |page| self.reads.usage(UsageQuery { page, ..query.clone() })).await;
+            pages(true, random.pick(&LIMITS), before, |page| self.reads.usage(UsageQuery { page, ..query.clone() }))
+                .await;
         let user_no = self.user_no(&query.user_id);
         let expected = self.rows.operations.values().rev().filter(|row| {
             Some(row.user_no) == user_no
@@ -117,17 +151,18 @@ impl Case<'_> {
         assert_eq!(read, expected.cloned().collect::<Vec<_>>(), "{query:?} before {before:?}");
     }
 
-    /// Rows of everybody or of one user, with whom they are of. What is kept of an erased user's is their number.
+    /// Rows of everybody or of one user, the newest first, with whom they are of. What is kept of an erased user's is their number.
     fn of<'r, T: Clone + 'r>(
         &self,
-        rows: impl DoubleEndedIterator<Item = &'r T>,
+        rows: impl Iterator<Item = &'r T>,
         user_id: Option<&UserId>,
         user_no: impl Fn(&T) -> UserNo,
+        place: impl Fn(&T) -> (Timestamp, u64),
         keep: impl Fn(&T) -> bool,
     ) -> Vec<Of<T>> {
-        rows.rev()
-            .filter(|row| keep(row))
-            .map(|row| Of { user_id: self.user_id(user_no(row)), row: row.clone() })
+        newest(rows, place, keep)
+            .into_iter()
+            .map(|row| Of { user_id: self.user_id(user_no(&row)), row })
             .filter(|of| user_id.is_none() || of.user_id.as_ref() == user_id)
             .collect()
     }
@@ -142,17 +177,21 @@ impl Case<'_> {
             to: random.maybe(20, time),
             page: PageOf { before: None, limit: 1 },
         };
-        let before = Self::before(random, self.rows.numbers().session.0);
-        let read =
-            pages(random.pick(&LIMITS), before, |page| self.reads.sessions(SessionsQuery { page, ..query.clone() }))
-                .await;
+        let place = |row: &Session| (row.created_at, row.no.0);
+        let (before, goes_on) = self.place(random, query.user_id.as_ref(), &self.rows.sessions, place);
+        let in_order = self.one_order || query.user_id.is_some();
+        let read = pages(in_order, random.pick(&LIMITS), before, |page| {
+            self.reads.sessions(SessionsQuery { page, ..query.clone() })
+        })
+        .await;
         let rows = self.rows.sessions.values();
         let expected = self.of(
             rows,
             query.user_id.as_ref(),
             |row| row.user_no,
+            place,
             |row| {
-                before.is_none_or(|before| row.no.0 < before)
+                goes_on(row)
                     && query.status.is_none_or(|status| row.status == status)
                     && query.feature.as_ref().is_none_or(|feature| row.feature == *feature)
                     && query.from.is_none_or(|from| row.created_at >= from)
@@ -172,34 +211,40 @@ impl Case<'_> {
 
     async fn denials(&self, random: &mut Random) {
         let query = self.notices(random);
-        let before = Self::before(random, self.rows.numbers().denial.0);
-        let read =
-            pages(random.pick(&LIMITS), before, |page| self.reads.denials(NoticesQuery { page, ..query.clone() }))
-                .await;
+        let place = |row: &Denial| (row.recorded_at, row.no.0);
+        let (before, goes_on) = self.place(random, query.user_id.as_ref(), &self.rows.denials, place);
+        let in_order = self.one_order || query.user_id.is_some();
+        let read = pages(in_order, random.pick(&LIMITS), before, |page| {
+            self.reads.denials(NoticesQuery { page, ..query.clone() })
+        })
+        .await;
         let rows = self.rows.denials.values();
         let expected = self.of(
             rows,
             query.user_id.as_ref(),
             |row| row.user_no,
-            |row| {
-                before.is_none_or(|before| row.no.0 < before)
-                    && query.month.is_none_or(|month| row.recorded_at.month() == month)
-            },
+            place,
+            |row| goes_on(row) && query.month.is_none_or(|month| row.recorded_at.month() == month),
         );
         assert_same(&read, &expected, |row: &Denial| row.no.0, &format!("{query:?} before {before:?}"));
     }
 
     async fn alerts(&self, random: &mut Random) {
         let query = self.notices(random);
-        let before = Self::before(random, self.rows.numbers().alert.0);
-        let read =
-            pages(random.pick(&LIMITS), before, |page| self.reads.alerts(NoticesQuery { page, ..query.clone() })).await;
+        let place = |row: &Alert| (row.recorded_at, row.no.0);
+        let (before, goes_on) = self.place(random, query.user_id.as_ref(), &self.rows.alerts, place);
+        let in_order = self.one_order || query.user_id.is_some();
+        let read = pages(in_order, random.pick(&LIMITS), before, |page| {
+            self.reads.alerts(NoticesQuery { page, ..query.clone() })
+        })
+        .await;
         let rows = self.rows.alerts.values();
         let expected = self.of(
             rows,
             query.user_id.as_ref(),
             |row| row.user_no,
-            |row| before.is_none_or(|before| row.no.0 < before) && query.month.is_none_or(|month| row.month == month),
+            place,
+            |row| goes_on(row) && query.month.is_none_or(|month| row.month == month),
         );
         assert_same(&read, &expected, |row: &Alert| row.no.0, &format!("{query:?} before {before:?}"));
     }
@@ -298,10 +343,22 @@ impl Case<'_> {
         }
         let (no, rows) = (self.user_no(user_id), self.rows);
         assert_eq!(read.0, no.map(|no| without_tag(&rows.users[&no])).into_iter().collect::<Vec<_>>());
-        assert_eq!(read.1, newest(rows.operations.values(), |row| Some(row.user_no) == no));
-        assert_eq!(read.2, newest(rows.sessions.values(), |row| Some(row.user_no) == no));
-        assert_eq!(read.3, newest(rows.denials.values(), |row| Some(row.user_no) == no));
-        assert_eq!(read.4, newest(rows.alerts.values(), |row| Some(row.user_no) == no));
+        assert_eq!(
+            read.1,
+            newest(rows.operations.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
+        );
+        assert_eq!(
+            read.2,
+            newest(rows.sessions.values(), |row| (row.created_at, row.no.0), |row| Some(row.user_no) == no)
+        );
+        assert_eq!(
+            read.3,
+            newest(rows.denials.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
+        );
+        assert_eq!(
+            read.4,
+            newest(rows.alerts.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
+        );
     }
 
     async fn overview(&self, random: &mut Random) {
@@ -333,10 +390,18 @@ impl Case<'_> {
         assert_eq!(read.states, states, "{month}");
         top.sort();
         top.truncate(10);
-        let alerts = newest(self.rows.alerts.values(), |row| row.month == month).into_iter().take(3);
+        let alerts = newest(self.rows.alerts.values(), |row| (row.recorded_at, row.no.0), |row| row.month == month)
+            .into_iter()
+            .take(3);
         let alerts: Vec<Of<Alert>> = alerts.map(|row| Of { user_id: self.user_id(row.user_no), row }).collect();
         assert_eq!(read.alerts, alerts, "{month}");
-        let denials = newest(self.rows.denials.values(), |row| row.recorded_at.month() == month).into_iter().take(3);
+        let denials = newest(
+            self.rows.denials.values(),
+            |row| (row.recorded_at, row.no.0),
+            |row| row.recorded_at.month() == month,
+        )
+        .into_iter()
+        .take(3);
         let denials: Vec<Of<Denial>> = denials.map(|row| Of { user_id: self.user_id(row.user_no), row }).collect();
         assert_eq!(read.denials, denials, "{month}");
         assert_eq!(*read.plans, *self.plans);
@@ -477,9 +542,15 @@ where
     }
 }
 
-/// What is kept of rows, the newest first.
-fn newest<'r, T: Clone + 'r>(rows: impl DoubleEndedIterator<Item = &'r T>, keep: impl Fn(&T) -> bool) -> Vec<T> {
-    rows.rev().filter(|row| keep(row)).cloned().collect()
+/// What is kept of rows, the newest first: by time, and among equals by number. In one order both are the same.
+fn newest<'r, T: Clone + 'r>(
+    rows: impl Iterator<Item = &'r T>,
+    place: impl Fn(&T) -> (Timestamp, u64),
+    keep: impl Fn(&T) -> bool,
+) -> Vec<T> {
+    let mut kept: Vec<T> = rows.filter(|row| keep(row)).cloned().collect();
+    kept.sort_by_key(|row| std::cmp::Reverse(place(row)));
+    kept
 }
 
 fn sorted_days(mut days: Vec<(Day, Dimensions, Sums)>) -> Vec<(Day, Dimensions, Sums)> {

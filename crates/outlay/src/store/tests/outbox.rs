@@ -104,7 +104,8 @@ fn limits(plans: &Plans, user: Option<User>) -> Limits {
 
 fn all_to(runtime: &tokio::runtime::Runtime, reads: &dyn Reads, receiver: Receiver) -> Vec<Delivery> {
     let list = |page| reads.deliveries(DeliveriesQuery { receiver, state: None, page });
-    let mut all: Vec<Delivery> = runtime.block_on(naive::pages(7, None, list)).into_iter().map(|of| of.row).collect();
+    let mut all: Vec<Delivery> =
+        runtime.block_on(naive::pages(true, 7, None, list)).into_iter().map(|of| of.row).collect();
     all.reverse();
     all
 }

@@ -4,9 +4,10 @@ use outlay_core::id::{Name, UserNo};
 use outlay_core::plan::Limits;
 use rusqlite::Row;
 
-use super::{RowReader, damaged, from_json, json_text, stored};
+use super::{RowReader, stored};
 use crate::store::StoreError;
 use crate::store::outbox::{Delivery, DeliveryState, EventKind, LimitChange, Receiver};
+use crate::store::packed::{damaged, from_json, json_text};
 
 /// Columns of `delivery` in order, without the sum.
 pub(in crate::store::embedded) const DELIVERY_COLUMNS: &str =

@@ -1,0 +1,338 @@
+//! The PostgreSQL store: many nodes, one truth. Any node may write any user: it locks the row of the user's bucket, loads
+//! what the command needs, has the ledger decide as on the embedded store, and writes all that changed in that
+//! transaction.
+//!
+//! This file opens the store and spreads batches over lanes ([`lane`]). Rows are the business of [`codec`], statements
+//! of [`statements`]. It knows nothing of HTTP, and compares nothing with a limit.
+
+mod bucket;
+mod codec;
+mod errors;
+mod lane;
+mod link;
+mod load;
+mod reads;
+mod rows;
+mod schema;
+mod shared;
+mod statements;
+mod sums;
+mod wide;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use outlay_core::alert::Alert;
+use outlay_core::denial::Denial;
+use outlay_core::id::{SessionNo, UserId, UserNo};
+use outlay_core::ledger::{Command, Written};
+use outlay_core::plan::AlertThresholds;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio_postgres::{Config, NoTls};
+
+use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError};
+use crate::audit::Event;
+use crate::clock::SharedClock;
+use crate::feed::{Notice, Tidings};
+pub use bucket::Buckets;
+use errors::unavailable;
+use lane::{Answered, Item, Lane};
+use reads::PostgresReads;
+use rows::{RowReader, nanos, stored};
+use shared::{Locked, Shared, read_plans};
+
+/// Lanes of one node. More make smaller batches, fewer make longer ones.
+const LANES: usize = 8;
+/// Connections that read.
+const READERS: usize = 4;
+/// Threads that speak to the database.
+const THREADS: usize = 2;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which database, as whom.
+    pub config: Config,
+    /// What time it is on this machine.
+    pub clock: SharedClock,
+    /// Decide by that clock, and not by the database's: where time is replayed, or stands still in a test.
+    pub own_clock: bool,
+    /// Where randomness comes from; `None` is the machine's.
+    pub seed: Option<u64>,
+    /// At what percentages of a limit alerts are raised.
+    pub alerts: AlertThresholds,
+    /// Into how many buckets a new store spreads its users.
+    pub buckets: Buckets,
+    /// How many batches are on their way at the same time.
+    pub lanes: usize,
+}
+
+impl Settings {
+    /// The usual settings for the database that a URL names, such as `postgres://outlay@/outlay?host=/run/postgresql`.
+    ///
+    /// # Errors
+    /// When it is no such URL, or names another machine: connections are not encrypted yet.
+    pub fn new(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
+        let config: Config = url.parse().map_err(unavailable)?;
+        let is_local = |host: &tokio_postgres::config::Host| match host {
+            tokio_postgres::config::Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            }
+            tokio_postgres::config::Host::Unix(_) => true,
+        };
+        if !config.get_hosts().iter().all(is_local) {
+            return Err(StoreError::Unavailable(
+                "connections to PostgreSQL on another machine are not encrypted yet, so none are made".to_owned(),
+            ));
+        }
+        Ok(Self {
+            config,
+            clock,
+            own_clock: false,
+            seed: None,
+            alerts: AlertThresholds::default(),
+            buckets: Buckets::USUAL,
+            lanes: LANES,
+        })
+    }
+}
+
+/// What speaks to the database, in threads of its own: whoever asks need not run in any runtime.
+#[derive(Debug)]
+struct Engine {
+    runtime: Option<Runtime>,
+    readers: Pool,
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until the engine is dropped")
+    }
+
+    /// A connection that reads.
+    async fn reader(&self) -> Result<deadpool_postgres::Object, StoreError> {
+        self.readers.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // It may be dropped where waiting is not allowed.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub struct PostgresStore {
+    engine: Arc<Engine>,
+    lanes: Vec<Arc<tokio::sync::Mutex<Lane>>>,
+}
+
+/// Opens the store of a database, whose tables are made if there are none.
+///
+/// # Errors
+/// When the database cannot be reached, or its tables need a newer program.
+pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), StoreError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("outlay-postgres")
+        .enable_all()
+        .build()
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let mut random = if let Some(seed) = settings.seed {
+        Pcg64::seed_from_u64(seed)
+    } else {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Pcg64::from_seed(seed)
+    };
+    let mut deployment = [0; 16];
+    random.fill_bytes(&mut deployment);
+    let epoch = random.next_u64() >> 1;
+    let (opened, opening) = std::sync::mpsc::channel();
+    let lanes = settings.lanes.max(1);
+    runtime.spawn(async move {
+        // Whoever asked has left only if its thread ended.
+        let _ = opened.send(begin(settings, deployment, epoch).await);
+    });
+    let ended = |_| StoreError::Unavailable("the store could not be opened".to_owned());
+    let (shared, readers) = opening.recv().map_err(ended)??;
+    let shared = Arc::new(shared);
+    let lane = |_| {
+        let lane = Lane::new(Arc::clone(&shared), Pcg64::seed_from_u64(random.next_u64()));
+        Arc::new(tokio::sync::Mutex::new(lane))
+    };
+    let lanes = (0..lanes).map(lane).collect();
+    let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
+    Ok((PostgresStore { engine: Arc::clone(&engine), lanes }, Arc::new(PostgresReads::new(engine))))
+}
+
+/// Prepares the database, and reads what every node keeps in memory.
+async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(Shared, Pool), StoreError> {
+    let (mut client, connection) = settings.config.connect(NoTls).await.map_err(unavailable)?;
+    #[expect(clippy::disallowed_methods, reason = "it ends with its connection, and whoever uses that sees so")]
+    tokio::spawn(connection);
+    let new = schema::New { buckets: settings.buckets, random: deployment };
+    let now = settings.clock.wall();
+    let identity = schema::prepare(&mut client, new, now).await?;
+    let config = settings.config.clone();
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let readers = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
+        .max_size(READERS)
+        .build()
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let shared = Shared::new(config, settings, identity, epoch);
+    let rows = client.query(statements::PLANS, &[]).await.map_err(unavailable)?;
+    let (version, plans) = read_plans(&rows, &shared.settings)?;
+    shared.keep_plans(version, &plans);
+    let all: Vec<i32> = (0..shared.buckets().count()).collect();
+    let rows = client.query(statements::LOCK_WAITING, &[&all]).await.map_err(unavailable)?;
+    let buckets = rows.iter().map(|row| Locked::read(row, shared.buckets())).collect::<Result<Vec<_>, _>>()?;
+    let decided_at = buckets.iter().map(|one| one.now_at).max().unwrap_or(0);
+    if let Some(one) = buckets.first() {
+        shared.wall(one.clock_micros)?;
+    }
+    shared.committed(decided_at, buckets.iter().map(|one| (one.bucket, one.numbers)));
+    Ok((shared, readers))
+}
+
+impl PostgresStore {
+    /// Runs commands through their lanes, all lanes at the same time.
+    async fn run(&self, items: Vec<Item>) -> Result<Answered, StoreError> {
+        let mut parts: Vec<Vec<Item>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        for item in items {
+            let lane = usize::try_from(item.bucket).unwrap_or(0) % parts.len();
+            if let Some(part) = parts.get_mut(lane) {
+                part.push(item);
+            }
+        }
+        let parts = self.lanes.iter().zip(parts).filter(|(_, part)| !part.is_empty());
+        let running: Vec<_> = parts
+            .map(|(lane, part)| {
+                let lane = Arc::clone(lane);
+                self.engine.runtime().spawn(async move { lane.lock().await.commit(part).await })
+            })
+            .collect();
+        let mut answered = Answered::default();
+        for part in running {
+            let part = part.await.map_err(|error| StoreError::OutcomeUnknown(error.to_string()))?;
+            answered.replies.extend(part.replies);
+            answered.written.extend(part.written);
+        }
+        Ok(answered)
+    }
+}
+
+impl Store for PostgresStore {
+    async fn commit(&mut self, batch: Batch) -> Result<Committed, StoreError> {
+        let count = batch.commands.len();
+        let buckets = self.engine.shared.buckets();
+        let mut all = Answered::default();
+        if !batch.by.is_empty() {
+            let said = "the audit log is not built yet on PostgreSQL";
+            return Err(StoreError::Unavailable(said.to_owned()));
+        }
+        let mut items = Vec::new();
+        let mut commands = batch.commands.into_iter().enumerate().peekable();
+        while let Some((place, command)) = commands.next() {
+            // What comes after a change of plans is decided by it, in whatever bucket: so that goes by itself.
+            let alone = |command: &Command| matches!(command, Command::PutPlan { .. });
+            let last = alone(&command) || commands.peek().is_none_or(|(_, next)| alone(next));
+            items.push(Item { place, bucket: buckets.of_command(&command), command });
+            if last {
+                let answered = self.run(std::mem::take(&mut items)).await?;
+                all.replies.extend(answered.replies);
+                all.written.extend(answered.written);
+            }
+        }
+        let mut replies: Vec<Option<Reply>> = (0..count).map(|_| None).collect();
+        for (place, reply) in all.replies {
+            if let Some(slot) = replies.get_mut(place) {
+                *slot = Some(reply);
+            }
+        }
+        let lost = || Err(CommandError::Store(StoreError::OutcomeUnknown("a lane gave no answer".to_owned())));
+        let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect();
+        let engine = Arc::clone(&self.engine);
+        Ok(Committed::new(replies, move || publish(&engine.shared, all.written)))
+    }
+
+    async fn put(&mut self, _record: Record, _event: Option<Event>) -> Result<(), StoreError> {
+        Err(not_built("keys, secrets, webhooks and deliveries"))
+    }
+
+    async fn idle(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let due = async move {
+            let now = nanos(engine.shared.time());
+            let sql = "select no from session where due <= $1 order by due limit $2";
+            let reader = engine.reader().await?;
+            let rows = reader.query(sql, &[&now, &stored(max as u64)]).await.map_err(unavailable)?;
+            rows.iter().map(|row| Ok(SessionNo(RowReader::new(row).number()?))).collect()
+        };
+        joined(self.engine.runtime().spawn(due)).await
+    }
+
+    fn backup(&mut self, _to: PathBuf, done: oneshot::Sender<Result<(), StoreError>>) {
+        let said = "copy a PostgreSQL store: that is the business of pgBackRest or pg_dump";
+        // A caller who left does not need the answer.
+        let _ = done.send(Err(StoreError::Unavailable(said.to_owned())));
+    }
+
+    async fn close(self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What a task came to.
+async fn joined<T>(task: tokio::task::JoinHandle<Result<T, StoreError>>) -> Result<T, StoreError> {
+    task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+}
+
+fn not_built(what: &str) -> StoreError {
+    StoreError::Unavailable(format!("{what} are not built yet on PostgreSQL"))
+}
+
+/// Tells those who watch what is committed.
+fn publish(shared: &Shared, written: Vec<Written>) {
+    if !shared.feed.is_heard() {
+        return;
+    }
+    for written in written {
+        let user_of = |no: UserNo| {
+            let of = written.views.iter().find(|(_, view)| view.user.as_ref().is_some_and(|user| user.no == no));
+            of.map(|(user_id, _)| UserId::clone(user_id))
+        };
+        let alerts = written
+            .alerts
+            .iter()
+            .filter_map(|alert: &Alert| Some(Notice::Alert(user_of(alert.user_no)?, alert.clone())));
+        let denials = written
+            .denials
+            .iter()
+            .filter_map(|denial: &Denial| Some(Notice::Denial(user_of(denial.user_no)?, denial.clone())));
+        let tidings = Tidings {
+            changed: written.views.iter().filter_map(|(user_id, _)| shared.feed.watched(user_id)).collect(),
+            notices: alerts.chain(denials).collect(),
+            erased: written.erased.iter().map(|user| user.user_id.clone()).collect(),
+            plans: !written.plans.is_empty(),
+        };
+        shared.feed.tell(tidings);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+//! A lane: one connection, and the batches of its buckets one after the other.
+//!
+//! A batch is one transaction in two round trips: the first locks the buckets and reads what will most likely be needed,
+//! then all is decided, and the second writes and commits. Under READ COMMITTED each statement after the lock sees what
+//! every earlier holder of it committed, and nobody reads to write there without it: so batches on a bucket are serial.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use outlay_core::id::{UserId, UserNo};
+use outlay_core::ledger::{Books, Command, Now, Rejection, Written, decide};
+use rand::Rng;
+use rand_pcg::Pcg64;
+
+use super::errors::{Cure, cure, told};
+use super::link::{Link, in_order};
+use super::load::{BooksOf, Wanted};
+use super::rows::{nanos, time};
+use super::shared::{Locked, Shared, read_plans};
+use super::statements::{self, BEGIN, COMMIT, FIND_BATCH, LOCK, LOCK_WAITING, PLANS, ROLLBACK, VERSION};
+use super::write::{InBucket, Ops, Writes};
+use crate::store::{CommandError, Reply, StoreError};
+
+/// How often a batch is run again before its callers are told to.
+const TRIES_MAX: u32 = 5;
+/// How often buckets that somebody else has are left out before they are waited for.
+const SKIPS_MAX: u32 = 3;
+/// Rounds of reading for one batch, at most: finishing names a session, the session a month.
+const ROUNDS_MAX: u32 = 8;
+/// After this long the callers of a batch that is being committed are told that its outcome is unknown.
+const COMMIT_SECONDS_MAX: u64 = 10;
+/// For how long an unknown outcome is looked for.
+const SETTLE_SECONDS_MAX: u64 = 10;
+/// Users whose numbers a lane remembers.
+const KNOWN_MAX: usize = 100_000;
+
+/// A command on its way through a lane.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// Its place among the answers.
+    pub(super) place: usize,
+    pub(super) bucket: i32,
+    pub(super) command: Command,
+}
+
+/// What became of a lane's part of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    pub(super) replies: Vec<(usize, Reply)>,
+    /// What is committed, to be told of.
+    pub(super) written: Vec<Written>,
+}
+
+/// A transaction whose statements all went well.
+#[derive(Debug)]
+struct Decided {
+    replies: Vec<(usize, Reply)>,
+    of: Vec<InBucket>,
+    now: Now,
+}
+
+/// Why a transaction has no outcome.
+#[derive(Debug)]
+enum Failed {
+    /// It is surely not recorded.
+    Not(Cure, String),
+    /// It may or may not be: what it would have answered, and by what it is found.
+    Unknown(Box<Decided>, [u8; 16]),
+    /// It is recorded here, and perhaps on no standby.
+    WaitCut,
+    /// The store cannot be read, or refuses.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failed {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Not(cure(&error), told(&error))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    link: Option<Link>,
+    /// Numbers of users; each is theirs until they are erased, and a guess all the same.
+    known: HashMap<UserId, UserNo, foldhash::fast::FixedState>,
+    random: Pcg64,
+}
+
+impl Lane {
+    pub(super) fn new(shared: Arc<Shared>, random: Pcg64) -> Self {
+        Self { shared, link: None, known: HashMap::default(), random }
+    }
+
+    /// Decides and commits; gives an answer for each command.
+    pub(super) async fn commit(&mut self, items: Vec<Item>) -> Answered {
+        let mut answered = Answered::default();
+        let mut groups = vec![items];
+        while let Some(group) = groups.pop() {
+            self.commit_group(group, &mut answered, &mut groups).await;
+        }
+        answered
+    }
+
+    async fn commit_group(&mut self, mut items: Vec<Item>, answered: &mut Answered, groups: &mut Vec<Vec<Item>>) {
+        let (mut tries, mut skips) = (0, 0);
+        while !items.is_empty() {
+            let failed = match self.transact(&items, skips >= SKIPS_MAX).await {
+                Ok(decided) => Ok(decided),
+                Err(Failed::Unknown(decided, batch)) => match self.settle(&decided, &batch).await {
+                    Ok(true) => Ok(*decided),
+                    // It never happened: run it again.
+                    Ok(false) => Err(Failed::Not(Cure::Again, "the connection was lost".to_owned())),
+                    Err(error) => {
+                        return refuse(&items, answered, |_| StoreError::OutcomeUnknown(told_of(&error)).into());
+                    }
+                },
+                Err(failed) => Err(failed),
+            };
+            match failed {
+                Ok(decided) => {
+                    let left = self.committed(decided, answered);
+                    items.retain(|item| !left.contains(&item.place));
+                    if !items.is_empty() {
+                        skips += 1;
+                        self.pause(1, 5).await;
+                    }
+                }
+                Err(Failed::Not(Cure::Halve, said)) if items.len() == 1 => {
+                    tracing::error!(said, command = ?items.first().map(|item| &item.command), "a command cannot be written");
+                    return refuse(&items, answered, |_| Rejection::Internal.into());
+                }
+                Err(Failed::Not(Cure::Halve, _)) => {
+                    // Those before come first: one user's commands keep their order.
+                    let later = items.split_off(items.len() / 2);
+                    groups.extend([later, items]);
+                    return;
+                }
+                Err(Failed::Not(Cure::Full, _)) => return refuse(&items, answered, |_| StoreError::DiskFull.into()),
+                Err(Failed::Not(cure @ (Cure::Again | Cure::Connect), said)) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::debug!(said, ?cure, tries, "a batch is run again");
+                    self.pause(5, 50).await;
+                }
+                Err(Failed::Not(_, said)) => {
+                    return refuse(&items, answered, |_| StoreError::Unavailable(said.clone()).into());
+                }
+                Err(Failed::WaitCut) => {
+                    let said = "a wait for a standby was cut short, so the batch may be lost when the primary is";
+                    *self.shared.not_ready.write() = Some(said.to_owned());
+                    return refuse(&items, answered, |_| StoreError::OutcomeUnknown(said.to_owned()).into());
+                }
+                Err(Failed::Store(error)) => return refuse(&items, answered, |_| error.clone().into()),
+                Err(Failed::Unknown(..)) => return,
+            }
+        }
+    }
+
+    /// Takes what is committed; gives the places of what is answered.
+    fn committed(&mut self, decided: Decided, answered: &mut Answered) -> BTreeSet<usize> {
+        let Decided { replies, of, now } = decided;
+        self.shared.committed(nanos(now.holds), of.iter().map(|one| (one.bucket, one.numbers)));
+        if self.known.len() > KNOWN_MAX {
+            self.known.clear();
+        }
+        for (user_id, view) in of.iter().flat_map(|one| &one.written.views) {
+            match &view.user {
+                Some(user) => self.known.insert(user_id.clone(), user.no),
+                None => self.known.remove(user_id),
+            };
+        }
+        let places = replies.iter().map(|(place, _)| *place).collect();
+        answered.replies.extend(replies);
+        answered.written.extend(of.into_iter().map(|one| one.written));
+        places
+    }
+
+    async fn pause(&mut self, least: u64, most: u64) {
+        let milliseconds = least + self.random.next_u64() % (most - least);
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    async fn connect(&self) -> Result<Link, tokio_postgres::Error> {
+        Link::open(&self.shared.config, &statements::of_a_lane()).await
+    }
+
+    /// Runs one transaction. The connection is kept, unless it is not known to be good.
+    async fn transact(&mut self, items: &[Item], wait: bool) -> Result<Decided, Failed> {
+        let link = match self.link.take().filter(|link| !link.client.is_closed()) {
+            Some(link) => link,
+            None => self.connect().await.map_err(|error| Failed::Not(Cure::Connect, told(&error)))?,
+        };
+        let result = self.transact_on(&link, items, wait).await;
+        let good = match &result {
+            Ok(_) | Err(Failed::WaitCut) => true,
+            Err(Failed::Unknown(..) | Failed::Not(Cure::Connect, _)) => false,
+            // Outside of a transaction that is a warning, nothing more.
+            Err(_) => link.client.batch_execute(ROLLBACK).await.is_ok(),
+        };
+        if good {
+            link.take_wait_cut();
+            self.link = Some(link);
+        }
+        result
+    }
+
+    async fn transact_on(&mut self, link: &Link, items: &[Item], wait: bool) -> Result<Decided, Failed> {
+        let buckets: BTreeSet<i32> = items.iter().map(|item| item.bucket).collect();
+        let buckets: Vec<i32> = buckets.into_iter().collect();
+        let mut wanted = Wanted::default();
+        let guess = self.shared.time();
+        for item in items {
+            wanted.guess(item.bucket, &item.command, |id| self.known.get(id).copied(), guess.month());
+        }
+        let guess = Now { holds: guess, wall: guess, entropy: self.random.next_u64() };
+        let asked = wanted.ask(guess);
+        let mut sent = vec![
+            link.control(BEGIN),
+            link.send(if wait { LOCK_WAITING } else { LOCK }, vec![&buckets]),
+            link.send(VERSION, Vec::new()),
+        ];
+        sent.extend(asked.send(link));
+        let mut answers = in_order(sent).await.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
+        next()?;
+        let locked: Vec<Locked> =
+            next()?.iter().map(|row| Locked::read(row, self.shared.buckets())).collect::<Result<_, _>>()?;
+        let version: i64 = match next()?.first() {
+            Some(row) => row.try_get(0)?,
+            None => 0,
+        };
+        let answers = asked.answered(answers)?;
+
+        let plans = if let Some(plans) = self.shared.plans_of(version) {
+            plans
+        } else {
+            let rows = link.send(PLANS, Vec::new()).await?;
+            let (version, plans) = read_plans(&rows, &self.shared.settings)?;
+            self.shared.keep_plans(version, &plans);
+            plans
+        };
+        let now = self.now(&locked, guess)?;
+        let mut books: BooksOf = locked
+            .iter()
+            .map(|one| (one.bucket, Books::new(now.entropy, outlay_core::plan::Plans::clone(&plans), one.numbers)))
+            .collect();
+        drop(asked);
+        wanted.load(&answers, &mut books)?;
+        let here: Vec<&Item> = items.iter().filter(|item| books.contains_key(&item.bucket)).collect();
+        load_missing(link, &mut books, &here, now).await?;
+        let mut replies = Vec::with_capacity(here.len());
+        for item in here {
+            load_missing(link, &mut books, &[item], now).await?;
+            let Some(books) = books.get_mut(&item.bucket) else { continue };
+            // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
+            let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, &item.command, now)));
+            let reply = decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+                books.apply(decision.changes);
+                decision.outcome
+            });
+            replies.push((item.place, reply.map_err(CommandError::from)));
+        }
+
+        let of: Vec<InBucket> = locked
+            .iter()
+            .filter_map(|one| {
+                let books = books.get_mut(&one.bucket)?;
+                let written = books.take_written();
+                Some(InBucket::new(one.bucket, one.seq, books.numbers(), written))
+            })
+            .collect();
+        self.write(link, Decided { replies, of, now }).await
+    }
+
+    /// The time of a batch: never behind what was decided before in any of its buckets.
+    fn now(&self, locked: &[Locked], guess: Now) -> Result<Now, StoreError> {
+        let Some(clock) = locked.iter().map(|one| one.clock_micros).max() else { return Ok(guess) };
+        let wall = self.shared.wall(clock)?;
+        let decided_at = locked.iter().map(|one| one.now_at).max().unwrap_or(0);
+        Ok(Now { holds: wall.max(time(decided_at.into())?), wall, entropy: guess.entropy })
+    }
+
+    /// Writes and commits, in one round trip.
+    async fn write(&mut self, link: &Link, decided: Decided) -> Result<Decided, Failed> {
+        let mut batch = [0; 16];
+        self.random.fill_bytes(&mut batch);
+        let ops = Ops::of(&decided.of);
+        let writes = Writes::new(&decided.of, &ops, &batch, decided.now)?;
+        let mut sent = writes.send(link);
+        sent.push(link.control(COMMIT));
+        let answers = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), in_order(sent)).await;
+        drop(writes);
+        let Ok(answers) = answers else { return Err(Failed::Unknown(Box::new(decided), batch)) };
+        // A failed statement is a failed batch, whatever COMMIT says: of an aborted transaction it answers without error.
+        for answer in answers {
+            match answer {
+                Ok(_) => {}
+                Err(error) if error.as_db_error().is_none() => {
+                    return Err(Failed::Unknown(Box::new(decided), batch));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if link.take_wait_cut() {
+            return Err(Failed::WaitCut);
+        }
+        Ok(decided)
+    }
+
+    /// Finds out whether a batch is recorded: whoever has its bucket's lock sees what became of it.
+    async fn settle(&mut self, decided: &Decided, batch: &[u8; 16]) -> Result<bool, StoreError> {
+        let settling = async {
+            loop {
+                match self.look_for(decided, batch).await {
+                    Ok(found) => return found,
+                    Err(error) => {
+                        tracing::debug!(said = told(&error), "an unknown outcome is looked for again");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        };
+        let most = Duration::from_secs(SETTLE_SECONDS_MAX);
+        let (found, link) = tokio::time::timeout(most, settling)
+            .await
+            .map_err(|_| StoreError::OutcomeUnknown("the database could not be asked".to_owned()))?;
+        self.link = Some(link);
+        Ok(found)
+    }
+
+    async fn look_for(&self, decided: &Decided, batch: &[u8; 16]) -> Result<(bool, Link), tokio_postgres::Error> {
+        let link = self.connect().await?;
+        let mut found = false;
+        // All of its buckets are in one transaction, so one that has an event of it speaks for all.
+        link.client.batch_execute(BEGIN).await?;
+        for one in &decided.of {
+            link.send(LOCK_WAITING, vec![&vec![one.bucket]]).await?;
+            let rows = link.send(FIND_BATCH, vec![&one.bucket, &one.seq, &batch.as_slice()]).await?;
+            found |= rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
+        }
+        link.client.batch_execute(COMMIT).await?;
+        Ok((found, link))
+    }
+}
+
+/// Reads what the commands miss, until nothing is missing.
+async fn load_missing(link: &Link, books: &mut BooksOf, items: &[&Item], now: Now) -> Result<(), Failed> {
+    for _ in 0..ROUNDS_MAX {
+        let mut wanted = Wanted::default();
+        for item in items {
+            let Some(books) = books.get(&item.bucket) else { continue };
+            books.missing(&item.command, now).into_iter().for_each(|key| wanted.add(item.bucket, key));
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let asked = wanted.ask(now);
+        let answers = asked.answered(in_order(asked.send(link)).await.into_iter())?;
+        drop(asked);
+        wanted.load(&answers, books)?;
+    }
+    Err(StoreError::Corrupt("what was read is still missing".to_owned()).into())
+}
+
+fn refuse(items: &[Item], answered: &mut Answered, error: impl Fn(&Item) -> CommandError) {
+    answered.replies.extend(items.iter().map(|item| (item.place, Err(error(item)))));
+}
+
+fn told_of(error: &StoreError) -> String {
+    match error {
+        StoreError::OutcomeUnknown(what) | StoreError::Unavailable(what) | StoreError::Corrupt(what) => what.clone(),
+        other => other.to_string(),
+    }
+}

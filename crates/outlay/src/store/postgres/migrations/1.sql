@@ -1,0 +1,157 @@
+-- The first version of the tables. Migrations only add: version N and N + 1 run side by side on one schema.
+--
+-- Every row of the ledger begins with its bucket. A number (`no`, `user_no` and what names them) holds its bucket in its
+-- lowest bits, so that it is another one in every bucket and ascends within one. Times are nanoseconds since the epoch;
+-- only an operation's own may be so old that they need more than 64 bits. Money is picodollars.
+
+create table meta (
+    one bool primary key default true check (one),
+    version int8 not null,
+    bucket_bits int4 not null,
+    deployment_id bytea not null,
+    default_plan text collate "C" not null);
+
+-- The lock, the order and the clock of the bucket's users. Every batch rewrites its row: room for that within the page.
+create table bucket (
+    bucket int4 primary key,
+    seq int8 not null,
+    now_at int8 not null,
+    next_user int8 not null, next_operation int8 not null, next_session int8 not null,
+    next_denial int8 not null, next_alert int8 not null,
+    owner text, owner_until int8)
+    with (fillfactor = 10, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0);
+
+create table plan (
+    name text collate "C" primary key,
+    tier int8 not null, cost int8, ai_runs int8, api_runs int8,
+    recheck bool not null default false);
+
+create table name (kind int2, name text collate "C", primary key (kind, name));
+
+create table users (
+    bucket int4, user_no int8,
+    user_id text collate "C", tag int8 not null, plan text collate "C", email text,
+    limit_cost text, limit_ai_runs text, limit_api_runs text,
+    months text not null,
+    last_session int8, last_denial int8, last_alert int8,
+    created_at int8 not null, sum int8 not null,
+    primary key (bucket, user_no));
+create unique index users_by_id on users (bucket, user_id) where user_id is not null;
+create index users_by_beginning on users (user_id) where user_id is not null;
+
+-- No index on a column that changes, so that every update stays in its page.
+create table user_month (
+    bucket int4, user_no int8, month int4,
+    cost int8 not null, ai_runs int8 not null, api_runs int8 not null,
+    operations int8 not null, head int8, raised text not null, updated_at int8,
+    primary key (bucket, user_no, month))
+    with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+create index user_month_by_month on user_month (month);
+
+create table breakdown (
+    bucket int4, user_no int8, month int4, day int4,
+    usage_type int2, feature text collate "C", provider text collate "C", model text collate "C",
+    cost numeric(38, 0) not null, operations int8 not null, runs int8 not null,
+    input int8 not null, output int8 not null,
+    primary key (bucket, user_no, month, day, usage_type, feature, provider, model))
+    with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+
+create table bucket_day (
+    bucket int4, day int4,
+    usage_type int2, feature text collate "C", provider text collate "C", model text collate "C",
+    cost numeric(38, 0) not null, operations int8 not null, runs int8 not null,
+    input int8 not null, output int8 not null,
+    primary key (bucket, day, usage_type, feature, provider, model))
+    with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+create index bucket_day_by_day on bucket_day (day);
+
+create table session (
+    bucket int4, no int8, user_no int8 not null,
+    session_id text collate "C" not null, feature text collate "C" not null, status int2 not null,
+    ask text, choice text,
+    total_cost int8, total_ai_runs int8, total_api_runs int8,
+    drawn_cost int8, drawn_ai_runs int8, drawn_api_runs int8,
+    first_month int4, last_month int4, expires_at int8,
+    cost numeric(38, 0) not null, runs int8 not null,
+    overdraft_cost int8 not null, overdraft_ai_runs int8 not null, overdraft_api_runs int8 not null,
+    exceeded int2 not null, error text, metadata text,
+    created_at int8 not null, updated_at int8 not null, completed_at int8, due int8,
+    steps int8 not null, last_step int8, previous int8, sum int8 not null,
+    primary key (bucket, no))
+    with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+-- An erased person's sessions have no ids.
+create unique index session_by_id on session (bucket, user_no, session_id) where session_id <> '';
+create index session_of_user on session (bucket, user_no, no);
+create index session_by_time on session (created_at, no);
+create index session_due on session (due) where due is not null;
+create index session_open on session (bucket, user_no) where due is not null;
+
+create table session_day (
+    bucket int4, day int4, feature text collate "C", status int2,
+    count int8 not null, cost numeric(38, 0) not null, steps int8 not null, duration_ms int8 not null,
+    primary key (bucket, day, feature, status))
+    with (fillfactor = 70);
+create index session_day_by_day on session_day (day);
+
+-- (user, operation id) is unique for ever, whatever becomes of the operation's own row; so the first result's facts
+-- are here. `op` is the first half of the SHA-256 of the operation's id.
+create table op_key (
+    bucket int4, user_no int8, op bytea,
+    no int8 not null, month int4 not null, fingerprint bytea not null,
+    cost int8 not null, recorded_in int2 not null, reversed_by int8,
+    primary key (bucket, user_no, op));
+
+create table operation (
+    bucket int4, user_no int8, no int8, month int4,
+    operation_id text collate "C" not null, fingerprint bytea not null, flags int2 not null,
+    feature text collate "C" not null, provider text collate "C" not null, model text collate "C",
+    cost int8 not null, tokens text, units text,
+    session_no int8, session_id text collate "C", position int8 not null,
+    step_label text, step_number int8, duration_ms int8,
+    at numeric(38, 0) not null, recorded_at int8 not null, metadata text,
+    reverses int8, reverses_id text collate "C", reason text,
+    reversed_by int8, reversed_by_id text collate "C",
+    previous int8, previous_step int8, sum int8 not null,
+    primary key (bucket, user_no, no, month))
+    partition by range (month);
+create index operation_of_session on operation (bucket, session_no, position) where session_no is not null;
+
+create table denial (
+    bucket int4, no int8, user_no int8 not null,
+    feature text collate "C" not null, session_id text collate "C",
+    ask text not null, reason_kind int2 not null, reason text, failed int2 not null,
+    limit_cost int8, limit_ai_runs int8, limit_api_runs int8,
+    next_plan text collate "C", times int8 not null, source int2 not null, metadata text,
+    recorded_at int8 not null, previous int8, sum int8 not null,
+    primary key (bucket, no));
+create index denial_of_user on denial (bucket, user_no, no);
+create index denial_by_time on denial (recorded_at, no);
+
+create table alert (
+    bucket int4, no int8, user_no int8 not null, month int4 not null,
+    meter int2 not null, threshold int2 not null, limit_value int8 not null,
+    used int8 not null, held int8 not null,
+    plan text collate "C" not null, next_plan text collate "C",
+    superseded_by int8, recorded_at int8 not null, previous int8, sum int8 not null,
+    primary key (bucket, no));
+create unique index alert_once on alert (bucket, user_no, month, meter, threshold, limit_value);
+create index alert_of_user on alert (bucket, user_no, no);
+create index alert_by_time on alert (recorded_at, no);
+
+-- What a batch changed, for other nodes' listeners; and the proof that a batch of an unknown outcome is recorded.
+create table event (
+    bucket int4, seq int8, day int4,
+    user_no int8 not null, kind int2 not null, batch bytea not null,
+    primary key (bucket, seq, day))
+    partition by range (day);
+
+-- Whose ids, texts and metadata are still to be wiped.
+create table erasure (
+    bucket int4, user_no int8, tag int8 not null, at int8 not null, stage int2 not null,
+    primary key (bucket, user_no));
+
+create table api_key (
+    id text collate "C" primary key, digest bytea not null, role text not null, description text not null,
+    last4 text not null, created_at int8 not null, expires_at int8, revoked_at int8);
+create table secret (name text collate "C" primary key, sealed bytea not null, created_at int8 not null);
+create table token_end (bucket int4, user_no int8, until int8 not null, primary key (bucket, user_no));

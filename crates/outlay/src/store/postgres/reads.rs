@@ -1,0 +1,287 @@
+//! The reading half: each read in one snapshot of the database, which shows nothing that is not committed.
+
+mod lists;
+mod operator;
+mod person;
+mod verify;
+
+use std::future::Future;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+
+use deadpool_postgres::GenericClient;
+use outlay_core::alert::Alert;
+use outlay_core::denial::Denial;
+use outlay_core::id::{Name, OperationId, SessionId, SessionNo, UserId, UserNo};
+use outlay_core::ledger::UserView;
+use outlay_core::month::{Day, Month, Timestamp};
+use outlay_core::operation::Operation;
+use outlay_core::plan::{Plan, Plans};
+use outlay_core::session::Session;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::errors::unavailable;
+use super::{Engine, joined, not_built};
+use crate::audit::Entry;
+use crate::feed::Feed;
+use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
+use crate::store::{
+    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page,
+    Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
+    UsageQuery, UsersPage, UsersQuery,
+};
+
+/// The readers of a store.
+#[derive(Debug)]
+pub(super) struct PostgresReads {
+    engine: Arc<Engine>,
+}
+
+/// Rows of a statement that stays prepared.
+pub(super) async fn rows(
+    client: &impl GenericClient,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let statement = client.prepare_cached(sql).await.map_err(unavailable)?;
+    client.query(&statement, parameters).await.map_err(unavailable)
+}
+
+/// Runs a read of several statements in one snapshot.
+macro_rules! snapshot {
+    ($engine:expr, |$snapshot:ident| $read:expr) => {{
+        let mut reader = $engine.reader().await?;
+        let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let $snapshot = builder.start().await.map_err(unavailable)?;
+        let read = $read.await?;
+        // Nothing was written, so nothing can fail that matters.
+        $snapshot.commit().await.map_err(unavailable)?;
+        Ok(read)
+    }};
+}
+
+impl PostgresReads {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    fn run<T, F>(&self, read: impl FnOnce(Arc<Engine>) -> F) -> Reading<'_, T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        Box::pin(joined(self.engine.runtime().spawn(read(Arc::clone(&self.engine)))))
+    }
+}
+
+fn none_built<'a, T: Send + 'a>(what: &str) -> Reading<'a, T> {
+    Box::pin(std::future::ready(Err(not_built(what))))
+}
+
+impl Reads for PostgresReads {
+    fn now(&self) -> Timestamp {
+        self.engine.shared.time()
+    }
+
+    fn plans(&self) -> Arc<Plans> {
+        self.engine.shared.plans()
+    }
+
+    /// Nothing is: another node may have changed it.
+    fn view_in_memory(&self, _user_id: &UserId, _month: Month) -> Option<Arc<UserView>> {
+        None
+    }
+
+    fn view<'a>(&'a self, user_id: &'a UserId, month: Month) -> Reading<'a, Arc<UserView>> {
+        let user_id = user_id.clone();
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| person::view(&snapshot, &engine.shared, &user_id, month)).map(Arc::new)
+        })
+    }
+
+    fn usage(&self, query: UsageQuery) -> Reading<'_, Page<Operation>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::usage(&snapshot, &engine.shared, &query)))
+    }
+
+    fn operation<'a>(&'a self, user_id: &'a UserId, operation_id: &'a OperationId) -> Reading<'a, Option<Operation>> {
+        let (user_id, operation_id) = (user_id.clone(), operation_id.clone());
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| person::operation(&snapshot, &engine.shared, &user_id, &operation_id))
+        })
+    }
+
+    fn person(&self, query: PersonQuery) -> Reading<'_, Person> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| person::whole(&snapshot, &engine.shared, &query)))
+    }
+
+    fn history<'a>(&'a self, user_id: &'a UserId, months: RangeInclusive<Month>) -> Reading<'a, History> {
+        let user_id = user_id.clone();
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| person::history_of(&snapshot, &engine.shared, &user_id, &months))
+        })
+    }
+
+    fn session<'a>(&'a self, user_id: &'a UserId, session_id: &'a SessionId) -> Reading<'a, Option<Session>> {
+        let (user_id, session_id) = (user_id.clone(), session_id.clone());
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| person::session(&snapshot, &engine.shared, &user_id, &session_id))
+        })
+    }
+
+    fn steps(&self, session: SessionNo, skip: u64, limit: usize) -> Reading<'_, Vec<Operation>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| lists::steps(&snapshot, &engine.shared, session, skip, limit))
+        })
+    }
+
+    fn sessions(&self, query: SessionsQuery) -> Reading<'_, Page<Of<Session>>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::sessions(&snapshot, &engine.shared, &query)))
+    }
+
+    fn denials(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Denial>>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::denials(&snapshot, &engine.shared, &query)))
+    }
+
+    fn alerts(&self, query: NoticesQuery) -> Reading<'_, Page<Of<Alert>>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::alerts(&snapshot, &engine.shared, &query)))
+    }
+
+    fn overview(&self, query: OverviewQuery) -> Reading<'_, Overview> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| operator::overview(&snapshot, &engine.shared, &query))
+        })
+    }
+
+    fn users(&self, query: UsersQuery) -> Reading<'_, UsersPage> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| operator::users(&snapshot, &engine.shared, &query)))
+    }
+
+    fn users_on_plan(&self, plan: Plan, after: UserNo, limit: usize) -> Reading<'_, Vec<UserNo>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| operator::users_on_plan(&snapshot, &engine.shared, &plan, after, limit))
+        })
+    }
+
+    fn plans_to_recheck(&self) -> Reading<'_, Vec<Plan>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| operator::plans_to_recheck(&snapshot, &engine.shared))
+        })
+    }
+
+    fn users_by_plan(&self) -> Reading<'_, Vec<(Option<Name>, u64)>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| operator::users_by_plan(&snapshot)))
+    }
+
+    fn session_stats(&self, since: Day) -> Reading<'_, Vec<SessionStats>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| operator::session_stats(&snapshot, since)))
+    }
+
+    fn export<'a>(&'a self, user_id: &'a UserId, at: ExportAt) -> Reading<'a, (Vec<Exported>, Option<ExportAt>)> {
+        let user_id = user_id.clone();
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| person::export(&snapshot, &engine.shared, &user_id, at))
+        })
+    }
+
+    fn webhooks(&self) -> Arc<[WebhookRecord]> {
+        Arc::new([])
+    }
+
+    fn deliveries_due(&self, _: Receiver, _: Timestamp, _: usize) -> Reading<'_, Vec<DueDelivery>> {
+        none_built("deliveries")
+    }
+
+    fn receivers_waiting(&self) -> Reading<'_, Vec<(Receiver, Timestamp)>> {
+        none_built("deliveries")
+    }
+
+    fn delivery_next_due(&self, _: Receiver) -> Reading<'_, Option<Timestamp>> {
+        none_built("deliveries")
+    }
+
+    fn deliveries_waiting(&self) -> Reading<'_, Waiting> {
+        none_built("deliveries")
+    }
+
+    fn deliveries(&self, _: DeliveriesQuery) -> Reading<'_, Page<Of<Delivery>>> {
+        none_built("deliveries")
+    }
+
+    fn deliveries_failed(&self, _: Receiver) -> Reading<'_, u64> {
+        none_built("deliveries")
+    }
+
+    fn deliveries_about(&self, _: EventKind, _: Vec<u64>) -> Reading<'_, Vec<Delivery>> {
+        none_built("deliveries")
+    }
+
+    fn delivery(&self, _: u64) -> Reading<'_, Option<Of<Delivery>>> {
+        none_built("deliveries")
+    }
+
+    fn verify(&self) -> Reading<'_, Vec<Finding>> {
+        self.run(async move |engine| verify::verify(&engine).await)
+    }
+
+    fn next_user(&self) -> UserNo {
+        // Numbers of several buckets lie between each other, so there is no one number that the next user gets.
+        UserNo(u64::MAX)
+    }
+
+    fn any_erased(&self, _: Range<UserNo>) -> Reading<'_, bool> {
+        none_built("tokens of unknown users")
+    }
+
+    fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>> {
+        self.engine.shared.keys.read().iter().find(|key| key.digest == *digest).map(Arc::clone)
+    }
+
+    fn keys(&self) -> Vec<Arc<KeyRecord>> {
+        self.engine.shared.keys.read().clone()
+    }
+
+    fn secret(&self, name: &str) -> Option<Arc<SecretRecord>> {
+        self.engine.shared.secrets.read().iter().find(|secret| secret.name == name).map(Arc::clone)
+    }
+
+    fn secrets(&self) -> Vec<Arc<SecretRecord>> {
+        self.engine.shared.secrets.read().clone()
+    }
+
+    fn tokens_ended(&self, _user_no: UserNo) -> Option<Timestamp> {
+        None
+    }
+
+    fn audit(&self, _: AuditQuery) -> Reading<'_, Page<Of<Entry>>> {
+        none_built("audit logs")
+    }
+
+    fn audit_above(&self, _: u64, _: usize) -> Reading<'_, Vec<Entry>> {
+        none_built("audit logs")
+    }
+
+    fn audit_newest(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn deployment_id(&self) -> u128 {
+        self.engine.shared.identity.deployment_id
+    }
+
+    fn status(&self) -> StoreStatus {
+        let (operations, users, sessions) = self.engine.shared.counts();
+        StoreStatus {
+            not_ready: self.engine.shared.not_ready.read().clone(),
+            promise: "acknowledged means on the primary's disk",
+            operations,
+            users,
+            sessions,
+            ..StoreStatus::default()
+        }
+    }
+
+    fn feed(&self) -> &Arc<Feed> {
+        &self.engine.shared.feed
+    }
+}

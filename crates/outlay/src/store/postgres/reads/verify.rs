@@ -1,0 +1,199 @@
+//! Proves every counter from the operations, bucket by bucket: each in one snapshot, which shows a bucket whole.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::Transaction;
+use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::id::UserNo;
+use outlay_core::ledger::verify::Recount;
+use outlay_core::month::Day;
+use outlay_core::session::Session;
+use tokio_postgres::{IsolationLevel, Row};
+
+use super::rows;
+use crate::store::packed::status_no;
+use crate::store::postgres::Engine;
+use crate::store::postgres::codec::{self, ALERT, DENIAL, OPERATION, SESSION, USER_MONTH, USERS};
+use crate::store::postgres::errors::unavailable;
+use crate::store::postgres::rows::RowReader;
+use crate::store::postgres::shared::{Locked, Shared};
+use crate::store::postgres::statements::{LOCK_WAITING, Table};
+use crate::store::postgres::sums::{DAY_COLUMNS, SessionSums, read_day};
+use crate::store::{Finding, StoreError};
+
+/// All buckets, one after the other.
+pub(super) async fn verify(engine: &Engine) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for bucket in 0..engine.shared.buckets().count() {
+        let mut reader = engine.reader().await?;
+        let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let snapshot = builder.start().await.map_err(unavailable)?;
+        verify_bucket(&snapshot, &engine.shared, bucket, &mut findings).await?;
+        snapshot.commit().await.map_err(unavailable)?;
+    }
+    Ok(findings)
+}
+
+async fn verify_bucket(
+    client: &Transaction<'_>,
+    shared: &Shared,
+    bucket: i32,
+    findings: &mut Vec<Finding>,
+) -> Result<(), StoreError> {
+    let next = numbers(client, shared, bucket).await?;
+    if shared.buckets().given_out(next.numbers.user.0) == 0 {
+        return Ok(());
+    }
+    let mut check = Check { bucket: i64::from(bucket), client, findings };
+    let mut recount = Recount::of_some_users();
+    let mut days: BTreeMap<(Day, Dimensions), Sums> = BTreeMap::new();
+    let operations = check.rows(&OPERATION, "no", codec::read_operation).await?;
+    for operation in &operations {
+        recount.operation(operation);
+    }
+    let alerts = check.rows(&ALERT, "no", codec::read_alert).await?;
+    for alert in &alerts {
+        recount.alert(alert);
+    }
+    for (user_no, month) in check.plain_rows(&USER_MONTH.select("t"), "user_month", codec::read_month).await? {
+        recount.compare_month(user_no, &month);
+    }
+    let users = check.rows(&USERS, "user_no", codec::read_user).await?;
+    for user in &users {
+        recount.compare_user(user);
+    }
+
+    let columns = format!("t.user_no, {DAY_COLUMNS}");
+    let mut of_users: BTreeMap<(UserNo, Day), Sums> = BTreeMap::new();
+    let read = |row: &mut RowReader<'_>| Ok((UserNo(row.number()?), read_day(row)?));
+    for (user_no, (day, dimensions, sums)) in check.plain_rows(&columns, "breakdown", read).await? {
+        let of_user = of_users.entry((user_no, day)).or_default();
+        *of_user = of_user.and(&sums);
+        let of_all = days.entry((day, dimensions)).or_default();
+        *of_all = of_all.and(&sums);
+    }
+    for ((user_no, day), sums) in &of_users {
+        recount.compare_day(*user_no, *day, sums);
+    }
+    for (day, dimensions, sums) in check.plain_rows(DAY_COLUMNS, "bucket_day", read_day).await? {
+        let expected = days.remove(&(day, dimensions)).unwrap_or_default();
+        check.compare(&format!("day {day} of all users"), "its sums", &expected, &sums);
+    }
+    if let Some(((day, _), sums)) = days.first_key_value() {
+        check.compare(&format!("day {day} of all users"), "its sums", sums, &Sums::default());
+    }
+
+    let sessions = check.rows(&SESSION, "no", codec::read_session).await?;
+    for session in &sessions {
+        recount.compare_session(session);
+    }
+    check.session_days(&sessions).await?;
+    let denials = check.rows(&DENIAL, "no", codec::read_denial).await?;
+    check.findings.extend(recount.findings().into_iter().map(|finding| Finding {
+        place: finding.place.to_string(),
+        problem: format!("{} should be {} and is {}", finding.what, finding.expected, finding.found),
+    }));
+    // A number that was given out and has no row is a removed row.
+    let given_out = |next: u64| shared.buckets().given_out(next);
+    let numbers = next.numbers;
+    for (what, next, there) in [
+        ("operations", numbers.operation.0, operations.len()),
+        ("users", numbers.user.0, users.len()),
+        ("sessions", numbers.session.0, sessions.len()),
+        ("denials", numbers.denial.0, denials.len()),
+        ("alerts", numbers.alert.0, alerts.len()),
+    ] {
+        check.compare(
+            &format!("bucket {bucket}"),
+            &format!("how many {what} it has"),
+            &given_out(next),
+            &(there as u64),
+        );
+    }
+    Ok(())
+}
+
+/// The bucket's numbers, without its lock.
+async fn numbers(client: &Transaction<'_>, shared: &Shared, bucket: i32) -> Result<Locked, StoreError> {
+    let sql = LOCK_WAITING.trim_end_matches(" for update");
+    let found = rows(client, sql, &[&vec![bucket]]).await?;
+    let row = found.first().ok_or_else(|| StoreError::Corrupt(format!("bucket {bucket} is not stored")))?;
+    Locked::read(row, shared.buckets())
+}
+
+struct Check<'a> {
+    bucket: i64,
+    client: &'a Transaction<'a>,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Check<'_> {
+    /// The bucket's rows of a table, in order, each compared with its sum.
+    async fn rows<T>(
+        &mut self,
+        table: &Table,
+        order: &str,
+        read: impl Fn(&mut RowReader<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let name = table.name;
+        let sql = format!("select {} from {name} t where t.bucket = $1::int8 order by t.{order}", table.select("t"));
+        let mut all = Vec::new();
+        for row in &rows(self.client, &sql, &[&self.bucket]).await? {
+            let mut reader = RowReader::summed(row);
+            all.push(read(&mut reader)?);
+            let (expected, found) = reader.sums()?;
+            if expected != found {
+                self.find(format!("{name} {}", number(row)), "a column was changed: its sum is another".to_owned());
+            }
+        }
+        Ok(all)
+    }
+
+    async fn plain_rows<T>(
+        &self,
+        columns: &str,
+        table: &str,
+        read: impl Fn(&mut RowReader<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = format!("select {columns} from {table} t where t.bucket = $1::int8");
+        codec::read_all(&rows(self.client, &sql, &[&self.bucket]).await?, read)
+    }
+
+    /// The sums of sessions by day, feature and status.
+    async fn session_days(&mut self, sessions: &[Session]) -> Result<(), StoreError> {
+        let mut expected: BTreeMap<(Day, String, i64), SessionSums> = BTreeMap::new();
+        for session in sessions {
+            let key = (session.created_at.day(), session.feature.as_str().to_owned(), status_no(session.status));
+            expected.entry(key).or_default().add(SessionSums::of(session), 1);
+        }
+        let read = |row: &mut RowReader<'_>| {
+            let key = (row.day()?, row.required_text()?.to_owned(), row.required()?);
+            let (count, cost) = (row.required()?, row.wide()?);
+            Ok((key, SessionSums { count, cost, steps: row.required()?, duration_ms: row.required()? }))
+        };
+        let columns = "t.day, t.feature, t.status, t.count, t.cost, t.steps, t.duration_ms";
+        for (key, found) in self.plain_rows(columns, "session_day", read).await? {
+            let expected = expected.remove(&key).unwrap_or_default();
+            self.compare(&format!("sessions of {}", key.0), "their sums", &expected, &found);
+        }
+        if let Some((key, sums)) = expected.first_key_value() {
+            self.compare(&format!("sessions of {}", key.0), "their sums", sums, &SessionSums::default());
+        }
+        Ok(())
+    }
+
+    fn compare<T: PartialEq + std::fmt::Debug>(&mut self, place: &str, what: &str, expected: &T, found: &T) {
+        if expected != found {
+            self.find(place.to_owned(), format!("{what} should be {expected:?} and is {found:?}"));
+        }
+    }
+
+    fn find(&mut self, place: String, problem: String) {
+        self.findings.push(Finding { place, problem });
+    }
+}
+
+/// The number of a row whose first columns are its bucket and its number.
+fn number(row: &Row) -> i64 {
+    row.try_get(1).unwrap_or(0)
+}

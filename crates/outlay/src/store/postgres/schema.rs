@@ -1,0 +1,150 @@
+//! Makes the tables and brings them up to this program's version; any number of nodes may start at the same time.
+//!
+//! Migrations only add, so that a node of the version before goes on beside one of this version: each says which program
+//! is the oldest that can work with the tables after it.
+
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plans;
+use tokio_postgres::{Client, Transaction};
+
+use super::bucket::Buckets;
+use super::errors::unavailable;
+use super::rows::stored;
+use crate::store::StoreError;
+
+/// The version of the tables that this program makes.
+pub(super) const VERSION: i32 = 1;
+
+/// Each version's statements, with the oldest program that can work with the tables after them.
+const MIGRATIONS: [(&str, i32); 1] = [(include_str!("migrations/1.sql"), 1)];
+
+/// One lock for all who make or change tables, held by the connection.
+const LOCK: i64 = 0x4f75_746c_6179;
+
+/// Months of operations, and days of events, that have a partition before they begin.
+const MONTHS_AHEAD: u32 = 3;
+const DAYS_AHEAD: u32 = 3;
+
+/// What the database says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) deployment_id: u128,
+    pub(super) buckets: Buckets,
+}
+
+/// What a new store is made with; one that is there keeps its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct New {
+    pub(super) buckets: Buckets,
+    pub(super) random: [u8; 16],
+}
+
+/// Makes what is missing. The connection is one of its own.
+pub(super) async fn prepare(client: &mut Client, new: New, now: Timestamp) -> Result<Identity, StoreError> {
+    client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    let prepared = prepare_locked(client, new, now).await;
+    // Closing the connection frees the lock too.
+    client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    prepared
+}
+
+async fn prepare_locked(client: &mut Client, new: New, now: Timestamp) -> Result<Identity, StoreError> {
+    let transaction = client.transaction().await.map_err(unavailable)?;
+    let sql = "create table if not exists schema_version (version int4 primary key, oldest_program int4 not null)";
+    transaction.batch_execute(sql).await.map_err(unavailable)?;
+    let sql = "select version, oldest_program from schema_version order by version desc limit 1";
+    let row = transaction.query_opt(sql, &[]).await.map_err(unavailable)?;
+    let (version, oldest): (i32, i32) = match row {
+        Some(row) => (row.try_get(0).map_err(unavailable)?, row.try_get(1).map_err(unavailable)?),
+        None => (0, 0),
+    };
+    if oldest > VERSION {
+        return Err(StoreError::Corrupt(format!(
+            "the database has version {version}, which programs from version {oldest} on can use, and this one has \
+             version {VERSION}: use a newer Outlay"
+        )));
+    }
+    for (next, (sql, oldest)) in (1..).zip(MIGRATIONS).filter(|(next, _)| *next > version) {
+        transaction.batch_execute(sql).await.map_err(unavailable)?;
+        let sql = "insert into schema_version values ($1, $2)";
+        transaction.execute(sql, &[&next, &oldest]).await.map_err(unavailable)?;
+    }
+    if version == 0 {
+        begin(&transaction, new).await?;
+    }
+    make_partitions(&transaction, now).await?;
+    let row = transaction.query_one("select deployment_id, bucket_bits from meta", &[]).await.map_err(unavailable)?;
+    let deployment: &[u8] = row.try_get(0).map_err(unavailable)?;
+    let bits: i32 = row.try_get(1).map_err(unavailable)?;
+    let wrong = || StoreError::Corrupt("table meta has a value that no version of Outlay writes".to_owned());
+    let identity = Identity {
+        deployment_id: u128::from_le_bytes(deployment.try_into().map_err(|_| wrong())?),
+        buckets: u32::try_from(bits).ok().and_then(Buckets::of_bits).ok_or_else(wrong)?,
+    };
+    transaction.commit().await.map_err(unavailable)?;
+    Ok(identity)
+}
+
+/// The rows that a store has from the start.
+async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError> {
+    let plans = Plans::standard();
+    let sql = "insert into meta (version, bucket_bits, deployment_id, default_plan) values (1, $1, $2, $3)";
+    let bits = new.buckets.bits().cast_signed();
+    transaction
+        .execute(sql, &[&bits, &new.random.as_slice(), &plans.default_plan().as_str()])
+        .await
+        .map_err(unavailable)?;
+    let sql = "insert into bucket (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert) \
+               select b, 0, 0, first, first, first, first, first \
+               from generate_series(0, $1::int4 - 1) b, lateral (select $2::int8 | b as first) n";
+    transaction.execute(sql, &[&new.buckets.count(), &stored(new.buckets.step())]).await.map_err(unavailable)?;
+    for plan in plans.all() {
+        let sql = "insert into plan (name, tier, cost, ai_runs, api_runs) values ($1, $2, $3, $4, $5)";
+        let limits = &plan.limits;
+        transaction
+            .execute(
+                sql,
+                &[&plan.name.as_str(), &i64::from(plan.tier), &limits.cost, &limits.ai_runs, &limits.api_runs],
+            )
+            .await
+            .map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// Makes the partitions of the months and days to come. The first of each takes whatever is older.
+async fn make_partitions(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let mut months = Vec::new();
+    let mut month = now.month();
+    for _ in 0..=MONTHS_AHEAD {
+        month = month.next();
+        months.push(month.index());
+    }
+    let days = (1..=DAYS_AHEAD).map(|days| now.plus_seconds(86_400 * i64::from(days)).day().index());
+    make_partitions_of(transaction, "operation", &months).await?;
+    make_partitions_of(transaction, "event", &days.collect::<Vec<_>>()).await
+}
+
+/// Makes those partitions of a table that end, exclusively, at these values and are not there yet.
+async fn make_partitions_of(transaction: &Transaction<'_>, table: &str, ends: &[u32]) -> Result<(), StoreError> {
+    let sql = "select relname::text from pg_class where oid in \
+               (select inhrelid from pg_inherits where inhparent = $1::text::regclass)";
+    let rows = transaction.query(sql, &[&table]).await.map_err(unavailable)?;
+    // A partition's name says where it ends.
+    let mut last: Option<u32> = None;
+    for row in &rows {
+        let name: &str = row.try_get(0).map_err(unavailable)?;
+        last = last.max(name.rsplit('_').next().and_then(|end| end.parse().ok()));
+    }
+    for end in ends {
+        if last.is_some_and(|last| *end <= last) {
+            continue;
+        }
+        // The first one made begins where time does; each other one where the last ends, however long ago that was.
+        let from = last.map_or_else(|| "minvalue".to_owned(), |last| last.to_string());
+        let sql = format!("create table {table}_before_{end} partition of {table} for values from ({from}) to ({end})");
+        transaction.batch_execute(&sql).await.map_err(unavailable)?;
+        last = Some(*end);
+    }
+    Ok(())
+}

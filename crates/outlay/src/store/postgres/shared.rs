@@ -1,0 +1,169 @@
+//! What lanes and readers of one process share: what the database says of itself, and what every node keeps in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use outlay_core::ledger::Numbers;
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plans;
+use parking_lot::{Mutex, RwLock};
+use tokio_postgres::{Config, Row};
+
+use super::Settings;
+use super::bucket::Buckets;
+use super::rows::{RowReader, time};
+use super::schema::Identity;
+use crate::feed::Feed;
+use crate::store::{KeyRecord, SecretRecord, StoreError};
+use outlay_core::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserNo};
+use outlay_core::plan::{Limits, Plan};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) settings: Settings,
+    pub(super) identity: Identity,
+    pub(super) feed: Arc<Feed>,
+    /// The plans, and the version of what all nodes keep in memory that they are of.
+    plans: RwLock<(i64, Arc<Plans>)>,
+    pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
+    pub(super) secrets: RwLock<Vec<Arc<SecretRecord>>>,
+    /// The numbers that come next, by bucket, as far as this process knows.
+    numbers: Mutex<Vec<Numbers>>,
+    /// The largest time that a batch was decided at.
+    decided_at: AtomicI64,
+    /// How far the database's clock is ahead of this machine's, in nanoseconds.
+    ahead: AtomicI64,
+    pub(super) not_ready: RwLock<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, settings: Settings, identity: Identity, epoch: u64) -> Self {
+        let count = usize::try_from(identity.buckets.count()).unwrap_or(1);
+        Self {
+            config,
+            settings,
+            identity,
+            feed: Arc::new(Feed::new(epoch)),
+            plans: RwLock::new((0, Arc::new(Plans::standard()))),
+            keys: RwLock::default(),
+            secrets: RwLock::default(),
+            numbers: Mutex::new(vec![Numbers::default(); count]),
+            decided_at: AtomicI64::new(i64::MIN),
+            ahead: AtomicI64::new(0),
+            not_ready: RwLock::default(),
+        }
+    }
+
+    pub(super) fn buckets(&self) -> Buckets {
+        self.identity.buckets
+    }
+
+    /// The plans, if they are of this version.
+    pub(super) fn plans_of(&self, version: i64) -> Option<Arc<Plans>> {
+        let plans = self.plans.read();
+        (plans.0 == version).then(|| Arc::clone(&plans.1))
+    }
+
+    pub(super) fn plans(&self) -> Arc<Plans> {
+        Arc::clone(&self.plans.read().1)
+    }
+
+    /// Keeps the plans of a version, unless newer ones are there.
+    pub(super) fn keep_plans(&self, version: i64, plans: &Arc<Plans>) {
+        let mut kept = self.plans.write();
+        if kept.0 <= version {
+            *kept = (version, Arc::clone(plans));
+        }
+    }
+
+    /// What time it is: the database's, as this machine's clock carries it on, or that of the settings' own clock.
+    pub(super) fn time(&self) -> Timestamp {
+        let wall = self.settings.clock.wall();
+        let now =
+            if self.settings.own_clock { wall } else { wall.plus_nanos(self.ahead.load(Ordering::Acquire).into()) };
+        time(self.decided_at.load(Ordering::Acquire).into()).map_or(now, |decided_at| decided_at.max(now))
+    }
+
+    /// The wall clock of a batch, when the database's says this many microseconds.
+    pub(super) fn wall(&self, database_micros: i64) -> Result<Timestamp, StoreError> {
+        let wall = self.settings.clock.wall();
+        if self.settings.own_clock {
+            return Ok(wall);
+        }
+        let database = time(i128::from(database_micros) * 1_000)?;
+        let ahead = i64::try_from(database.nanos() - wall.nanos()).unwrap_or(0);
+        self.ahead.store(ahead, Ordering::Release);
+        Ok(database)
+    }
+
+    /// Notes a batch that is committed.
+    pub(super) fn committed(&self, decided_at: i64, numbers: impl Iterator<Item = (i32, Numbers)>) {
+        self.decided_at.fetch_max(decided_at, Ordering::AcqRel);
+        let mut kept = self.numbers.lock();
+        for (bucket, numbers) in numbers {
+            if let Some(kept) = usize::try_from(bucket).ok().and_then(|bucket| kept.get_mut(bucket)) {
+                *kept = numbers;
+            }
+        }
+    }
+
+    /// How many operations, users and sessions were recorded.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        let buckets = self.buckets();
+        let count = |next: u64| buckets.given_out(next);
+        self.numbers.lock().iter().fold((0, 0, 0), |(operations, users, sessions), next| {
+            (operations + count(next.operation.0), users + count(next.user.0), sessions + count(next.session.0))
+        })
+    }
+}
+
+/// A locked bucket: [`super::statements::LOCK`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Locked {
+    pub(super) bucket: i32,
+    pub(super) seq: i64,
+    pub(super) now_at: i64,
+    pub(super) numbers: Numbers,
+    pub(super) clock_micros: i64,
+}
+
+impl Locked {
+    pub(super) fn read(row: &Row, buckets: Buckets) -> Result<Self, StoreError> {
+        let mut row = RowReader::new(row);
+        Ok(Self {
+            bucket: i32::try_from(row.required()?).unwrap_or(0),
+            seq: row.required()?,
+            now_at: row.required()?,
+            numbers: Numbers {
+                user: UserNo(row.number()?),
+                operation: OperationNo(row.number()?),
+                session: SessionNo(row.number()?),
+                denial: DenialNo(row.number()?),
+                alert: AlertNo(row.number()?),
+                step: buckets.step(),
+            },
+            clock_micros: row.required()?,
+        })
+    }
+}
+
+/// The plans of [`super::statements::PLANS`], with their version.
+pub(super) fn read_plans(rows: &[Row], settings: &Settings) -> Result<(i64, Arc<Plans>), StoreError> {
+    let mut version = 0;
+    let mut default = String::new();
+    let mut plans = Vec::new();
+    for row in rows {
+        let mut row = RowReader::new(row);
+        version = row.required()?;
+        row.required_text()?.clone_into(&mut default);
+        plans.push(Plan {
+            name: Name::from_stored(row.required_text()?),
+            tier: u32::try_from(row.required()?).unwrap_or(u32::MAX),
+            limits: Limits { cost: row.int()?, ai_runs: row.int()?, api_runs: row.int()? },
+        });
+    }
+    let plans = Plans::new(plans, Name::from_stored(default))
+        .map_err(|name| StoreError::Corrupt(format!("the default plan `{name}` is not stored")))?;
+    Ok((version, Arc::new(plans.with_alerts(settings.alerts.clone()))))
+}

@@ -1,0 +1,257 @@
+//! The statements of the write path, each in one place.
+//!
+//! Rows come as one array per column. Every statement names the bucket of what it reads or writes, and only one of them
+//! locks: [`LOCK`] and [`LOCK_WAITING`].
+
+use std::sync::LazyLock;
+
+use super::codec::{ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, USERS};
+use super::sums::{BREAKDOWN, BUCKET_DAY, SESSION_DAY};
+
+/// A table as its statements need it: `columns` are names with the types that their arrays are sent as.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [&'static str],
+    pub(super) columns: &'static str,
+}
+
+impl Table {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.columns.split(',').filter_map(|column| column.split_whitespace().next())
+    }
+
+    /// The columns of the row `alias`, in their order.
+    pub(super) fn select(&self, alias: &str) -> String {
+        self.names().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn list(&self) -> String {
+        self.names().collect::<Vec<_>>().join(", ")
+    }
+
+    /// `unnest($1::int8[], ...) as u (bucket, ...)`.
+    fn unnest(&self) -> String {
+        let types = self.columns.split(',').filter_map(|column| column.split_whitespace().nth(1));
+        let arrays: Vec<String> = (1..).zip(types).map(|(place, of)| format!("${place}::{of}[]")).collect();
+        format!("unnest({}) as u ({})", arrays.join(", "), self.list())
+    }
+
+    fn on_keys(&self) -> String {
+        self.keys.iter().map(|key| format!("t.{key} = u.{key}")).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Adds new rows:
+    /// `insert into t (bucket, ..) select bucket, .. from unnest($1::int8[], ..) as u (bucket, ..)`.
+    pub(super) fn insert(&self) -> String {
+        format!("insert into {} ({list}) select {list} from {}", self.name, self.unnest(), list = self.list())
+    }
+
+    /// Makes rows what they are now, those that are there and those that are new:
+    /// `with u as (..), old as (update t set .. from u where t.bucket = u.bucket and .. returning t.bucket, ..)
+    /// insert into t (..) select .. from u where not exists (select from old t where t.bucket = u.bucket and ..)`.
+    /// `set` gives the new value of a column.
+    fn put_with(&self, set: impl Fn(&str) -> String) -> String {
+        let (name, list, on_keys) = (self.name, self.list(), self.on_keys());
+        let sets: Vec<String> = self
+            .names()
+            .filter(|name| !self.keys.contains(name))
+            .map(|name| format!("{name} = {}", set(name)))
+            .collect();
+        let keys: Vec<String> = self.keys.iter().map(|key| format!("t.{key}")).collect();
+        format!(
+            "with u as materialized (select * from {unnest}), \
+             old as (update {name} t set {sets} from u where {on_keys} returning {keys}) \
+             insert into {name} ({list}) select {list} from u where not exists (select from old t where {on_keys})",
+            unnest = self.unnest(),
+            sets = sets.join(", "),
+            keys = keys.join(", "),
+        )
+    }
+
+    /// Puts rows whole: absolute values.
+    pub(super) fn put(&self) -> String {
+        self.put_with(|name| format!("u.{name}"))
+    }
+
+    /// Adds to rows of sums, which nothing is decided by and so nobody read. The bucket's lock makes it safe.
+    pub(super) fn add(&self) -> String {
+        self.put_with(|name| format!("t.{name} + u.{name}"))
+    }
+
+    /// Reads the rows that have these keys: `select t.bucket, .. from unnest($1::int8[], ..) as u (bucket, ..) join t`.
+    fn find(&self, keys: &'static str, more: &str) -> String {
+        let by = Table { name: self.name, keys: &[], columns: keys };
+        let on: Vec<String> = by.names().map(|key| format!("t.{key} = u.{key}")).collect();
+        format!("select {} from {} join {} t on {}{more}", self.select("t"), by.unnest(), self.name, on.join(" and "))
+    }
+}
+
+pub(super) const BEGIN: &str = "begin isolation level read committed read write";
+pub(super) const COMMIT: &str = "commit";
+pub(super) const ROLLBACK: &str = "rollback";
+
+/// Locks these buckets, in ascending order, but for those that another batch has.
+pub(super) const LOCK: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
+     order by bucket for update skip locked";
+
+/// Locks these buckets, and waits for who has one.
+pub(super) const LOCK_WAITING: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
+     order by bucket for update";
+
+/// The version of what all nodes keep in memory: plans, keys, secrets.
+pub(super) const VERSION: &str = "select version from meta";
+
+pub(super) const PLANS: &str =
+    "select m.version, m.default_plan, p.name, p.tier, p.cost, p.ai_runs, p.api_runs from meta m, plan p";
+
+pub(super) const PUT_PLAN: &str = "insert into plan (name, tier, cost, ai_runs, api_runs, recheck) values ($1, $2, $3, $4, $5, true) \
+     on conflict (name) do update set tier = excluded.tier, cost = excluded.cost, ai_runs = excluded.ai_runs, \
+     api_runs = excluded.api_runs, recheck = true";
+
+pub(super) const NEXT_VERSION: &str = "update meta set version = version + 1";
+
+/// Moves the buckets' order, clock and numbers on.
+pub(super) const MOVE_BUCKETS: &str = "update bucket t set seq = u.seq, now_at = u.now_at, next_user = u.next_user, next_operation = u.next_operation, \
+     next_session = u.next_session, next_denial = u.next_denial, next_alert = u.next_alert \
+     from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[]) \
+     as u (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert) \
+     where t.bucket = u.bucket";
+
+pub(super) const ADD_EVENTS: &str = "insert into event (bucket, seq, day, user_no, kind, batch) \
+     select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::bytea[])";
+
+/// Whether a batch is recorded.
+pub(super) const FIND_BATCH: &str =
+    "select exists(select from event where bucket = $1::int4 and seq > $2 and batch = $3)";
+
+pub(super) const REVERSE_OP_KEYS: &str = "update op_key t set reversed_by = u.reversed_by \
+     from unnest($1::int8[], $2::int8[], $3::bytea[], $4::int8[]) as u (bucket, user_no, op, reversed_by) \
+     where t.bucket = u.bucket and t.user_no = u.user_no and t.op = u.op";
+
+/// Makes users nobody; what still names them elsewhere is wiped after.
+pub(super) const ADD_ERASURES: &str = "insert into erasure (bucket, user_no, tag, at, stage) \
+     select *, 0 from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])";
+
+/// Statements that are made of the tables' columns.
+pub(super) struct Made {
+    pub(super) put_users: String,
+    pub(super) put_months: String,
+    pub(super) put_sessions: String,
+    pub(super) put_denials: String,
+    pub(super) put_operations: String,
+    pub(super) insert_operations: String,
+    pub(super) insert_op_keys: String,
+    pub(super) insert_alerts: String,
+    pub(super) add_breakdown: String,
+    pub(super) add_bucket_days: String,
+    pub(super) add_session_days: String,
+    pub(super) find_users_by_id: String,
+    pub(super) find_users: String,
+    pub(super) find_months: String,
+    pub(super) find_holds: String,
+    pub(super) find_sessions_by_id: String,
+    pub(super) find_sessions: String,
+    pub(super) find_operations: String,
+    pub(super) find_denials: String,
+}
+
+pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
+    put_users: USERS.put(),
+    put_months: USER_MONTH.put(),
+    put_sessions: SESSION.put(),
+    put_denials: DENIAL.put(),
+    put_operations: OPERATION.put(),
+    insert_operations: OPERATION.insert(),
+    insert_op_keys: OP_KEY.insert(),
+    insert_alerts: ALERT.insert(),
+    add_breakdown: BREAKDOWN.add(),
+    add_bucket_days: BUCKET_DAY.add(),
+    add_session_days: SESSION_DAY.add(),
+    find_users_by_id: USERS.find("bucket int8, user_id text", ""),
+    find_users: USERS.find("bucket int8, user_no int8", ""),
+    find_months: USER_MONTH.find("bucket int8, user_no int8, month int8", ""),
+    find_holds: SESSION
+        .find("bucket int8, user_no int8", " where t.due is not null and t.ask is not null order by t.no"),
+    find_sessions_by_id: SESSION.find("bucket int8, user_no int8, session_id text", " and t.session_id <> ''"),
+    find_sessions: SESSION.find("bucket int8, no int8", ""),
+    find_operations: format!(
+        "select {} from unnest($1::int8[], $2::int8[], $3::bytea[]) as u (bucket, user_no, op) \
+         join op_key k on k.bucket = u.bucket and k.user_no = u.user_no and k.op = u.op \
+         join operation t on t.bucket = k.bucket and t.user_no = k.user_no and t.no = k.no and t.month = k.month",
+        OPERATION.select("t")
+    ),
+    // The newest of each session that is young enough to be counted up.
+    find_denials: format!(
+        "select {} from unnest($1::int8[], $2::int8[], $3::text[]) as u (bucket, user_no, session_id) \
+         cross join lateral (select * from denial d where d.bucket = u.bucket and d.user_no = u.user_no \
+         and d.session_id = u.session_id and d.recorded_at > $4 order by d.no desc limit 1) t",
+        DENIAL.select("t")
+    ),
+});
+
+/// All statements that a lane prepares when it connects.
+pub(super) fn of_a_lane() -> Vec<&'static str> {
+    let made = &*MADE;
+    let fixed = [
+        LOCK,
+        LOCK_WAITING,
+        VERSION,
+        PLANS,
+        PUT_PLAN,
+        NEXT_VERSION,
+        MOVE_BUCKETS,
+        ADD_EVENTS,
+        FIND_BATCH,
+        REVERSE_OP_KEYS,
+        ADD_ERASURES,
+    ];
+    let made = [
+        &made.put_users,
+        &made.put_months,
+        &made.put_sessions,
+        &made.put_denials,
+        &made.put_operations,
+        &made.insert_operations,
+        &made.insert_op_keys,
+        &made.insert_alerts,
+        &made.add_breakdown,
+        &made.add_bucket_days,
+        &made.add_session_days,
+        &made.find_users_by_id,
+        &made.find_users,
+        &made.find_months,
+        &made.find_holds,
+        &made.find_sessions_by_id,
+        &made.find_sessions,
+        &made.find_operations,
+        &made.find_denials,
+    ];
+    fixed.into_iter().chain(made.into_iter().map(String::as_str)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_on_the_ledgers_rows_names_its_bucket() {
+        let of_all = [VERSION, PLANS, PUT_PLAN, NEXT_VERSION];
+        for sql in of_a_lane().into_iter().filter(|sql| !of_all.contains(sql)) {
+            assert!(sql.contains("bucket = u.bucket") || sql.contains("bucket = ") || sql.contains("(bucket"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_put_updates_what_is_there_and_adds_what_is_new() {
+        let table = Table { name: "t", keys: &["bucket", "no"], columns: "bucket int8, no int8, text text" };
+        assert_eq!(
+            table.put(),
+            "with u as materialized (select * from unnest($1::int8[], $2::int8[], $3::text[]) as u (bucket, no, text)), \
+             old as (update t t set text = u.text from u where t.bucket = u.bucket and t.no = u.no returning t.bucket, t.no) \
+             insert into t (bucket, no, text) select bucket, no, text from u where not exists (select from old t where \
+             t.bucket = u.bucket and t.no = u.no)"
+        );
+    }
+}

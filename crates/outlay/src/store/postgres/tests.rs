@@ -1,0 +1,102 @@
+//! What only this store must do; what every store must do is in [`crate::store::tests`].
+
+mod cluster;
+
+use std::sync::Arc;
+
+use super::{Buckets, PostgresStore, Settings, errors, open, schema, statements};
+use crate::clock::{SharedClock, SystemClock};
+use crate::store::tests::{Ledgers, long_lists, suite};
+use crate::store::{Reads, StoreError};
+use outlay_core::plan::AlertThresholds;
+
+/// A store of a test's database that decides by the test's clock.
+fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> (PostgresStore, Arc<dyn Reads>) {
+    open(Settings {
+        config: config.clone(),
+        clock,
+        own_clock: true,
+        seed: Some(5),
+        alerts: AlertThresholds::default(),
+        buckets,
+        lanes: 3,
+    })
+    .unwrap()
+}
+
+#[test]
+fn the_postgres_store_reads_what_was_recorded() {
+    let buckets = Buckets::of_bits(0).unwrap();
+    for seed in 1..=2 {
+        let config = cluster::database(buckets);
+        suite(seed, 100, Ledgers::of_one(), |clock| opened(&config, buckets, clock));
+    }
+}
+
+/// Users of several buckets, on several lanes: each bucket has numbers and an order of its own.
+#[test]
+fn the_postgres_store_reads_what_was_recorded_in_many_buckets() {
+    let ledgers = || {
+        let numbering = |bucket| (Buckets::USUAL.first_no(bucket), Buckets::USUAL.step());
+        Ledgers::of_many(|command| Buckets::USUAL.of_command(command), numbering)
+    };
+    for seed in 11..=12 {
+        let config = cluster::database(Buckets::USUAL);
+        suite(seed, 100, ledgers(), |clock| opened(&config, Buckets::USUAL, clock));
+    }
+}
+
+#[test]
+fn the_postgres_store_pages_through_long_lists() {
+    let buckets = Buckets::of_bits(0).unwrap();
+    let config = cluster::database(buckets);
+    long_lists(|clock| opened(&config, buckets, clock));
+}
+
+#[test]
+fn the_server_takes_every_statement_of_a_lane() {
+    let config = cluster::database(Buckets::USUAL);
+    let refused = cluster::block_on(async {
+        let client = cluster::connect(&config).await;
+        let mut refused = Vec::new();
+        for sql in statements::of_a_lane() {
+            if let Err(error) = client.prepare(sql).await {
+                refused.push(format!("{}: {sql}", errors::told(&error)));
+            }
+        }
+        refused
+    });
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+fn nodes_that_start_together_make_the_tables_once() {
+    let config = cluster::empty_database();
+    let identities = cluster::block_on(async {
+        let prepare = async |random: u8| {
+            let mut client = cluster::connect(&config).await;
+            let new = schema::New { buckets: Buckets::USUAL, random: [random; 16] };
+            schema::prepare(&mut client, new, SystemClock::shared().wall()).await.unwrap()
+        };
+        let (first, second, third) = futures_util::future::join3(prepare(1), prepare(2), prepare(3)).await;
+        [first.deployment_id, second.deployment_id, third.deployment_id]
+    });
+    assert!(identities.iter().all(|identity| *identity == identities[0]), "{identities:?}");
+}
+
+#[test]
+fn tables_that_need_a_newer_program_are_refused() {
+    let config = cluster::database(Buckets::USUAL);
+    let prepared = cluster::block_on(async {
+        let mut client = cluster::connect(&config).await;
+        client.batch_execute("insert into schema_version values (2, 1)").await.unwrap();
+        let new = schema::New { buckets: Buckets::USUAL, random: [1; 16] };
+        let now = SystemClock::shared().wall();
+        let beside = schema::prepare(&mut client, new, now).await;
+        client.batch_execute("insert into schema_version values (3, 3)").await.unwrap();
+        (beside, schema::prepare(&mut client, new, now).await)
+    });
+    assert!(prepared.0.is_ok(), "a version that only adds goes on beside this one");
+    let Err(StoreError::Corrupt(said)) = prepared.1 else { panic!("{prepared:?}") };
+    assert!(said.contains("version 3") && said.contains("version 1"), "{said}");
+}

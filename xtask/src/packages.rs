@@ -1,0 +1,35 @@
+//! Programs that tests need and cargo cannot give: taken from Debian where they are missing, by whoever may install them.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::run::{self, Failed, Step};
+
+/// Where Debian puts PostgreSQL's programs, by version.
+const POSTGRES: &str = "/usr/lib/postgresql";
+
+/// Installs a program where it is not there.
+pub(crate) fn install(program: &str, packages: &[&str], why: &str) -> Result<(), Failed> {
+    if Path::new(program).exists() {
+        return Ok(());
+    }
+    println!("\nxtask: {program} is missing, which {why}; installing Debian's");
+    let apt = |arguments: &[&str]| Step::program("apt-get".as_ref()).arguments(arguments);
+    apt(&["update"]).run()?;
+    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
+        .variable("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+        .map_err(|Failed(what)| Failed(format!("{what}: install {program} and try again")))
+}
+
+/// The server of PostgreSQL, of which the store's tests start their own: any version that is there already will do.
+pub(crate) fn postgres() -> Result<(), Failed> {
+    let of_debian = std::fs::read_dir(POSTGRES).into_iter().flatten().flatten();
+    let on_path = run::output_of(Command::new("pg_config").arg("--bindir")).unwrap_or_default();
+    let mut folders = of_debian.map(|version| version.path().join("bin")).chain([on_path.into()]);
+    if folders.any(|folder| folder.join("initdb").exists()) {
+        return Ok(());
+    }
+    let program = format!("{POSTGRES}/15/bin/postgres");
+    install(&program, &["postgresql-15"], "the tests of the PostgreSQL store start")
+}
