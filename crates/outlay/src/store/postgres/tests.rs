@@ -1,6 +1,8 @@
 //! What only this store must do; what every store must do is in [`crate::store::tests`].
 
 mod cluster;
+mod failures;
+mod proxy;
 
 use std::sync::Arc;
 
