@@ -33,7 +33,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError};
 use crate::audit::Event;
@@ -52,6 +53,8 @@ const LANES: usize = 8;
 const READERS: usize = 4;
 /// Threads that speak to the database.
 const THREADS: usize = 2;
+/// How often partitions are made ahead: an hour, where there are days ahead.
+const AHEAD_NANOS: u64 = 3_600_000_000_000;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -79,13 +82,14 @@ impl Settings {
     /// When it is no such URL, or names another machine: connections are not encrypted yet.
     pub fn new(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
         let config: Config = url.parse().map_err(unavailable)?;
-        let is_local = |host: &tokio_postgres::config::Host| match host {
-            tokio_postgres::config::Host::Tcp(name) => {
+        let is_local = |host: &Host| match host {
+            Host::Tcp(name) => {
                 name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
             }
-            tokio_postgres::config::Host::Unix(_) => true,
+            Host::Unix(_) => true,
         };
-        if !config.get_hosts().iter().all(is_local) {
+        let addresses = config.get_hostaddrs();
+        if !config.get_hosts().iter().all(is_local) || !addresses.iter().all(std::net::IpAddr::is_loopback) {
             return Err(StoreError::Unavailable(
                 "connections to PostgreSQL on another machine are not encrypted yet, so none are made".to_owned(),
             ));
@@ -135,6 +139,8 @@ impl Drop for Engine {
 pub struct PostgresStore {
     engine: Arc<Engine>,
     lanes: Vec<Arc<tokio::sync::Mutex<Lane>>>,
+    /// When partitions were made ahead, on the clock that nobody sets.
+    ahead_at: u64,
 }
 
 /// Opens the store of a database, whose tables are made if there are none.
@@ -172,15 +178,14 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
         Arc::new(tokio::sync::Mutex::new(lane))
     };
     let lanes = (0..lanes).map(lane).collect();
+    let ahead_at = shared.settings.clock.monotonic_nanos();
     let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
-    Ok((PostgresStore { engine: Arc::clone(&engine), lanes }, Arc::new(PostgresReads::new(engine))))
+    Ok((PostgresStore { engine: Arc::clone(&engine), lanes, ahead_at }, Arc::new(PostgresReads::new(engine))))
 }
 
 /// Prepares the database, and reads what every node keeps in memory.
 async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(Shared, Pool), StoreError> {
-    let (mut client, connection) = settings.config.connect(NoTls).await.map_err(unavailable)?;
-    #[expect(clippy::disallowed_methods, reason = "it ends with its connection, and whoever uses that sees so")]
-    tokio::spawn(connection);
+    let mut client = connect(&settings.config).await?;
     let new = schema::New { buckets: settings.buckets, random: deployment };
     let now = settings.clock.wall();
     let identity = schema::prepare(&mut client, new, now).await?;
@@ -203,6 +208,14 @@ async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(
     }
     shared.committed(decided_at, buckets.iter().map(|one| (one.bucket, one.numbers)));
     Ok((shared, readers))
+}
+
+/// A connection of its own, for what is seldom done.
+async fn connect(config: &Config) -> Result<Client, StoreError> {
+    let (client, connection) = config.connect(NoTls).await.map_err(unavailable)?;
+    #[expect(clippy::disallowed_methods, reason = "it ends with its connection, and whoever uses that sees so")]
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 impl PostgresStore {
@@ -271,6 +284,13 @@ impl Store for PostgresStore {
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
+        let monotonic = self.engine.shared.settings.clock.monotonic_nanos();
+        if monotonic.saturating_sub(self.ahead_at) >= AHEAD_NANOS {
+            self.ahead_at = monotonic;
+            let shared = Arc::clone(&self.engine.shared);
+            let ahead = async move { schema::make_ahead(&mut connect(&shared.config).await?, shared.time()).await };
+            joined(self.engine.runtime().spawn(ahead)).await?;
+        }
         Ok(false)
     }
 

@@ -127,7 +127,11 @@ impl Lane {
             };
             match failed {
                 Ok(decided) => {
+                    let plans = decided.of.iter().any(|one| !one.written.plans.is_empty());
                     let left = self.committed(decided, answered);
+                    if plans {
+                        self.read_plans().await;
+                    }
                     items.retain(|item| !left.contains(&item.place));
                     if !items.is_empty() {
                         skips += 1;
@@ -181,6 +185,18 @@ impl Lane {
         answered.replies.extend(replies);
         answered.written.extend(of.into_iter().map(|one| one.written));
         places
+    }
+
+    /// Shows readers of this node the plans that its batch changed, before anybody is answered. Where that fails, the next
+    /// batch does it.
+    async fn read_plans(&self) {
+        let Some(link) = &self.link else { return };
+        let rows = link.send(PLANS, Vec::new()).await.map_err(|error| told(&error));
+        match rows.map(|rows| read_plans(&rows, &self.shared.settings)) {
+            Ok(Ok((version, plans))) => self.shared.keep_plans(version, &plans),
+            Ok(Err(error)) => tracing::warn!(%error, "the plans could not be read again"),
+            Err(said) => tracing::warn!(said, "the plans could not be read again"),
+        }
     }
 
     async fn pause(&mut self, least: u64, most: u64) {

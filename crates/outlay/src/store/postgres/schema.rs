@@ -112,6 +112,14 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
     Ok(())
 }
 
+/// Makes the partitions that a node will need which runs on for some days. The connection is one of its own.
+pub(super) async fn make_ahead(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
+    let transaction = client.transaction().await.map_err(unavailable)?;
+    transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
+    make_partitions(&transaction, now).await?;
+    transaction.commit().await.map_err(unavailable)
+}
+
 /// Makes the partitions of the months and days to come. The first of each takes whatever is older.
 async fn make_partitions(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     let mut months = Vec::new();

@@ -102,3 +102,38 @@ fn tables_that_need_a_newer_program_are_refused() {
     let Err(StoreError::Corrupt(said)) = prepared.1 else { panic!("{prepared:?}") };
     assert!(said.contains("version 3") && said.contains("version 1"), "{said}");
 }
+
+#[test]
+fn months_and_days_have_their_partitions_before_they_begin() {
+    let config = cluster::database(Buckets::USUAL);
+    let now = SystemClock::shared().wall();
+    let (before, after, again) = cluster::block_on(async {
+        let mut client = cluster::connect(&config).await;
+        let sql = "select count(*) from pg_inherits where inhparent in ('operation'::regclass, 'event'::regclass)";
+        let mut counts: Vec<i64> = vec![client.query_one(sql, &[]).await.unwrap().get(0)];
+        for _ in 0..2 {
+            // Nobody was there for a year.
+            schema::make_ahead(&mut client, now.plus_seconds(366 * 86_400)).await.unwrap();
+            counts.push(client.query_one(sql, &[]).await.unwrap().get(0));
+        }
+        // Every month and day between has a place.
+        for days in (0..=366).step_by(3) {
+            let day = i64::from(now.plus_seconds(days * 86_400).day().index());
+            let sql = "insert into event values (1, $1, $1::int8::int4, 0, 0, '')";
+            client.execute(sql, &[&day]).await.unwrap();
+        }
+        (counts[0], counts[1], counts[2])
+    });
+    assert!(before < after && after == again, "{before} {after} {again}");
+}
+
+#[test]
+fn only_a_database_on_this_machine_is_spoken_to_without_encryption() {
+    let refused = |url: &str| Settings::new(url, SystemClock::shared()).is_err();
+    let local = ["postgres://localhost/a", "postgres://u@/a?host=/run/postgresql", "postgres://127.0.0.1,[::1]/a"];
+    assert_eq!(local.map(refused), [false; 3]);
+    let far =
+        ["postgres://db.example.org/a", "postgres://localhost,10.0.0.1/a", "postgres://localhost/a?hostaddr=10.0.0.1"];
+    assert_eq!(far.map(refused), [true; 3]);
+    assert!(refused("mysql://localhost"));
+}

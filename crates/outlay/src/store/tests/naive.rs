@@ -78,6 +78,7 @@ impl Case<'_> {
         self.overview(random).await;
         self.users_on_plan(random).await;
         self.session_stats(random).await;
+        assert_eq!(*self.reads.plans(), *self.plans);
         let (status, rows) = (self.reads.status(), self.rows);
         let users = rows.users.len() + rows.erased.len();
         assert_eq!((status.operations, status.users), (rows.operations.len() as u64, users as u64));
