@@ -2,7 +2,7 @@ import { newId } from "./crypto.js";
 import { ConnectionError, OutlayError, RateLimited, Unauthorized, Unavailable } from "./errors.js";
 import { type Call, Http, type OutlayOptions } from "./http.js";
 import type {
-  Answer, Budget, CallOptions, Denial, Forecast, History, NewOperation, NewSession, NewUser, OpenedSession, Operation, Plan, Question, Recorded, Result,
+  Answer, Budget, CallOptions, Denial, Forecast, History, NewDenial, NewOperation, NewSession, NewUser, OpenedSession, Operation, Plan, Question, Recorded, Result,
   SentOperation, Session, Token, User,
 } from "./types.js";
 import { BudgetedSession, type WithBudget } from "./with-budget.js";
@@ -88,6 +88,10 @@ export class Outlay {
     /** A token for this user's browser. */
     createToken: (userId: string, body: { ttlSeconds?: number; reads?: ("sessions" | "usage")[] } = {}, call: CallOptions = {}) =>
       this.#http.call<Token>("POST", `/v1/users/${id(userId)}/tokens`, { ...call, body }),
+    /** Ends every token of this user that was made until now, as when a device was lost or somebody signed out everywhere. */
+    endTokens: (userId: string, call: CallOptions = {}) => this.#http.call<void>("DELETE", `/v1/users/${id(userId)}/tokens`, call),
+    /** Keeps a refusal that the application made by itself. It has no id, so it is sent once and not tried again. */
+    deny: (userId: string, body: NewDenial, call: CallOptions = {}) => this.#http.call<Denial>("POST", `/v1/users/${id(userId)}/denials`, { ...call, body, once: true }),
     denials: (userId: string, query: { month?: string; limit?: number } = {}, call: CallOptions = {}): List<Denial> => this.#list(`/v1/users/${id(userId)}/denials`, query, call),
     /** Forgets the person; the sums stay, anonymous. Needs an admin key. */
     erase: (userId: string, call: CallOptions = {}) => this.#http.call<void>("DELETE", `/v1/users/${id(userId)}`, call),

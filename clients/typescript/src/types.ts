@@ -54,6 +54,14 @@ export type NewOperation = Omit<Schemas["NewOperation"], "cost"> & { cost?: Mone
 export type SentOperation = NewOperation & { operationId: string; timestamp: string };
 export type NewSession = Wanted & { sessionId?: string; feature: string; holdSeconds?: number; metadata?: Record<string, unknown> };
 export type Question = Wanted & { feature?: string; audit?: boolean };
+/** A refusal that the application made by itself. */
+export interface NewDenial {
+  feature: string;
+  estimate: Amounts;
+  reason: string;
+  sessionId?: string;
+  metadata?: Record<string, unknown>;
+}
 export interface NewUser {
   plan?: string | null;
   email?: string | null;

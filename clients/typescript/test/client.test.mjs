@@ -138,6 +138,63 @@ test("a mistake names its fields, and each kind of no is its own error", async (
   await assert.rejects(reader.users.get("u"), Unauthorized);
 });
 
+test("all tokens of a user are ended at once, and later ones are good", async () => {
+  const budget = async () => {
+    const { token } = await client.users.createToken("leaver");
+    const reader = new Outlay({ url: server.url, key: token });
+    return () => reader.users.budget("leaver");
+  };
+  const [one, other] = [await budget(), await budget()];
+  await Promise.all([one(), other()]);
+  assert.equal(await client.users.endTokens("leaver"), undefined);
+  await assert.rejects(one(), Unauthorized);
+  await assert.rejects(other(), Unauthorized);
+  assert.equal((await (await budget())()).userId, "leaver");
+  await assert.rejects(new Outlay({ url: server.url, key: "wrong" }).users.endTokens("leaver"), Unauthorized);
+});
+
+test("a refusal that the application made is kept, with every digit", async () => {
+  const denial = await client.users.deny("refused", { feature: "scan", estimate: { cost: "0.000000000001", aiRuns: 1 }, reason: "too many at once", metadata: { queue: 3 } });
+  assert.deepEqual([denial.userId, denial.estimate.cost, denial.reason, denial.source], ["refused", "0.000000000001", "too many at once", "application"]);
+  assert.deepEqual((await collect(client.users.denials("refused"))).map(({ denialId }) => denialId), [denial.denialId]);
+  await assert.rejects(client.users.deny("refused", { feature: "", estimate: {}, reason: "x" }), Invalid);
+});
+
+/** What the server offers and no backend of an application needs: streams for browsers, what the operator reads and sets up. */
+const OF_OTHERS = [
+  "GET /v1/users/{userId}/events", "GET /v1/users/{userId}/export",
+  "GET /v1/overview", "GET /v1/users", "GET /v1/sessions", "GET /v1/sessions/stats", "GET /v1/alerts", "GET /v1/denials", "GET /v1/events", "GET /v1/audit",
+  "PUT /v1/plans/{name}", "POST /v1/verify", "GET /v1/backup", "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{keyId}", "POST /v1/token-keys",
+  "GET /v1/webhooks", "POST /v1/webhooks", "DELETE /v1/webhooks/{webhookId}", "POST /v1/webhooks/{webhookId}/rotate", "POST /v1/webhooks/{webhookId}/test",
+  "GET /v1/webhooks/{webhookId}/deliveries", "POST /v1/webhooks/{webhookId}/redeliver", "POST /v1/alerts/{alertId}/redeliver",
+];
+
+test("every route that an application's backend needs has a method", async () => {
+  const { paths } = await (await fetch(`${server.url}/openapi.json`)).json();
+  const offered = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)).filter((route) => route.includes(" /v1/"));
+  const asked = [];
+  const noting = (url, init) => {
+    asked.push([init.method, new URL(url).pathname]);
+    return fetch(url, init);
+  };
+  const { usage, sessions, users, plans } = new Outlay({ url: server.url, key: KEY, fetch: noting });
+  await usage.record({ userId: "all", operationId: "o", feature: "f", cost: 0 });
+  await usage.reverse("all", "o");
+  await sessions.open("all", { sessionId: "s", feature: "f", estimate: {} });
+  await sessions.extend("all", "s", { holdSeconds: 60 });
+  await sessions.get("all", "s");
+  await sessions.finish("all", "s", { status: "completed" });
+  await users.put("all", { plan: "pro" });
+  await users.deny("all", { feature: "f", estimate: {}, reason: "r" });
+  await users.afford("all", { estimate: {} });
+  for (const list of [usage.list("all"), sessions.list("all"), users.denials("all")]) await collect(list);
+  for (const read of [users.get, users.budget, users.history, users.forecast, users.createToken, users.endTokens, users.erase]) await read("all");
+  await plans.list();
+  const shape = (route) => new RegExp(`^${route.replace(/\{\w+\}/g, "[^/]+")}$`);
+  const unasked = offered.filter((route) => !asked.some(([method, path]) => shape(route).test(`${method} ${path}`)));
+  assert.deepEqual(unasked.sort(), [...OF_OTHERS].sort());
+});
+
 test("what fits is asked without holding anything", async () => {
   await client.users.put("asker", { plan: "pro" });
   assert.equal((await client.users.afford("asker", { estimate: { cost: 1.5 } })).allowed, true);
