@@ -89,6 +89,14 @@ actions! {
     WebhookChanged = "webhook.changed",
     /// A receiver of webhooks was removed.
     WebhookDeleted = "webhook.deleted",
+    /// A test was sent to a receiver of webhooks.
+    WebhookTested = "webhook.tested",
+    /// A receiver of webhooks is told again, of one thing or of all that failed.
+    WebhookRedelivered = "webhook.redelivered",
+    /// All who were told of an alert are told again.
+    AlertRedelivered = "alert.redelivered",
+    /// A test was sent to the operator by mail.
+    MailTested = "mail.tested",
     /// A key or token was shown that is not known, or holds no more.
     KeyRefused = "key.refused",
     /// Somebody known asked for what they may not do.

@@ -27,6 +27,7 @@ pub mod sign_in;
 pub mod telling;
 pub mod user;
 pub mod users;
+pub mod webhook;
 
 use maud::Markup;
 use outlay_core::id::UserId;

@@ -18,7 +18,8 @@ pub(super) use self::csv::{overview_csv, usage_csv, users_csv};
 pub(super) use self::lists::{alerts, alerts_csv, denials, denials_csv, session, sessions, sessions_csv, steps_csv};
 pub(super) use self::operate::{make_key, plans, revoke_key, set_plan, settings};
 pub(super) use self::telling::{
-    make_webhook, redeliver, redeliver_alert, remove_webhook, rotate_webhook, test_mail, test_webhook, webhook,
+    deliveries_csv, make_webhook, redeliver, redeliver_alert, remove_webhook, rotate_webhook, test_mail, test_webhook,
+    webhook,
 };
 pub(super) use self::views::{operation, overview, search, user, users};
 

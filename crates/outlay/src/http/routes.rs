@@ -208,6 +208,7 @@ fn who_is_told(table: &mut Table) {
     use Least::Admin;
     table.form("/settings/webhooks", Admin, dashboard::make_webhook);
     table.page("/settings/webhooks/{webhookId}", Admin, dashboard::webhook);
+    table.page("/settings/webhooks/{webhookId}/deliveries.csv", Admin, dashboard::deliveries_csv);
     table.form("/settings/webhooks/{webhookId}/test", Admin, dashboard::test_webhook);
     table.form("/settings/webhooks/{webhookId}/redeliver", Admin, dashboard::redeliver);
     table.form("/settings/webhooks/{webhookId}/rotate", Admin, dashboard::rotate_webhook);

@@ -14,7 +14,7 @@ use super::present::notice::NoticeId;
 use super::problem::{Kind, Problem};
 use super::reading::page;
 use super::{App, SharedApp, schemas};
-use crate::audit::{Action, Actor, Facts};
+use crate::audit::{Action, Actor, Event, Facts};
 use crate::delivery::secrets::SecretsError;
 use crate::delivery::webhook::SigningSecret;
 use crate::store::Record;
@@ -207,15 +207,21 @@ pub(super) async fn rotated(
     responses((status = 202, description = "It is being sent", body = schemas::SentAgain),
         schemas::NoWebhook,
         schemas::WriteProblems))]
-pub(super) async fn test(State(app): State<SharedApp>, path: Option<Path<String>>) -> Result<Response, Problem> {
-    send_test(&app, path.as_ref().map(|Path(id)| id.as_str())).await?;
+pub(super) async fn test(
+    State(app): State<SharedApp>,
+    actor: Actor,
+    path: Option<Path<String>>,
+) -> Result<Response, Problem> {
+    send_test(&app, &actor, path.as_ref().map(|Path(id)| id.as_str())).await?;
     Ok(accepted(1))
 }
 
 /// Sends a test to a webhook.
-pub(super) async fn send_test(app: &App, id: Option<&str>) -> Result<(), Problem> {
+pub(super) async fn send_test(app: &App, actor: &Actor, id: Option<&str>) -> Result<(), Problem> {
     let webhook = known(app, id)?;
-    app.writer.put(Record::TestDelivery(Receiver::Webhook(webhook.no), app.clock.wall())).await?;
+    let event = actor.did(Action::WebhookTested).on(&webhook.id);
+    let record = Record::TestDelivery(Receiver::Webhook(webhook.no), app.clock.wall());
+    app.writer.put_as(event, record).await?;
     Ok(())
 }
 
@@ -234,10 +240,7 @@ pub(super) async fn deliveries(
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let webhook = known(&app, path.as_ref().map(|Path(id)| id.as_str()))?;
-    let state = parameters.read("state", |text| {
-        let known = DeliveryState::ALL.into_iter().map(DeliveryState::as_str).find(|known| *known == text);
-        known.ok_or("must be pending, delivered, failed or cancelled")
-    });
+    let state = parameters.read("state", state_named);
     // A cursor goes on in the list of its own webhook, and in no other.
     let list = format!("deliveries {}", webhook.id);
     let receiver = Receiver::Webhook(webhook.no);
@@ -248,6 +251,12 @@ pub(super) async fn deliveries(
     Ok(page(&app, &list, &found, |object, of| {
         delivery::item(object, &of.row, of.user_id.as_ref(), &webhooks, deployment_id);
     }))
+}
+
+/// The state of this name.
+pub(super) fn state_named(text: &str) -> Result<&'static str, &'static str> {
+    let known = DeliveryState::ALL.into_iter().map(DeliveryState::as_str).find(|known| *known == text);
+    known.ok_or("must be pending, delivered, failed or cancelled")
 }
 
 /// Send again
@@ -262,6 +271,7 @@ pub(super) async fn deliveries(
         schemas::WriteProblems))]
 pub(super) async fn redeliver(
     State(app): State<SharedApp>,
+    actor: Actor,
     path: Option<Path<String>>,
     body: JsonBody,
 ) -> Result<Response, Problem> {
@@ -269,23 +279,43 @@ pub(super) async fn redeliver(
     let mut fields = body.object_or_empty()?;
     let id = fields.optional("deliveryId", |raw| string(raw).map(std::borrow::Cow::into_owned));
     fields.finish(Some(()))?;
+    // What says no number is the id of no delivery: none has the number 0.
+    let one = id.as_deref().map(|id| (NoticeId::number(id).unwrap_or(0), Some(id)));
+    Ok(accepted(send_again(&app, &actor, &webhook, one).await?))
+}
+
+/// Sends one delivery to a webhook again, or all that failed, and gives how many that is. The one is named by its number, and
+/// by its id where that is what was asked for.
+pub(super) async fn send_again(
+    app: &App,
+    actor: &Actor,
+    webhook: &WebhookRecord,
+    one: Option<(u64, Option<&str>)>,
+) -> Result<u64, Problem> {
     let receiver = Receiver::Webhook(webhook.no);
-    let (which, count) = match id {
-        Some(id) => {
-            let found = match NoticeId::number(&id) {
-                Some(no) => app.reads.delivery(no).await?,
-                None => None,
-            };
-            let is_this = |row: &Delivery| delivery::id(row, app.reads.deployment_id()).to_string() == id;
-            let found = found.filter(|of| of.row.receiver == receiver && is_this(&of.row));
-            let found = found
-                .ok_or_else(|| Problem::new(Kind::NotFound).detail("This webhook has no delivery with this id."))?;
-            (Again::One(found.row.no), 1)
-        }
-        None => (Again::FailedOf(webhook.no), app.reads.deliveries_failed(receiver).await?),
+    let event = actor.did(Action::WebhookRedelivered).on(&webhook.id);
+    let (which, count, event) = if let Some((no, id)) = one {
+        let id_of = |row: &Delivery| delivery::id(row, app.reads.deployment_id()).to_string();
+        let found = app.reads.delivery(no).await?.filter(|of| of.row.receiver == receiver);
+        let found = found.filter(|of| id.is_none_or(|id| id == id_of(&of.row)));
+        let missing = || Problem::new(Kind::NotFound).detail("This webhook has no delivery with this id.");
+        let found = found.ok_or_else(missing)?.row;
+        let event = event.after(Facts::new().text("deliveryId", &id_of(&found)));
+        (Again::One(found.no), 1, Event { user_no: found.user_no, ..event })
+    } else {
+        let count = app.reads.deliveries_failed(receiver).await?;
+        (Again::FailedOf(webhook.no), count, event.after(deliveries_facts(count)))
     };
-    app.writer.put(Record::Again(which, app.clock.wall())).await?;
-    Ok(accepted(count))
+    // Where nothing failed nothing is done.
+    if count > 0 {
+        app.writer.put_as(event, Record::Again(which, app.clock.wall())).await?;
+    }
+    Ok(count)
+}
+
+/// What the audit log says of messages that are sent again.
+fn deliveries_facts(count: u64) -> Facts {
+    Facts::new().json("deliveries", &count.to_string())
 }
 
 /// Tell an alert again
@@ -299,26 +329,35 @@ pub(super) async fn redeliver(
         schemas::WriteProblems))]
 pub(super) async fn redeliver_alert(
     State(app): State<SharedApp>,
+    actor: Actor,
     path: Option<Path<String>>,
 ) -> Result<Response, Problem> {
     let id = path.map(|Path(id)| id);
     let no = id.as_deref().and_then(NoticeId::number);
-    Ok(accepted(send_alert_again(&app, no, id.as_deref()).await?))
+    Ok(accepted(send_alert_again(&app, &actor, no, id.as_deref()).await?))
 }
 
 /// Sends what tells of an alert again, and gives how many messages that is. `id` is what was asked for beside its number.
-pub(super) async fn send_alert_again(app: &App, no: Option<u64>, id: Option<&str>) -> Result<u64, Problem> {
+pub(super) async fn send_alert_again(
+    app: &App,
+    actor: &Actor,
+    no: Option<u64>,
+    id: Option<&str>,
+) -> Result<u64, Problem> {
     let Some(no) = no else {
         return Err(Problem::new(Kind::NotFound).detail("There is no alert with this id."));
     };
     let mut told = app.reads.deliveries_about(EventKind::ThresholdCrossed, vec![no]).await?;
     let id_of = |row: &Delivery| delivery::event_id(row, app.reads.deployment_id()).to_string();
     told.retain(|row| id.is_none_or(|id| id == id_of(row)));
-    if told.is_empty() {
+    let Some(first) = told.first() else {
         return Err(Problem::new(Kind::NotFound).detail("Nobody was to be told of such an alert."));
-    }
-    app.writer.put(Record::Again(Again::Alert(no), app.clock.wall())).await?;
-    Ok(told.len() as u64)
+    };
+    let count = told.len() as u64;
+    let event = actor.did(Action::AlertRedelivered).on(&id_of(first)).after(deliveries_facts(count));
+    let event = Event { user_no: first.user_no, ..event };
+    app.writer.put_as(event, Record::Again(Again::Alert(no), app.clock.wall())).await?;
+    Ok(count)
 }
 
 fn accepted(count: u64) -> Response {

@@ -260,20 +260,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         Err(StoreError::DiskFull) if space.drop_reserve() => open_file(&file, bytes),
         opened => opened,
     }?;
-    if let Some(plans) = &settings.plans {
-        let transaction = connection.transaction()?;
-        let event = of_configured_plans(&load::plans(&transaction)?, plans);
-        load::replace_plans(&transaction, plans)?;
-        audit::insert(&transaction, settings.clock.wall(), event.as_slice())?;
-        transaction.commit()?;
-    }
-
-    if let Some(webhooks) = &settings.webhooks {
-        let transaction = connection.transaction()?;
-        outbox::configure(&transaction, webhooks, settings.clock.wall())?;
-        transaction.commit()?;
-    }
-    let outbox = Outbox::open(&connection, settings.mail, settings.clock.wall())?;
+    let outbox = configure(&mut connection, &settings)?;
 
     let names = Names::load(&connection)?;
     let index = |prefix: &str, table: &str, column: &str| {
@@ -342,6 +329,28 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
     }
     let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
     Ok((store, Arc::new(reads)))
+}
+
+/// Puts the configuration's webhooks and plans in place of those that are stored, and begins what is to be told with what of
+/// them is another.
+fn configure(connection: &mut Connection, settings: &Settings) -> Result<Outbox, StoreError> {
+    let now = settings.clock.wall();
+    if let Some(webhooks) = &settings.webhooks {
+        let transaction = connection.transaction()?;
+        outbox::configure(&transaction, webhooks, now)?;
+        transaction.commit()?;
+    }
+    let mut outbox = Outbox::open(connection, settings.mail, now)?;
+    if let Some(plans) = &settings.plans {
+        let transaction = connection.transaction()?;
+        let before = load::plans(&transaction)?;
+        let event = of_configured_plans(&before, plans);
+        load::replace_plans(&transaction, plans)?;
+        audit::insert(&transaction, now, event.as_slice())?;
+        outbox.tell_of_configured_plans(&transaction, &before, plans, now)?;
+        transaction.commit()?;
+    }
+    Ok(outbox)
 }
 
 /// Opens the store's file and makes its tables, or checks those that are there.

@@ -1,14 +1,17 @@
 //! The audit log: who did what, with what was before and after.
 
+mod changed;
+
 use maud::{Markup, html};
 use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
 
 use super::links::{Links, Query};
 use super::parts::{self, moment, nothing_matches};
-use super::{Page, Section};
+use super::{Page, Section, telling};
 use crate::audit::{Action, Entry};
 use crate::store::Of;
+use crate::store::outbox::WebhookRecord;
 
 /// Rows of a page.
 pub const ROWS: usize = 50;
@@ -49,7 +52,7 @@ impl Asked {
 }
 
 /// Draws it.
-pub fn page(asked: &Asked, entries: &[Of<Entry>], links: &Links) -> Page {
+pub fn page(asked: &Asked, entries: &[Of<Entry>], webhooks: &[WebhookRecord], links: &Links) -> Page {
     let query = asked.query("user");
     let is_filtered = !query.as_str().is_empty();
     let first = asked.goes_on.then(|| links.to("audit", &query));
@@ -81,9 +84,9 @@ pub fn page(asked: &Asked, entries: &[Of<Entry>], links: &Links) -> Page {
                         table.rows {
                             thead { tr {
                                 th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "To" } th scope="col" { "Who" }
-                                th scope="col" { "From" } th scope="col" { "Before and after" }
+                                th scope="col" { "Before and after" }
                             } }
-                            tbody { @for of in entries { (row(of, links, asked.as_of)) } }
+                            tbody { @for of in entries { (row(of, webhooks, links, asked.as_of)) } }
                         }
                     }
                 }
@@ -98,32 +101,43 @@ pub fn page(asked: &Asked, entries: &[Of<Entry>], links: &Links) -> Page {
     }
 }
 
-fn row(of: &Of<Entry>, links: &Links, now: Timestamp) -> Markup {
+fn row(of: &Of<Entry>, webhooks: &[WebhookRecord], links: &Links, now: Timestamp) -> Markup {
     let entry = &of.row;
+    let who = &*entry.actor.who;
     html! {
         tr data-key=(entry.no) {
             td { (moment(entry.at, now)) }
             th scope="row" { (words(&entry.action)) }
-            td {
-                @if let Some(subject) = &entry.subject { (parts::text(subject, 40)) }
-                @if let Some(no) = entry.user_no {
-                    @match &of.user_id {
-                        Some(_) => (parts::user(links, of.user_id.as_ref(), &Query::new())),
-                        None => span.muted { "erased user " (no.0) },
-                    }
-                }
+            td { (to_what(of, webhooks, links)) }
+            td title=[entry.actor.request_id.as_ref().map(|id| format!("request {id}"))] {
+                a href=(links.to("audit", &Query::new().with("who", who))) { (parts::text(who, 24)) }
+                span.ahead { @match entry.actor.address { Some(address) => (address.to_string()), None => "this machine" } }
             }
-            td { (parts::text(&entry.actor.who, 24)) }
-            td.muted title=[entry.actor.request_id.as_ref().map(|id| format!("request {id}"))] {
-                @match entry.actor.address { Some(address) => (address.to_string()), None => "this machine" }
-            }
-            td { (facts("before", entry.before.as_deref())) (facts("after", entry.after.as_deref())) }
+            td.flows { (changed::drawn(entry)) }
         }
     }
 }
 
-fn facts(name: &str, json: Option<&str>) -> Markup {
-    html! { @if let Some(json) = json { div { span.muted { (name) " " } code { (parts::text(json, 160)) } } } }
+/// To what it was done, as a link where that has a page.
+fn to_what(of: &Of<Entry>, webhooks: &[WebhookRecord], links: &Links) -> Markup {
+    let entry = &of.row;
+    let link = |path: &str, what: Markup| html! { a href=(links.to(path, &Query::new())) { (what) } };
+    html! {
+        @if let Some(subject) = &entry.subject {
+            @match webhooks.iter().find(|webhook| *webhook.id == **subject) {
+                Some(webhook) => (link(&telling::path(webhook), html! { bdi title=(subject) { (telling::name(webhook, webhooks)) } })),
+                None if entry.action.starts_with("plan.") => (link("plans", parts::text(subject, 40))),
+                None => (parts::text(subject, 40)),
+            }
+            @if entry.user_no.is_some() { " " }
+        }
+        @if let Some(no) = entry.user_no {
+            @match &of.user_id {
+                Some(_) => (parts::user(links, of.user_id.as_ref(), &Query::new())),
+                None => a.muted href=(links.to("audit", &Query::new().with("userNumber", no.0))) { "erased user " (no.0) },
+            }
+        }
+    }
 }
 
 /// An action in words; one of a later version as it is.
@@ -144,6 +158,10 @@ fn words(action: &str) -> &str {
         "webhook.created" => "Webhook added",
         "webhook.changed" => "Webhook changed",
         "webhook.deleted" => "Webhook removed",
+        "webhook.tested" => "Test sent",
+        "webhook.redelivered" => "Told again",
+        "alert.redelivered" => "Alert told again",
+        "mail.tested" => "Test mailed",
         "key.refused" => "Key refused",
         "role.refused" => "Not allowed",
         other => other,

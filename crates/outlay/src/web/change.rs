@@ -144,8 +144,15 @@ pub struct Made {
     pub made_at: Timestamp,
 }
 
-/// Draws the form that makes a token, and the token; and what ends all of them, for those who may.
-pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, links: &Links, viewer: Viewer) -> Page {
+/// Draws the form that makes a token, and the token; and what ends all of them, for those who may. `ended` says that it was done.
+pub fn token_page(
+    user_id: &UserId,
+    made: Option<&Made>,
+    ended: bool,
+    page_address: &str,
+    links: &Links,
+    viewer: Viewer,
+) -> Page {
     let action = links.to(&format!("{}/token", user_path(user_id)), &Query::new());
     let main = html! {
         @if let Some(made) = made {
@@ -157,7 +164,7 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
             }
         }
         section.panel aria-labelledby="form" {
-            header { h2 #form { "For " (parts::text(user_id.as_str(), 48)) } }
+            header { h2 #form { "A token for " (parts::text(user_id.as_str(), 48)) } }
             form.stacked method="post" action=(action) {
                 label { span { "Good for" }
                     select name="ttl" { option value="3600" { "1 hour" } option value="28800" { "8 hours" } option value="86400" { "24 hours" } }
@@ -175,6 +182,7 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
         @if viewer.is_admin() {
             section.panel aria-labelledby="end" {
                 header { h2 #end { "End all tokens" } }
+                @if ended { p.done role="status" { "All tokens that were made until now are ended." } }
                 form.stacked method="post" action=(links.to(&format!("{}/token/end", user_path(user_id)), &Query::new())) {
                     p { "Every token of this user that was made until now opens nothing any more, as when a device was lost. Tokens made later are not touched." }
                     button.danger type="submit" { "End them" }
@@ -182,7 +190,7 @@ pub fn token_page(user_id: &UserId, made: Option<&Made>, page_address: &str, lin
             }
         }
     };
-    framed(user_id, "Make a token", links, None, main)
+    framed(user_id, "Tokens", links, None, main)
 }
 
 /// Draws the form that erases.

@@ -1,6 +1,7 @@
 //! Alerts and denials.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use maud::{Markup, html};
 use outlay_core::alert::Alert;
@@ -14,7 +15,7 @@ use super::links::{Links, Query};
 use super::parts::{self, Icon, moment, nothing, nothing_matches};
 use super::{Page, Section, Stepper, Viewer, format, telling};
 use crate::store::Of;
-use crate::store::outbox::Delivery;
+use crate::store::outbox::{Delivery, WebhookRecord};
 
 /// Rows of a page.
 pub const ROWS: usize = 50;
@@ -72,18 +73,29 @@ fn state_at(percent: u8) -> State {
     }
 }
 
+/// How alerts were told.
+#[derive(Debug)]
+pub struct Told {
+    /// The deliveries that tell of those that are shown.
+    pub deliveries: Vec<Delivery>,
+    /// The webhooks that there are.
+    pub webhooks: Arc<[WebhookRecord]>,
+    /// Who looks: webhooks are shown to admins alone.
+    pub viewer: Viewer,
+}
+
 /// Draws the page of alerts.
-pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], told: &[Delivery], viewer: Viewer, links: &Links) -> Page {
+pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], told: &Told, links: &Links) -> Page {
     let content = html! {
         @if alerts.is_empty() { (nothing_matches("alert", asked.is_filtered().then(|| links.to("alerts", &Query::new())))) }
         @else {
             div.scroll tabindex="0" role="group" aria-label="The list of alerts" {
                 table.rows {
                     thead { tr {
-                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Threshold" } th scope="col" { "Meter" } th.n scope="col" { "Used of limit, then" }
-                        th scope="col" { "Plan then" } th scope="col" { "Delivery" }
+                        th scope="col" { "When" } th scope="col" { "User" } th scope="col" { "Threshold" } th.n scope="col" { "Used of limit, then" }
+                        th scope="col" { "Delivery" } @if told.viewer.is_admin() { th scope="col" { span.said { "Send again" } } }
                     } }
-                    tbody { @for of in alerts { (alert_row(of, told, viewer, links, asked.as_of)) } }
+                    tbody { @for of in alerts { (alert_row(of, told, asked, links)) } }
                 }
             }
         }
@@ -92,54 +104,48 @@ pub fn alerts_page(asked: &Asked, alerts: &[Of<Alert>], told: &[Delivery], viewe
     list_page("alerts", "Alerts", asked, links, &content, note)
 }
 
-fn alert_row(of: &Of<Alert>, told: &[Delivery], viewer: Viewer, links: &Links, now: Timestamp) -> Markup {
-    let alert = &of.row;
-    let told = told.iter().filter(|delivery| delivery.about == alert.no.0);
+fn alert_row(of: &Of<Alert>, told: &Told, asked: &Asked, links: &Links) -> Markup {
+    let (alert, now) = (&of.row, asked.as_of);
+    let deliveries: Vec<&Delivery> = told.deliveries.iter().filter(|delivery| delivery.about == alert.no.0).collect();
+    // The list is shown again as it was asked for.
+    let again = format!("alerts/{}/redeliver", alert.no.0);
     html! {
         tr data-key=(alert.no.0) {
             td { (moment(alert.recorded_at, now)) }
             th scope="row" { (parts::user(links, of.user_id.as_ref(), &Query::new().with("month", alert.month))) }
-            td { (threshold(alert)) }
-            td { (format::meter(alert.key.meter)) }
+            td {
+                (threshold(alert))
+                span.ahead { (format::meter(alert.key.meter)) ", " (parts::text(alert.plan.as_str(), 20)) }
+            }
             td.n { (parts::meter(alert.key.meter, &MeterBudget { used: alert.used, held: 0, limit: Some(alert.key.limit) })) }
-            td { (parts::text(alert.plan.as_str(), 20)) }
-            td.muted { (delivery(alert, told, viewer, links, now)) }
+            td.flows {
+                @if deliveries.is_empty() { span.muted { (unsent(alert)) } }
+                @for delivery in &deliveries {
+                    (telling::went(Some(&telling::whom(delivery.receiver, &told.webhooks, told.viewer, links)), delivery, now))
+                }
+            }
+            @if told.viewer.is_admin() {
+                td.n {
+                    @if !deliveries.is_empty() {
+                        form.inline method="post" action=(links.to(&again, &asked.query(asked.month))) {
+                            button.slight type="submit" { "Send again" }
+                        }
+                    }
+                }
+            }
         }
     }
 }
 
-/// Who was told of it and how that went, or why nobody was: messages are of the month that was running only.
-fn delivery<'a>(
-    alert: &Alert,
-    told: impl Iterator<Item = &'a Delivery>,
-    viewer: Viewer,
-    links: &Links,
-    now: Timestamp,
-) -> Markup {
-    let why = if alert.superseded_by.is_some() {
-        "Not sent: a higher one was, with the same operation"
-    } else {
-        match alert.month.cmp(&alert.recorded_at.month()) {
-            Ordering::Less => "Not sent: past month",
-            Ordering::Equal => "Not sent: nobody was to be told",
-            Ordering::Greater => "Not sent: the month had not begun",
-        }
-    };
-    let mut told = told.peekable();
-    html! {
-        @if told.peek().is_none() { (why) }
-        @else {
-            @for (at, delivery) in told.enumerate() {
-                @if at > 0 { br; }
-                (telling::whom(delivery.receiver)) ": " (telling::how(delivery, now))
-            }
-            @if viewer.is_admin() {
-                " "
-                form.inline method="post" action=(links.to(&format!("alerts/{}/redeliver", alert.no.0), &Query::new())) {
-                    button type="submit" { "Send again" }
-                }
-            }
-        }
+/// Why nobody was told of it: messages are of the month that was running only.
+fn unsent(alert: &Alert) -> &'static str {
+    if alert.superseded_by.is_some() {
+        return "Not sent: a higher one was, with the same operation";
+    }
+    match alert.month.cmp(&alert.recorded_at.month()) {
+        Ordering::Less => "Not sent: past month",
+        Ordering::Equal => "Not sent: nobody was to be told",
+        Ordering::Greater => "Not sent: the month had not begun",
     }
 }
 

@@ -150,7 +150,7 @@ fn about(view: &View, links: &Links, viewer: Viewer) -> Markup {
             @if viewer.is_app() {
                 nav.actions aria-label="Change" {
                     a.button href=(to("settings")) { "Plan and limits" }
-                    a.button href=(to("token")) { "Make a token" }
+                    a.button href=(to("token")) { "Tokens" }
                     @if viewer.is_admin() && user.is_some() {
                         a.button href=(links.to(&format!("v1/{}/export", user_path(&view.user_id)), &Query::new())) download="export.jsonl" { "Export" }
                         a.button href=(links.to("audit", &Query::new().with("user", &view.user_id))) { "Audit log" }

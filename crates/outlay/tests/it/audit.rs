@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN, Asks, Json, Server, Setup, With, ai, found_in_files, of, until};
+use crate::support::{
+    ADMIN, Asks, Does, HookReceiver, Json, Server, Setup, SmtpReceiver, With, ai, found_in_files, of, until,
+};
 
 /// The entries, the oldest first, as they come.
 fn entries(server: &Server, query: &str) -> Vec<Json> {
@@ -86,6 +88,70 @@ fn every_change_is_kept_with_who_before_and_after() {
     for query in ["action=nothing", "userNumber=0", "who=%00", "from=yesterday", "cursor=x", "limit=0", "actor=x"] {
         server.get(&format!("/v1/audit?{query}")).is(400);
     }
+    server.verifies();
+}
+
+#[test]
+fn what_is_sent_again_or_as_a_test_is_kept_with_who_did_it() {
+    let (receiver, mail) = (HookReceiver::start(Does::Answers(410)), SmtpReceiver::start());
+    let server = Setup::keyed()
+        .variable("OUTLAY_WEBHOOK_ALLOW", "127.0.0.1")
+        .variable("OUTLAY_SMTP_URL", &mail.url())
+        .variable("OUTLAY_MAIL_FROM", "Outlay <outlay@example.org>")
+        .variable("OUTLAY_MAIL_OPERATOR", "ops@example.org")
+        .start();
+    let hook = server.post("/v1/webhooks", json!({"url": receiver.url()})).is(201).text("/id").to_owned();
+    let path = format!("/v1/webhooks/{hook}");
+    // Where nothing failed nothing is done.
+    let before = entries(&server, "").len();
+    server.post(&format!("{path}/redeliver"), json!({})).is(202).shows("/deliveries", "0");
+    assert_eq!(entries(&server, "").len(), before);
+
+    server.put(&of("ann", ""), json!({"plan": "premium", "limits": {"aiRuns": 1}})).is(201);
+    server.record(ai("ann", 0.0).with("operationId", "o").with("isBillableRun", true));
+    let delivery = || server.with_key(ADMIN).all(&format!("{path}/deliveries"))[0].clone();
+    until("it has failed", || delivery().text("/state") == "failed");
+    receiver.does(Does::Takes);
+    server.post(&format!("{path}/test"), json!({})).is(202);
+    newest(&server).shows("/action", "webhook.tested").shows("/subject", &hook).shows("/who", "environment");
+    newest(&server).shows("/after", "null").shows("/userNumber", "null");
+    server.post(&format!("{path}/redeliver"), json!({})).is(202).shows("/deliveries", "1");
+    newest(&server).shows("/action", "webhook.redelivered").shows("/subject", &hook).shows("/after/deliveries", "1");
+    let found = server.with_key(ADMIN).all(&format!("{path}/deliveries?state=delivered"));
+    let id =
+        found.last().map_or_else(|| delivery().text("/deliveryId").to_owned(), |of| of.text("/deliveryId").to_owned());
+    let again = server.post(&format!("{path}/redeliver"), json!({"deliveryId": id}));
+    again.is(202);
+    let entry = newest(&server);
+    entry.shows("/action", "webhook.redelivered").shows("/after/deliveryId", &id);
+    entry.shows("/requestId", again.header("x-request-id").unwrap());
+    server.post(&format!("{path}/redeliver"), json!({"deliveryId": "delivery_00000000_1"})).is(404);
+    let alert = server.get("/v1/alerts?userId=ann").is(200).text("/items/0/alertId").to_owned();
+    server.post(&format!("/v1/alerts/{alert}/redeliver"), json!({})).is(202).shows("/deliveries", "2");
+    let entry = newest(&server);
+    entry.shows("/action", "alert.redelivered").shows("/subject", &alert).shows("/after/deliveries", "2");
+    entry.shows("/userId", "ann").shows("/userNumber", "1");
+
+    // The forms of the pages do the same.
+    let form = |path: &str, body: &str| {
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
+        server.send("POST", path, &headers, body.as_bytes()).status
+    };
+    let page = format!("/settings/webhooks/{hook}");
+    let forms = [
+        (format!("{page}/test"), "", 303, "webhook.tested"),
+        (format!("{page}/redeliver"), "delivery=2", 303, "webhook.redelivered"),
+        (format!("/alerts/{}/redeliver", alert.rsplit('_').next().unwrap()), "", 303, "alert.redelivered"),
+        ("/settings/mail/test".to_owned(), "", 200, "mail.tested"),
+    ];
+    for (path, body, status, action) in forms {
+        let before = entries(&server, "").len();
+        assert_eq!(form(&path, body), status, "{path}");
+        newest(&server).shows("/action", action).shows("/who", "environment");
+        assert_eq!(entries(&server, "").len(), before + 1, "{path}");
+    }
+    server.outlay(&["webhooks", "test", &hook]).exits(0);
+    newest(&server).shows("/action", "webhook.tested").shows("/who", "socket");
     server.verifies();
 }
 

@@ -372,9 +372,9 @@ fn webhooks_are_made_and_told_again_from_the_command_line_and_from_the_pages() {
     // The pages say the same.
     cross(&server, "eve");
     until("it is told", || receiver.messages().len() == 5);
-    until("it is noted", || server.get("/alerts").text().contains("Webhook: Delivered "));
+    until("it is noted", || server.get("/alerts").text().contains(": Delivered "));
     let settings = server.get("/settings").text();
-    assert!(settings.contains(&receiver.url()) && settings.contains("alerts, changed limits"), "{settings}");
+    assert!(settings.contains(&receiver.url()) && settings.contains(">changed limits<"), "{settings}");
     let page = format!("/settings/webhooks/{id}");
     let shown = server.get(&page).text();
     assert!(shown.contains("budget.threshold_crossed") && shown.contains("after 2 tries"), "{shown}");
@@ -429,6 +429,46 @@ fn what_is_new_after_a_restored_backup_has_ids_of_its_own() {
     // Each is found by its own id alone.
     let again = |id: &str| server.post(&format!("/v1/alerts/{id}/redeliver"), json!({})).status;
     assert_eq!([again(&kept), again(&told(&server, "new")), again(&lost)], [202, 202, 404]);
+    server.verifies();
+}
+
+#[test]
+fn plans_that_the_configuration_changes_are_told_at_the_start_and_by_a_signal() {
+    let receiver = HookReceiver::start(Does::Takes);
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("outlay.toml");
+    let plan = |name: &str, runs: u32| format!("[plans.{name}]\ncost = 1\nai_runs = {runs}\napi_runs = 0\n");
+    let write = |plans: &[String]| std::fs::write(&file, plans.concat()).unwrap();
+    write(&[plan("base", 1), plan("pro", 2), plan("premium", 3)]);
+    let mut server = open().argument("--config").argument(file.to_str().unwrap()).start();
+    hook(&server, &receiver, &["limit.changed"]);
+    // What was sent and not noted before a restart is sent again, with the same id.
+    let told = |count: usize| {
+        until("all are told", || ids(&receiver.messages()).len() >= count);
+        let said = receiver.messages().into_iter().map(|message| {
+            let data = |name: &str| message.body.at(&format!("/data/{name}")).to_string().replace('"', "");
+            let (plan, before, after) = (data("plan"), data("before/aiRuns"), data("limits/aiRuns"));
+            format!("{} {plan} {before} {after}", data("userId"))
+        });
+        said.collect::<BTreeSet<String>>()
+    };
+    // In a store without users nobody's limits are others.
+    write(&[plan("base", 1), plan("pro", 5), plan("premium", 3)]);
+    server.restart();
+    server.record(run("ada", 1));
+    limited(&server, "ben", 9);
+    assert_eq!(told(1), ["ben premium 1 9".to_owned()].into());
+    // At the start: of what is another, what is new, and what is gone; of what is as it was nothing.
+    write(&[plan("base", 4), plan("pro", 5), plan("team", 6)]);
+    server.restart();
+    let all = ["ben premium 1 9", "null base 1 4", "null premium 3 4", "null team 1 6"].map(str::to_owned);
+    assert_eq!(told(4), all.clone().into());
+    server.restart();
+    write(&[plan("base", 4), plan("pro", 7), plan("team", 6)]);
+    server.hang_up();
+    let with_more = all.into_iter().chain(["null pro 5 7".to_owned()]).collect();
+    assert_eq!(told(5), with_more);
+    assert_eq!(ids(&receiver.messages()).len(), 5, "each has one id");
     server.verifies();
 }
 

@@ -37,7 +37,7 @@ pub(in crate::http) async fn audit(
         next: entries.next.map(|next| app.cursor_of(LIST, next)),
         as_of: app.reads.now(),
     };
-    Ok(browser.answer(&page(&asked, &entries.items, &browser.links)))
+    Ok(browser.answer(&page(&asked, &entries.items, &app.reads.webhooks(), &browser.links)))
 }
 
 /// `GET /audit.csv`

@@ -158,7 +158,7 @@ fn preview(
 
 /// `GET /users/{userId}/token`
 pub(in crate::http) async fn token_form(browser: Browser, OfUser(user_id): OfUser) -> Response {
-    browser.answer(&token_page(&user_id, None, "", &browser.links, browser.viewer))
+    browser.answer(&token_page(&user_id, None, false, "", &browser.links, browser.viewer))
 }
 
 /// `POST /users/{userId}/token`
@@ -178,8 +178,8 @@ pub(in crate::http) async fn token(
     let made_at = app.clock.wall();
     let (token, expires_at) = tokens::make(&app, &user_id, &reads, seconds).await?;
     let address = format!("{}/my", browser.base(&app));
-    let page =
-        token_page(&user_id, Some(&Made { token, expires_at, made_at }), &address, &browser.links, browser.viewer);
+    let made = Made { token, expires_at, made_at };
+    let page = token_page(&user_id, Some(&made), false, &address, &browser.links, browser.viewer);
     Ok(browser.answer_with(StatusCode::OK, &page))
 }
 
@@ -191,7 +191,7 @@ pub(in crate::http) async fn end_tokens(
     OfUser(user_id): OfUser,
 ) -> Result<Response, Problem> {
     tokens::end_all(&app, &actor, &user_id).await?;
-    Ok(browser.lead_to(&user_path(&user_id)))
+    Ok(browser.answer(&token_page(&user_id, None, true, "", &browser.links, browser.viewer)))
 }
 
 /// `GET /users/{userId}/erase`

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::response::Response;
+use outlay_core::alert::Alert;
 use outlay_core::budget::State;
 use outlay_core::id::{Label, Name, UserId};
 use outlay_core::month::{Day, Month, Timestamp};
@@ -15,10 +16,11 @@ use super::Browser;
 use super::csv::{answer, lines, pages, tame};
 use crate::http::SharedApp;
 use crate::http::page::{CursorError, Parameters};
+use crate::http::present::notice;
 use crate::http::problem::Problem;
 use crate::http::reading::OfSession;
-use crate::store::outbox::EventKind;
-use crate::store::{NoticesQuery, Page, PageOf, SessionsQuery, StoreError};
+use crate::store::outbox::{Delivery, EventKind, Receiver, WebhookRecord};
+use crate::store::{NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError};
 use crate::web::{notices, session, sessions};
 
 /// Steps that are read at a time for CSV.
@@ -82,7 +84,7 @@ pub(in crate::http) async fn sessions_csv(
         let query = SessionsQuery { page, ..query.clone() };
         Box::pin(async move { app.reads.sessions(query).await })
     };
-    let rows = pages(app, read, |_, of: &crate::store::Of<outlay_core::session::Session>| {
+    let rows = pages(app, read, |_, of: &Of<outlay_core::session::Session>| {
         let session = &of.row;
         let held = session.held();
         vec![
@@ -263,7 +265,8 @@ pub(in crate::http) async fn alerts(
     asked.next = page.next.map(|next| app.cursor_of("alerts", next));
     let numbers = page.items.iter().map(|of| of.row.no.0).collect();
     let told = app.reads.deliveries_about(EventKind::ThresholdCrossed, numbers).await?;
-    Ok(browser.answer(&notices::alerts_page(&asked, &page.items, &told, browser.viewer, &browser.links)))
+    let told = notices::Told { deliveries: told, webhooks: app.reads.webhooks(), viewer: browser.viewer };
+    Ok(browser.answer(&notices::alerts_page(&asked, &page.items, &told, &browser.links)))
 }
 
 /// `GET /denials`
@@ -291,12 +294,18 @@ pub(in crate::http) async fn alerts_csv(
     let read = move |app: SharedApp, page| -> super::csv::PageReading<_> {
         let (query, asked) = (NoticesQuery { page, ..query.clone() }, Arc::clone(&asked));
         Box::pin(async move {
-            let mut page = app.reads.alerts(query).await?;
-            page.items.retain(|of| asked.takes(&of.row));
-            Ok(page)
+            let Page { mut items, next } = app.reads.alerts(query).await?;
+            items.retain(|of| asked.takes(&of.row));
+            let numbers = items.iter().map(|of| of.row.no.0).collect();
+            let told = app.reads.deliveries_about(EventKind::ThresholdCrossed, numbers).await?;
+            let with_told = |of: Of<Alert>| {
+                let told = told.iter().filter(|delivery| delivery.about == of.row.no.0).cloned().collect();
+                (of, told)
+            };
+            Ok(Page { items: items.into_iter().map(with_told).collect(), next })
         })
     };
-    let rows = pages(app, read, |_, of: &crate::store::Of<outlay_core::alert::Alert>| {
+    let rows = pages(app, read, |app, (of, told): &(Of<Alert>, Vec<Delivery>)| {
         let alert = &of.row;
         let amount = |amount: i64| match alert.key.meter {
             Meter::Cost => outlay_core::money::Usd::from_picos(amount).to_string(),
@@ -311,10 +320,32 @@ pub(in crate::http) async fn alerts_csv(
             amount(alert.used),
             amount(alert.key.limit),
             tame(alert.plan.as_str()),
+            notice::untold(alert).unwrap_or_default().to_owned(),
+            told_in_words(told, &app.reads.webhooks()),
         ]
     });
-    let head = ["recordedAt", "userId", "month", "meter", "threshold", "used", "limit", "plan"];
+    let head =
+        ["recordedAt", "userId", "month", "meter", "threshold", "used", "limit", "plan", "notSent", "deliveries"];
     Ok(answer("alerts", &head, rows))
+}
+
+/// `email user delivered; webhook webhook_7Qm2ZkXv1rT9bLcE pending`, by the words of the API.
+fn told_in_words(told: &[Delivery], webhooks: &[WebhookRecord]) -> String {
+    let words = told.iter().map(|delivery| {
+        let to = match delivery.receiver {
+            Receiver::UserMail => "email user",
+            Receiver::OperatorMail => "email operator",
+            Receiver::Webhook(no) => {
+                let known = webhooks.iter().find(|webhook| webhook.no == no);
+                return match known {
+                    Some(webhook) => format!("webhook {} {}", webhook.id, delivery.state.as_str()),
+                    None => format!("webhook {}", delivery.state.as_str()),
+                };
+            }
+        };
+        format!("{to} {}", delivery.state.as_str())
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// `GET /denials.csv`
@@ -328,7 +359,7 @@ pub(in crate::http) async fn denials_csv(
         let query = NoticesQuery { page, ..query.clone() };
         Box::pin(async move { app.reads.denials(query).await })
     };
-    let rows = pages(app, read, |_, of: &crate::store::Of<outlay_core::denial::Denial>| {
+    let rows = pages(app, read, |_, of: &Of<outlay_core::denial::Denial>| {
         let denial = &of.row;
         let failed: Vec<&str> = denial.failed.iter().map(Meter::as_str).collect();
         vec![

@@ -59,7 +59,7 @@ pub(in crate::http) struct Told<'a> {
 }
 
 /// Why nobody is told of an alert; none where somebody is, or would be if there were anybody.
-pub(super) fn untold(alert: &Alert) -> Option<&'static str> {
+pub(in crate::http) fn untold(alert: &Alert) -> Option<&'static str> {
     if alert.superseded_by.is_some() {
         return Some("superseded");
     }

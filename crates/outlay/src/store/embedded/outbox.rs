@@ -124,6 +124,31 @@ impl Outbox {
         }
     }
 
+    /// Tells of plans that the configuration puts in place of others, and writes that. The limits of who is on a plan that is
+    /// gone are those of the default plan. In a store without users nobody's limits are others.
+    pub(super) fn tell_of_configured_plans(
+        &mut self,
+        connection: &Connection,
+        before: &Plans,
+        after: &Plans,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let has_users: bool = connection.query_row("select exists(select 1 from user)", [], |row| row.get(0))?;
+        if !has_users {
+            return Ok(());
+        }
+        let limits = |plans: &Plans, name: &Name| {
+            plans.get(name.as_str()).or_else(|| plans.effective(None)).map(|plan| plan.limits).unwrap_or_default()
+        };
+        let is_new = |name: &&Name| before.get(name.as_str()).is_none();
+        let new = after.all().iter().map(|plan| &plan.name).filter(is_new);
+        for name in before.all().iter().map(|plan| &plan.name).chain(new) {
+            self.tell_of_limits(None, name, limits(before, name), limits(after, name));
+        }
+        let new = std::mem::take(&mut self.new);
+        new.iter().try_for_each(|new| insert(connection, new, now, &mut Vec::new()))
+    }
+
     /// One delivery for each receiver. An event without a row of its own has the number of its first delivery.
     fn tell(
         &mut self,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::json;
 
-use crate::support::{Asks, Reply, Server, With, ai_run, of};
+use crate::support::{Asks, Reply, Server, Setup, With, ai_run, of};
 
 /// Ids that break out of markup, turn its direction, or are as long as can be.
 const HOSTILE: [&str; 6] = [
@@ -22,8 +22,12 @@ fn hostile() -> Vec<String> {
 
 /// A server with a little of everything, named as badly as can be.
 fn server() -> Server {
-    let server = Server::open();
+    // Nobody listens there: what is told fails, and is tried again.
+    let server = Setup::open().variable("OUTLAY_WEBHOOK_ALLOW", "127.0.0.1").start();
+    let events = ["budget.threshold_crossed", "denial.recorded", "limit.changed"];
     for id in hostile() {
+        let hook = json!({"url": "http://127.0.0.1:1/hooks", "description": id, "events": events});
+        server.post("/v1/webhooks", hook).is(201);
         let operation = ai_run(&id, 0.5)
             .with("operationId", id.as_str())
             .with("sessionId", id.as_str())
@@ -117,7 +121,22 @@ fn every_link_of_every_page_leads_somewhere_whatever_the_ids() {
         assert!(seen.len() < 3_000, "the pages do not end: {path}");
     }
     assert!(pages > 80, "{pages}");
-    for must in ["/users", "/sessions", "/alerts", "/denials", "/plans", "/settings", "/users.csv", "/overview.csv"] {
+    let hooks = server.get("/v1/webhooks").is(200).text("/items/0/id").to_owned();
+    let (hook, csv) = (format!("/settings/webhooks/{hooks}"), format!("/settings/webhooks/{hooks}/deliveries.csv"));
+    for must in [
+        "/users",
+        "/sessions",
+        "/alerts",
+        "/denials",
+        "/plans",
+        "/settings",
+        "/users.csv",
+        "/overview.csv",
+        "/audit",
+        "/audit.csv",
+        &hook,
+        &csv,
+    ] {
         assert!(seen.iter().any(|path| path.split('?').next() == Some(must)), "nothing leads to {must}");
     }
 }
