@@ -15,9 +15,9 @@ export function program() {
 }
 
 /** Starts a server; with `key` it wants that admin key, else it is open. */
-export async function outlay({ key, arguments: more = [] } = {}) {
+export async function outlay({ key, arguments: more = [], variables = {} } = {}) {
   const data = mkdtempSync(join(tmpdir(), "outlay-clients-"));
-  const environment = { ...process.env, ...(key && { OUTLAY_ADMIN_KEY: key }) };
+  const environment = { ...process.env, ...(key && { OUTLAY_ADMIN_KEY: key }), ...variables };
   let child;
   /** Starts it on an address; answers the one that it listens on. */
   const start = (address) => {
@@ -48,6 +48,28 @@ export async function outlay({ key, arguments: more = [] } = {}) {
     async stop() {
       await end("SIGTERM");
       rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/**
+ * A receiver of webhooks: the answer's status is the last part of the address, as in `/hooks/500`. With these variables a
+ * server may reach it.
+ */
+export async function hooks() {
+  const seen = [];
+  const listener = createServer(async (incoming, outgoing) => {
+    const parts = [];
+    for await (const part of incoming) parts.push(part);
+    seen.push({ url: incoming.url, headers: incoming.headers, body: Buffer.concat(parts).toString() });
+    outgoing.writeHead(Number(incoming.url.split("/").at(-1))).end();
+  });
+  await new Promise((done) => listener.listen(0, "127.0.0.1", done));
+  return {
+    seen, url: `http://127.0.0.1:${listener.address().port}`, variables: { OUTLAY_WEBHOOK_ALLOW: "127.0.0.1" },
+    async stop() {
+      listener.closeAllConnections();
+      await new Promise((done) => listener.close(done));
     },
   };
 }

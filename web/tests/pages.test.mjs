@@ -4,23 +4,24 @@ import { mkdirSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { ask, axe, launch, open, outlay, seed } from "./support/dashboard.mjs";
+import { HOSTILE, MAIL, ask, axe, hooks, launch, open, outlay, seed, until } from "./support/dashboard.mjs";
 
 const PICTURES = fileURLToPath(new URL("./pictures/", import.meta.url));
 const KEY = "the-admin-key-of-a-test-0123456789abcdef";
-let browser, server, views;
+let browser, receiver, server, views;
 before(async () => {
   mkdirSync(PICTURES, { recursive: true });
-  [browser, server] = await Promise.all([launch(), outlay()]);
-  views = await seed(server);
+  receiver = await hooks();
+  [browser, server] = await Promise.all([launch(), outlay({ variables: { ...receiver.variables, ...MAIL } })]);
+  views = await seed(server, receiver);
 });
-after(() => Promise.all([browser.close(), server.stop()]));
+after(() => Promise.all([browser.close(), server.stop(), receiver.stop()]));
 
 for (const [name, options] of Object.entries({ light: { scheme: "light" }, dark: { scheme: "dark" }, narrow: { width: 320 } }))
   test(`every view is sound: ${name}`, async () => {
     for (const [view, path] of Object.entries(views)) {
       const whole = await open(browser, server.url + path, options);
-      assert.equal(whole.status, view === "missing" ? 404 : 200, path);
+      assert.equal(whole.status, view.startsWith("missing") ? 404 : 200, path);
       await whole.page.screenshot({ path: `${PICTURES}${view}-${name}.png`, fullPage: true });
       const sideways = await whole.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(sideways <= 0, `${view} scrolls sideways by ${sideways}`);
@@ -30,6 +31,12 @@ for (const [name, options] of Object.entries({ light: { scheme: "light" }, dark:
       // axe itself is a script that the pages' policy would not let in.
       const looked = await open(browser, server.url + path, { ...options, bypassCSP: true });
       assert.deepEqual(await axe(looked.page), [], view);
+      // What is folded away is looked at too.
+      if (await looked.page.evaluate(() => [...document.querySelectorAll("details:not([open])")].map((folded) => (folded.open = true)).length)) {
+        assert.deepEqual(await axe(looked.page), [], `${view}, unfolded`);
+        const wide = await looked.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `${view}, unfolded, scrolls sideways by ${wide}`);
+      }
       await looked.close();
     }
   });
@@ -59,7 +66,7 @@ test("lists are narrowed to what a figure sums", async () => {
   await metadata.locator("summary").click();
   assert.match(await metadata.locator("pre").innerText(), /"note"/);
   await page.goto(`${server.url}/alerts?state=critical`);
-  const thresholds = await page.locator("#list tbody td .badge").allInnerTexts();
+  const thresholds = await page.locator("#list tbody td:nth-child(3) .badge").allInnerTexts();
   assert.ok(thresholds.length > 0 && thresholds.every((text) => text === "95%"), String(thresholds));
   const csv = await (await fetch(`${server.url}/alerts.csv?state=critical`)).text();
   assert.ok(csv.trim().split("\r\n").slice(1).every((line) => line.includes(",95,")), csv);
@@ -175,6 +182,139 @@ test("by keyboard alone a user is found and changed", async () => {
   await page.getByRole("button", { name: "Save" }).press("Enter");
   await page.waitForURL(/users\/ann$/);
   assert.equal((await ask(server, "GET", "/v1/users/ann/budget")).meters.aiRuns.limit, 3);
+  await close();
+});
+
+test("without a script a webhook is made, tested and taken away, and every list of it is there as CSV and JSON", async () => {
+  const { page, close } = await open(browser, `${server.url}/settings`, { script: false, width: 320 });
+  await page.getByText("Make a webhook").click();
+  await page.getByLabel("Address").fill("http://10.0.0.1/hooks/200");
+  await page.getByRole("button", { name: "Make it" }).first().click();
+  assert.match(await page.getByRole("alert").innerText(), /address/);
+  assert.equal(await page.getByLabel("Address").inputValue(), "http://10.0.0.1/hooks/200");
+  await page.getByLabel("Address").fill(`${receiver.url}/hooks/of-a-test/200`);
+  await page.locator("#told").getByLabel("For").fill(HOSTILE);
+  await page.getByLabel("changed limits").check();
+  await page.getByRole("button", { name: "Make it" }).first().click();
+  assert.match(await page.locator("#told").innerText(), /shown this once:\s+whsec_/);
+  await page.screenshot({ path: `${PICTURES}made-webhook-narrow.png`, fullPage: true });
+  // Two have these words, so their addresses tell them apart.
+  await page.getByRole("link", { name: /of-a-test|…\/200/ }).last().click();
+  const address = new URL(page.url()).pathname;
+  assert.match(address, /\/settings\/webhooks\/webhook_/);
+  await page.getByRole("button", { name: "Send a test" }).click();
+  await until("the test arrives", async () => {
+    await page.reload();
+    return /Delivered \d\d:\d\d:\d\d/.test(await page.locator("#list").innerText());
+  });
+  const csv = await (await fetch(server.url + address + "/deliveries.csv")).text();
+  assert.match(csv, /^deliveryId,event,eventId,userId,createdAt,state,[^]*\r\n\S+,webhook.test,\S+delivered,/);
+  const twin = await page.getByRole("link", { name: "JSON" }).last().evaluate((link) => link.href);
+  assert.equal((await (await fetch(twin)).json()).items[0].event, "webhook.test");
+  await page.getByRole("link", { name: "Failed" }).click();
+  assert.match(await page.locator("#list").innerText(), /No delivery matches/);
+  await page.getByRole("button", { name: "Replace its secret" }).click();
+  assert.match(await page.locator("#told").innerText(), /whsec_[^]*two signatures/);
+  await page.goto(server.url + address);
+  await page.getByRole("button", { name: "Take it away" }).click();
+  await page.waitForURL(/settings$/);
+  assert.equal((await fetch(server.url + address)).status, 404);
+  await page.goto(`${server.url}/audit`);
+  const whats = await page.locator("#list tbody th").allInnerTexts();
+  assert.deepEqual(whats.slice(0, 4), ["Webhook removed", "Webhook changed", "Test sent", "Webhook added"]);
+  await close();
+});
+
+test("by keyboard alone an alert is told again, and the list stays as it was asked for", async () => {
+  const asked = `/alerts?user=${"w".repeat(128)}&state=reached`, { page, close } = await open(browser, server.url + asked);
+  const delivery = page.locator("#list tbody tr").first().locator("td").nth(-2);
+  assert.match(await delivery.innerText(), /Mail to the operator: Failed: no connection[^]*The web shop: Delivered[^]*Failed: 500/);
+  const took = () => receiver.seen.filter(({ url }) => url.endsWith("/200")).length, before = took();
+  for (let presses = 0; presses < 60; presses++) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate(() => document.activeElement?.textContent === "Send again")) break;
+  }
+  await Promise.all([page.waitForEvent("load"), page.keyboard.press("Enter")]);
+  assert.equal(page.url(), server.url + asked);
+  await until("it is told again", () => took() > before);
+  const [{ action, subject, userId, after }] = (await ask(server, "GET", "/v1/audit?limit=1")).items;
+  assert.deepEqual([action, userId, after], ["alert.redelivered", "w".repeat(128), { deliveries: 3 }]);
+  assert.match(subject, /^alert_/);
+  await delivery.getByRole("link", { name: "The web shop" }).click();
+  assert.equal(new URL(page.url()).pathname, views.webhook);
+  await close();
+});
+
+test("the audit log says what is another than before, and who did it is a link to all that they did", async () => {
+  const { page, close } = await open(browser, `${server.url}/audit?user=ann`);
+  const said = await page.locator("#list tbody tr").evaluateAll((rows) => rows.map((row) => row.cells[4].innerText.replace(/\s+/g, " ").trim()));
+  for (const text of [
+    "Plan pro → to premium Cost limit $0.50 → to as the plan AI runs limit unlimited → to as the plan E-mail address one → to another",
+    "Plan premium → to pro Cost limit as the plan → to $0.50 AI runs limit as the plan → to unlimited E-mail address none → to known",
+  ])
+    assert.ok(said.includes(text), said.join("\n"));
+  assert.ok(!(await page.locator("main").innerText()).includes("{"));
+  await page.locator("#list").getByRole("link", { name: "open" }).first().click();
+  assert.match(page.url(), /audit\?who=open$/);
+  assert.ok((await page.locator("#list tbody tr").count()) > 10);
+  const json = await page.getByRole("link", { name: "JSON" }).evaluate((link) => link.href);
+  assert.deepEqual(Object.keys((await (await fetch(json)).json()).items.find(({ action }) => action === "plan.set").after), ["tier", "limits"]);
+  await close();
+});
+
+test("what only an admin may see or do is not drawn for a viewer", async () => {
+  const keyed = await outlay({ key: KEY, variables: receiver.variables });
+  await ask(keyed, "POST", "/v1/webhooks", { url: `${receiver.url}/hooks/secret/200` });
+  await ask(keyed, "PUT", "/v1/users/ann", { plan: "premium", limits: { cost: null, aiRuns: 1, apiRuns: null } });
+  await ask(keyed, "POST", "/v1/usage", { userId: "ann", operationId: "o", feature: "chat", cost: 0, isBillableRun: true });
+  const { key } = await ask(keyed, "POST", "/v1/keys", { role: "viewer" });
+  const { page, close } = await open(browser, `${keyed.url}/alerts`);
+  await page.getByLabel("Key").fill(key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.locator("#list").getByText(/Webhook …\w{4}: /).first().waitFor();
+  for (const path of ["/alerts", "/settings", "/users/ann"]) {
+    await page.goto(keyed.url + path);
+    const text = await page.locator("body").innerText();
+    assert.ok(!/hooks|secret|Send again|Who is told|Audit log|Erase|Plan and limits/.test(text), `${path}: ${text}`);
+    assert.equal(await page.getByRole("link", { name: "Tokens" }).count(), 0, path);
+  }
+  for (const path of ["/audit", "/users/ann/erase", "/users/ann/token"]) assert.equal((await page.goto(keyed.url + path)).status(), 403, path);
+  await close();
+  await keyed.stop();
+});
+
+test("all tokens of a user are ended by a button", async () => {
+  const keyed = await outlay({ key: KEY });
+  const { token } = await ask(keyed, "POST", "/v1/users/cem/tokens", {});
+  const reads = () => fetch(`${keyed.url}/v1/users/cem/budget`, { headers: { Authorization: `Bearer ${token}` } }).then(({ status }) => status);
+  assert.equal(await reads(), 200);
+  const { page, close } = await open(browser, `${keyed.url}/users/cem`);
+  await page.getByLabel("Key").fill(KEY);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("link", { name: "Tokens" }).click();
+  await page.getByRole("button", { name: "End them" }).click();
+  assert.match(await page.getByText(/^All tokens/).innerText(), /are ended/);
+  assert.equal(await reads(), 401);
+  await close();
+  await keyed.stop();
+});
+
+test("a person is exported and erased, once their id is typed", async () => {
+  await ask(server, "PUT", "/v1/users/gone%2Ftoo", { plan: "pro" });
+  const { page, close } = await open(browser, `${server.url}/users/gone%2Ftoo`);
+  await page.getByRole("link", { name: "Erase" }).click();
+  const exported = await page.getByRole("link", { name: "Export everything first" }).evaluate((link) => link.href);
+  assert.equal(JSON.parse((await (await fetch(exported)).text()).split("\n")[0]).userId, "gone/too");
+  await page.getByLabel("Type the id").fill("gone");
+  await page.getByRole("button", { name: "Erase" }).click();
+  assert.match(await page.getByRole("alert").innerText(), /Nothing was erased/);
+  await page.getByLabel("Type the id").fill("gone/too");
+  await page.getByRole("button", { name: "Erase" }).click();
+  await page.waitForURL(/users$/);
+  assert.equal((await ask(server, "GET", "/v1/users/gone%2Ftoo")).known, false);
+  await page.goto(`${server.url}/audit?action=user.erased`);
+  await page.getByRole("link", { name: /erased user \d/ }).first().click();
+  assert.deepEqual(await page.locator("#list tbody th").allInnerTexts(), ["User erased", "User exported", "User set"]);
   await close();
 });
 
