@@ -88,7 +88,7 @@ export class Outlay {
     /** A token for this user's browser. */
     createToken: (userId: string, body: { ttlSeconds?: number; reads?: ("sessions" | "usage")[] } = {}, call: CallOptions = {}) =>
       this.#http.call<Token>("POST", `/v1/users/${id(userId)}/tokens`, { ...call, body }),
-    /** Ends every token of this user that was made until now, as when a device was lost or somebody signed out everywhere. */
+    /** Ends every token of this user that was made until now, as when a device was lost or somebody signed out everywhere. Needs an admin key. */
     endTokens: (userId: string, call: CallOptions = {}) => this.#http.call<void>("DELETE", `/v1/users/${id(userId)}/tokens`, call),
     /** Keeps a refusal that the application made by itself. It has no id, so it is sent once and not tried again. */
     deny: (userId: string, body: NewDenial, call: CallOptions = {}) => this.#http.call<Denial>("POST", `/v1/users/${id(userId)}/denials`, { ...call, body, once: true }),
