@@ -568,6 +568,8 @@ export interface components {
             stepNumber?: number | null;
             timestamp: string;
             tokens?: components["schemas"]["Tokens"] | null;
+            /** @description True where retention has emptied it of `tokens`, `units`, `stepLabel`, `durationMs`, `metadata` and `reason`; else absent. */
+            trimmed?: boolean | null;
             units?: {
                 [key: string]: number;
             } | null;
@@ -844,6 +846,8 @@ export interface components {
             /** Format: int64 */
             stepNumber?: number | null;
             timestamp: string;
+            /** @description True where retention has emptied it of `stepLabel`, `durationMs` and `metadata`; else absent. */
+            trimmed?: boolean | null;
             usageType: components["schemas"]["UsageType"];
         };
         /** @description Sums over operations */

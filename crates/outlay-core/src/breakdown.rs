@@ -49,6 +49,20 @@ pub struct TokenSums {
     pub output: u64,
 }
 
+impl TokenSums {
+    /// Both together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self { input: self.input.saturating_add(other.input), output: self.output.saturating_add(other.output) }
+    }
+
+    /// Of each the larger.
+    #[must_use]
+    pub fn at_least(&self, other: &Self) -> Self {
+        Self { input: self.input.max(other.input), output: self.output.max(other.output) }
+    }
+}
+
 impl Sums {
     /// What one operation adds.
     pub fn of(operation: &Operation) -> Self {
@@ -68,10 +82,7 @@ impl Sums {
             cost: self.cost.and(other.cost),
             operations: self.operations.saturating_add(other.operations),
             billable_runs: self.billable_runs.saturating_add(other.billable_runs),
-            tokens: TokenSums {
-                input: self.tokens.input.saturating_add(other.tokens.input),
-                output: self.tokens.output.saturating_add(other.tokens.output),
-            },
+            tokens: self.tokens.and(&other.tokens),
         }
     }
 

@@ -190,9 +190,27 @@ pub struct Operation {
     pub previous_in_month: Option<OperationNo>,
     /// The step before this one in its session.
     pub previous_in_session: Option<OperationNo>,
+    /// Whether retention has taken its details, see [`Operation::without_details`].
+    pub trimmed: bool,
 }
 
 impl Operation {
+    /// What retention leaves of it: all but tokens, units, the step's label, the duration, metadata and a reversal's reason.
+    /// What decides, what is counted in money and runs, and where it belongs stays for ever.
+    #[must_use]
+    pub fn without_details(self) -> Self {
+        Self {
+            tokens: None,
+            units: None,
+            step_label: None,
+            duration_ms: None,
+            metadata: None,
+            reason: None,
+            trimmed: true,
+            ..self
+        }
+    }
+
     /// The month that it counts in.
     pub fn month(&self) -> Month {
         self.timestamp.month()

@@ -130,6 +130,8 @@ pub enum Path {
     Sweep,
     /// It was wiping what named an erased person.
     Idle,
+    /// It was emptying operations of their details.
+    Trim,
     /// It was answering reads.
     Read,
     /// It was closing its store.

@@ -16,6 +16,7 @@ use outlay::store::outbox::MailTo;
 use outlay::store::{Reads, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
 use outlay_core::ledger::Command;
+use outlay_core::month::Timestamp;
 
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
@@ -38,7 +39,8 @@ pub struct Make {
 impl Make {
     /// Everything tiny, so that a short run meets every border.
     pub fn tiny(seed: u64) -> Self {
-        let sizes = Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3, merged_keys: 8 };
+        let sizes =
+            Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3, merged_keys: 8, trimmed_rows: 2 };
         let runs = RunSettings {
             map_keys: 8,
             hash_bits: 12,
@@ -117,6 +119,20 @@ impl Service {
         }
         self.work();
         poll(sweep).unwrap_or_else(|| Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into()))
+    }
+
+    /// Empties one slice of the operations that were recorded before an instant, and gives whether there is more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn trim(&mut self, before: Timestamp) -> Result<bool, WriteError> {
+        let writer = self.writer.clone();
+        let mut trim = pin!(writer.trim(before));
+        if let Some(answer) = poll(trim.as_mut()) {
+            return answer;
+        }
+        self.work();
+        poll(trim).unwrap_or_else(|| Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into()))
     }
 
     /// Uses a moment without commands, at most so many slices of it.

@@ -89,6 +89,7 @@ impl Wire {
             clock: shared,
             traces: None,
             presentation: Presented::new(Presentation::default()),
+            retention: outlay::retention::Retention::default(),
             plans_are_configured: false,
             access: Access::keyed(),
             refusals: outlay::http::refusals::Refusals::default(),

@@ -9,20 +9,19 @@ use outlay_sim::stream::{self, GONE_ON_WITH};
 
 /// Faults, each with the paths on which it must be seen.
 const EXPECTED: [(Fault, &[Path]); 7] = [
-    (Fault::Crash(Stop::Power), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
-    (Fault::Crash(Stop::PowerAllLost), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
-    (Fault::Crash(Stop::Kill), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
-    (Fault::FailedSync, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
-    (Fault::FailedWrite, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Close]),
+    (Fault::Crash(Stop::Power), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Trim, Path::Close]),
+    (Fault::Crash(Stop::PowerAllLost), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Trim, Path::Close]),
+    (Fault::Crash(Stop::Kill), &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Trim, Path::Close]),
+    (Fault::FailedSync, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Trim, Path::Close]),
+    (Fault::FailedWrite, &[Path::Start, Path::Batch, Path::Sweep, Path::Idle, Path::Trim, Path::Close]),
     (Fault::FailedRead, &[Path::Start, Path::Batch, Path::Read]),
     (Fault::FullDisk, &[Path::Start, Path::Batch]),
 ];
 
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 11] = [
     "a crash was looked at",
     "a duplicate was answered",
     "a fact was refused for want of space",
-    "a fact was taken while intents were refused",
     "a full disk met a commit",
     "an unknown batch was not there",
     "an unknown batch was shown",
@@ -32,6 +31,9 @@ const EVENTS: [&str; 12] = [
     "the sweeper abandoned a session",
     "what gives back was taken while others were refused",
 ];
+
+/// One seed in some hundreds meets it, so only a long run must.
+const RARE: &str = "a fact was taken while intents were refused";
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -60,6 +62,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
             assert!(sometimes.events(event) > 0, "never seen: {event}");
         }
     }
+    assert!(seeds < 4_000 || sometimes.events(RARE) > 0, "never seen: {RARE}");
 }
 
 #[test]

@@ -83,6 +83,8 @@ actions! {
     BackupTaken = "backup.taken",
     /// A backup took the place of the store.
     StoreRestored = "store.restored",
+    /// Operations were emptied of their details, since they are older than those are kept.
+    DetailsEmptied = "details.emptied",
     /// A receiver of webhooks was added.
     WebhookCreated = "webhook.created",
     /// A receiver of webhooks was changed.

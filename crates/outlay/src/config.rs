@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ pub const FILE_DEFAULT: &str = "outlay.toml";
 const LISTEN_DEFAULT: &str = "127.0.0.1:4780";
 /// The data folder when nothing else is said.
 const DATA_DEFAULT: &str = "outlay-data";
+
+/// For how many days details may be kept: a mistyped number must not empty what was recorded this week, and what is emptied
+/// does not come back.
+const KEEP_DETAILS_DAYS: RangeInclusive<u32> = 7..=36_500;
 
 /// How numbers are shown to an end user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +117,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where the audit log is copied to: `stderr`, or a file.
     pub audit_log: Option<PathBuf>,
+    /// For how many days operations keep their details; none = for ever.
+    pub keep_details_days: Option<u32>,
     /// The plans that hold in place of those in the store.
     pub plans: Option<Plans>,
     /// At what percentages of a limit alerts are raised.
@@ -282,6 +289,7 @@ impl Config {
             allowed_origins: layers.read(&settings::ALLOWED_ORIGINS, origins),
             trusted_proxies: layers.read(&settings::TRUSTED_PROXIES, networks).unwrap_or_default(),
             audit_log: layers.path(&settings::AUDIT_LOG),
+            keep_details_days: layers.read(&settings::KEEP_DETAILS_DAYS, keep_details_days),
             admin_key: layers
                 .secret(&settings::ADMIN_KEY)
                 .and_then(|(place, key)| layers.checked(place, admin_key(key))),
@@ -486,6 +494,14 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         }
     };
     text.split(',').map(network).collect()
+}
+
+fn keep_details_days(text: &str) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| KEEP_DETAILS_DAYS.contains(days));
+    days.ok_or_else(|| {
+        let (least, most) = (KEEP_DETAILS_DAYS.start(), KEEP_DETAILS_DAYS.end());
+        format!("`{text}` is not a whole number of days from {least} to {most}; leave it out to keep details for ever")
+    })
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {

@@ -74,6 +74,7 @@ use crate::delivery::Senders;
 use crate::delivery::secrets::WebhookSecrets;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
+use crate::retention::Retention;
 use crate::store::Reads;
 use crate::traces::Traces;
 use crate::writer::Writer;
@@ -91,6 +92,8 @@ pub struct App {
     pub ids: Ids,
     /// How budgets are worded.
     pub presentation: Presented,
+    /// For how long operations keep their details.
+    pub retention: Retention,
     /// Whether the plans stand in the configuration, and so cannot be changed over HTTP.
     pub plans_are_configured: bool,
     /// Who may call.

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod local;
 pub mod metrics;
 pub mod recheck;
+pub mod retention;
 pub mod seal;
 pub mod store;
 mod sums;

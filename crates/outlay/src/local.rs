@@ -21,6 +21,7 @@ use crate::http::tokens::{Tokens, TokensError};
 use crate::http::{App, SharedApp};
 use crate::ids::Ids;
 use crate::metrics::Metrics;
+use crate::retention::Retention;
 use crate::seal::{MasterKey, SealError};
 use crate::store::outbox::MailTo;
 use crate::store::{Record, StoreError, embedded};
@@ -166,6 +167,7 @@ impl Local {
             clock,
             ids,
             presentation: Presented::new(config.presentation.clone()),
+            retention: Retention::new(config.keep_details_days),
             plans_are_configured: config.plans.is_some(),
             access,
             senders,

@@ -8,6 +8,7 @@
 //! | `outlay_batches_total`, `outlay_commands_total` | what the writer committed |
 //! | `outlay_queued_commands` | what waits for it |
 //! | `outlay_operations_total`, `outlay_users_total`, `outlay_sessions_total` | what is recorded |
+//! | `outlay_trimmed_operations_total`, `outlay_trimmed_before_timestamp_seconds` | how many retention has emptied, and up to when; the latter once it has looked |
 //! | `outlay_event_streams` | event streams that are open |
 //! | `outlay_deliveries_total` | tries to tell somebody, by `kind` (webhook, mail) and `result` (delivered, retried, failed) |
 //! | `outlay_deliveries_pending` | deliveries that wait to be sent, or sent again |
@@ -214,6 +215,7 @@ impl Collector for Figures {
             ("operations", "Operations recorded in the store", status.operations),
             ("users", "Users seen by the store", status.users),
             ("sessions", "Sessions seen by the store", status.sessions),
+            ("trimmed_operations", "Operations that retention has emptied of their details", status.trimmed),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -227,6 +229,12 @@ impl Collector for Figures {
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        if let Some(before) = status.trimmed_before {
+            let help = "Operations recorded before this instant are emptied of their details, in seconds since 1970";
+            let gauge = ConstGauge::new(before.seconds());
+            let name = "trimmed_before_timestamp_seconds";
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         for (name, help, value) in status.gauges {

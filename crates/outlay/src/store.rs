@@ -198,6 +198,14 @@ pub trait Store: Send + 'static {
     /// Uses a moment without commands: one slice of merging or wiping. Gives whether there is more to do.
     fn idle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Empties some of the operations that were recorded before an instant, and that are not emptied yet, of their details
+    /// ([`Operation::without_details`]): one durable transaction, short enough for a command that comes meanwhile. Where its
+    /// rows lay is overwritten, at the latest when no more is due. Gives whether there is more to do. What is emptied stays
+    /// emptied, and no operation is emptied before one that was recorded before it.
+    ///
+    /// [`Operation::without_details`]: outlay_core::operation::Operation::without_details
+    fn trim(&mut self, before: Timestamp) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// The sessions in progress whose time is up at the store's clock, at most `max`.
     fn due(&mut self, max: usize) -> impl Future<Output = Result<Vec<SessionNo>, StoreError>> + Send;
 
@@ -571,6 +579,10 @@ pub struct StoreStatus {
     pub users: u64,
     /// Sessions seen so far.
     pub sessions: u64,
+    /// Operations that are emptied of their details.
+    pub trimmed: u64,
+    /// Every operation that was recorded before this instant is; `None` where none ever was.
+    pub trimmed_before: Option<Timestamp>,
     /// Whether a forward jump of the wall clock is not believed yet.
     pub clock_jump: bool,
     /// Whether something is refused since space runs out.

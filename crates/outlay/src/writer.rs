@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use outlay_core::ledger::{Command, Outcome, Rejection};
+use outlay_core::month::Timestamp;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -91,6 +92,10 @@ enum Job {
     },
     Sweep {
         reply: oneshot::Sender<Result<usize, StoreError>>,
+    },
+    Trim {
+        before: Timestamp,
+        reply: oneshot::Sender<Result<bool, StoreError>>,
     },
     Close {
         reply: oneshot::Sender<()>,
@@ -209,6 +214,16 @@ impl Writer {
     pub async fn sweep(&self) -> Result<usize, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Sweep { reply })?;
+        Ok(self.answer(answer).await??)
+    }
+
+    /// Empties one slice of the operations that were recorded before an instant, and gives whether there is more.
+    ///
+    /// # Errors
+    /// When the store fails, or space runs out.
+    pub async fn trim(&self, before: Timestamp) -> Result<bool, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Trim { before, reply })?;
         Ok(self.answer(answer).await??)
     }
 
@@ -393,6 +408,12 @@ impl<S: Store> WriterTask<S> {
                     None
                 }
                 Job::Sweep { reply } => self.sweep(reply).await,
+                Job::Trim { before, reply } => {
+                    let trimmed = self.store.trim(before).await;
+                    let ended = trimmed.as_ref().err().and_then(|error| self.failed(error));
+                    let _ = reply.send(trimmed);
+                    ended
+                }
                 Job::Close { reply } => {
                     // The answer goes out by dropping it, after the store is closed.
                     self.jobs.clear();

@@ -81,6 +81,7 @@ pub(super) fn record(books: &Books, new: &NewOperation, now: Now) -> Result<Deci
         reversed_by: None,
         previous_in_month: month.head,
         previous_in_session: session.as_ref().and_then(|session| session.last_step),
+        trimmed: false,
     });
     count(&mut user, &mut user_changed, &mut month, &operation, now);
 
@@ -157,6 +158,7 @@ pub(super) fn reverse(
         reason: reason.cloned(),
         previous_in_month: month.head,
         previous_in_session: None,
+        trimmed: false,
         ..Operation::clone(original)
     });
     let amounts = reversal.amounts();

@@ -3,12 +3,15 @@
 //! A store feeds a [`Recount`] with operations in commit order, then with its rows, and takes the findings. All of a store
 //! at once, or one set of users after the other: what is kept is a hundred bytes or so for each user and month, user and
 //! day, and session of those who were fed. What only a store knows (checksums, how its days are packed) it checks itself.
+//!
+//! Operations that retention emptied tell no tokens any more. The tokens of their days are then proven less sharply: they are
+//! no fewer than those that are still told, and over all users as many as the day of all users has.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 
 use crate::alert::{Alert, AlertKey};
-use crate::breakdown::Sums;
+use crate::breakdown::{Sums, TokenSums};
 use crate::id::{OperationNo, SessionNo, UserNo};
 use crate::month::{Day, Month};
 use crate::operation::Operation;
@@ -25,6 +28,8 @@ pub enum Place {
     Month(UserNo, Month),
     /// A user's day.
     Day(UserNo, Day),
+    /// The day of all users.
+    DayOfAll(Day),
     /// A session.
     Session(SessionNo),
     /// A user.
@@ -37,6 +42,7 @@ impl fmt::Display for Place {
             Self::Operation(no) => write!(formatter, "operation {}", no.0),
             Self::Month(user_no, month) => write!(formatter, "month {month} of user {}", user_no.0),
             Self::Day(user_no, day) => write!(formatter, "day {day} of user {}", user_no.0),
+            Self::DayOfAll(day) => write!(formatter, "day {day} of all users"),
             Self::Session(no) => write!(formatter, "session {}", no.0),
             Self::User(user_no) => write!(formatter, "user {}", user_no.0),
         }
@@ -75,6 +81,13 @@ struct MonthCount {
 }
 
 #[derive(Debug, Default)]
+struct DayCount {
+    sums: Sums,
+    /// Whether an operation of it was emptied, so that it may have had more tokens than are told.
+    trimmed: bool,
+}
+
+#[derive(Debug, Default)]
 struct SessionCount {
     cost: i128,
     runs: i64,
@@ -88,7 +101,9 @@ pub struct Recount {
     /// The number that the next operation must have; none when only some users are fed.
     next: Option<OperationNo>,
     months: BTreeMap<(UserNo, Month), MonthCount>,
-    days: BTreeMap<(UserNo, Day), Sums>,
+    days: BTreeMap<(UserNo, Day), DayCount>,
+    /// The tokens of the users' days that were compared.
+    day_tokens: BTreeMap<Day, TokenSums>,
     sessions: BTreeMap<SessionNo, SessionCount>,
     /// Of each reversed operation the reversal that it names, of each reversal the operation, with what each added.
     reversed: BTreeMap<OperationNo, (OperationNo, Amounts)>,
@@ -129,7 +144,8 @@ impl Recount {
             &number(operation.previous_in_month),
         );
         let day = self.days.entry((operation.user_no, operation.timestamp.day())).or_default();
-        *day = day.and(&Sums::of(operation));
+        day.sums = day.sums.and(&Sums::of(operation));
+        day.trimmed |= operation.trimmed;
         if let Some((session, _)) = &operation.session {
             self.step(*session, operation);
         }
@@ -185,12 +201,28 @@ impl Recount {
 
     /// Compares the sum over all combinations of a user's day; each day once.
     pub fn compare_day(&mut self, user_no: UserNo, day: Day, found: &Sums) {
-        let expected = self.days.remove(&(user_no, day)).unwrap_or_default();
+        let DayCount { sums: mut expected, trimmed } = self.days.remove(&(user_no, day)).unwrap_or_default();
+        let tokens = self.day_tokens.entry(day).or_default();
+        *tokens = tokens.and(&found.tokens);
+        if trimmed {
+            expected.tokens = expected.tokens.at_least(&found.tokens);
+        }
         let place = Place::Day(user_no, day);
         self.compare(place, "its cost", &expected.cost.picos(), &found.cost.picos());
         self.compare(place, "how many operations", &expected.operations, &found.operations);
         self.compare(place, "its runs", &expected.billable_runs, &found.billable_runs);
         self.compare(place, "its tokens", &expected.tokens, &found.tokens);
+    }
+
+    /// Whether every operation of a user's day still tells its tokens; before the day is compared.
+    pub fn tells_tokens(&self, user_no: UserNo, day: Day) -> bool {
+        !self.days.get(&(user_no, day)).is_some_and(|count| count.trimmed)
+    }
+
+    /// Compares the tokens of a day of all users; after every day of every user.
+    pub fn compare_day_of_all(&mut self, day: Day, found: TokenSums) {
+        let expected = self.day_tokens.remove(&day).unwrap_or_default();
+        self.compare(Place::DayOfAll(day), "its tokens", &expected, &found);
     }
 
     /// Compares a session's totals; each session once.

@@ -1,9 +1,10 @@
 //! Recounting: every change behind the ledger's back is found, and named.
 
-use outlay_core::breakdown::Sums;
+use outlay_core::breakdown::{Sums, TokenSums};
 use outlay_core::id::{AlertNo, OperationNo, SessionNo, UserNo};
 use outlay_core::ledger::verify::Recount;
 use outlay_core::money::Usd;
+use outlay_core::operation::Tokens;
 
 use crate::rows::Rows;
 use crate::script::rows_after;
@@ -189,4 +190,50 @@ fn a_recount_of_some_users_does_not_miss_the_others() {
     recount.compare_day(key.0, key.1, sums);
     recount.compare_day(UserNo(4), key.1, &Sums::default());
     assert_eq!(recount.findings(), []);
+}
+
+/// Of emptied operations only the tokens are proven less sharply, and never those of others.
+#[test]
+fn emptied_operations_still_prove_money_and_runs_and_no_fewer_tokens_than_are_told() {
+    let with_tokens = |input, output| {
+        let mut rows = rows();
+        let operation = rows.operations.get_mut(&OperationNo(1)).unwrap();
+        operation.tokens = Some(Tokens { input: 900, output: 55, ..Tokens::default() });
+        let key = (operation.user_no, operation.timestamp.day());
+        rows.days.get_mut(&key).unwrap().tokens = TokenSums { input, output };
+        (rows, key)
+    };
+    let (rows, _) = with_tokens(900, 55);
+    assert_eq!(rows.verify(), Vec::<String>::new());
+    let place = "day 2025-10-13 of user 1: its tokens should be TokenSums";
+    let trim = |no: u64, rows: &mut Rows| {
+        let operation = rows.operations.get_mut(&OperationNo(no)).unwrap();
+        *operation = operation.clone().without_details();
+    };
+    // Another of the day is emptied, and this one is told: its tokens must be among the day's.
+    let (mut rows, _) = with_tokens(899, 55);
+    trim(3, &mut rows);
+    assert_eq!(
+        rows.verify(),
+        [format!("{place} {{ input: 900, output: 55 }} and is TokenSums {{ input: 899, output: 55 }}")]
+    );
+    let (mut rows, key) = with_tokens(900, 55);
+    trim(1, &mut rows);
+    assert_eq!(rows.verify(), Vec::<String>::new());
+    rows.days.get_mut(&key).unwrap().cost = Usd::from_picos(1).into();
+    assert_eq!(rows.verify().len(), 1);
+    // What the users' days lost or gained is found in the day of all.
+    let recount = |found| {
+        let (mut rows, (user_no, day)) = with_tokens(900, 55);
+        trim(1, &mut rows);
+        let mut recount = Recount::of_some_users();
+        rows.operations.values().for_each(|operation| recount.operation(operation));
+        assert!(!recount.tells_tokens(user_no, day));
+        rows.days.iter().for_each(|((no, day), sums)| recount.compare_day(*no, *day, sums));
+        recount.compare_day_of_all(day, found);
+        let found = recount.findings().into_iter().map(|finding| finding.to_string());
+        found.filter(|found| found.contains("of all users")).collect::<Vec<_>>()
+    };
+    assert_eq!(recount(TokenSums { input: 900, output: 55 }), Vec::<String>::new());
+    assert_eq!(recount(TokenSums { input: 900, output: 54 }).len(), 1);
 }

@@ -97,6 +97,7 @@ pub fn case(seed: u64) -> Case {
             log_pages: random.pick(&[1, 12, 60, 4_000]),
             wiped_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
             merged_keys: random.pick(&[1, 5, 2_000]),
+            trimmed_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
         },
         marks: seed.is_multiple_of(2).then_some(MARKS),
     };

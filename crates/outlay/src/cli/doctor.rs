@@ -31,7 +31,7 @@ pub(super) struct Doctor {
 const DOCTOR_HELP: &str = "Examples:\n  outlay doctor --data /var/lib/outlay --config /etc/outlay/outlay.toml\n  \
     outlay doctor --public-url https://budget.example.org --json\n\n\
     It looks at the settings, the data folder, the disk, the clock, the addresses, the running server, its keys, the last \
-    verify, the mail server, the webhooks' endpoints, and whether events come through at the public address. Give it the flags \
+    verify, for how long details are kept, the mail server, the webhooks' endpoints, and whether events come through at the public address. Give it the flags \
     that the server gets. Nothing is changed and nothing is sent. Exit code 1 when something fails.";
 
 /// How well something is.
@@ -119,6 +119,7 @@ async fn look(config: &Config, findings: &mut Findings) {
     place::master_key(config, findings);
     server::keys(config, client.as_ref(), findings).await;
     place::last_verify(config, findings);
+    server::retention(config, client.as_ref(), findings).await;
     match Senders::open(config) {
         Ok(senders) => {
             outside::mail(&senders, findings).await;

@@ -34,7 +34,7 @@ use send::Sender;
     Rows that are refused go to FILE.rejected.jsonl with their line and the reason; then the exit code is 1.\n\n\
     Of an export, facts come back: users, operations, reversals, how sessions ended, and the holds of sessions that still \
     run. A hold for which the limits have no room any more is lost, and is rejected with the reason. What does not come \
-    back is what only that server can say: when rows were recorded, what ended sessions had held, sessions that ended \
+    back is what only that server can say: when rows were recorded, details that its retention had emptied, what ended sessions had held, sessions that ended \
     without a step, denials. Alerts are made anew by the operations that cross a threshold; no messages are sent. To move a \
     whole server use `outlay backup` and `outlay restore`, which keep everything.")]
 pub(super) struct Import {
@@ -81,6 +81,8 @@ struct Summary {
     ids_made: u64,
     /// Operations that did not say when they were.
     untimed: u64,
+    /// Operations whose details retention had emptied where they come from.
+    trimmed: u64,
 }
 
 impl Import {
@@ -99,7 +101,7 @@ impl Import {
     }
 
     fn print(&self, summary: &Summary) -> Result<(), Failure> {
-        let Summary { recorded, duplicates, users, sessions, rejected, ids_made, untimed, .. } = summary;
+        let Summary { recorded, duplicates, users, sessions, rejected, ids_made, untimed, trimmed, .. } = summary;
         let Summary { sessions_by_steps, sessions_without_steps, holds_lost, denials, alerts, .. } = summary;
         let skipped = sessions_by_steps + sessions_without_steps + denials + alerts;
         let rejected_file = (*rejected > 0).then(|| rejected_path(&self.file).display().to_string());
@@ -109,6 +111,7 @@ impl Import {
                 "skipped": skipped, "sessionsByTheirSteps": sessions_by_steps,
                 "sessionsWithoutSteps": sessions_without_steps, "holdsLost": holds_lost,
                 "denialsLeftOut": denials, "alertsMadeAnew": alerts, "rejected": rejected, "idsMade": ids_made, "withoutTimestamp": untimed,
+                "withoutDetails": trimmed,
                 "rejectedFile": rejected_file,
             });
             return show::line(&summary.to_string());
@@ -125,6 +128,11 @@ impl Import {
             show::line(&format!(
                 "{holds_lost} {holds} of running sessions lost, in full or in part: the limits have no room"
             ))?;
+        }
+        if *trimmed > 0 {
+            show::say(&format!(
+                "{trimmed} operations come without details: retention had emptied them where they come from"
+            ));
         }
         if *untimed > 0 {
             show::say(&format!("{untimed} rows have no timestamp: they count as of the import, in the current month"));
@@ -195,7 +203,8 @@ impl<'a> Importing<'a> {
                 return Ok(());
             }
             Err(reason) => return self.reject(row.line, &row.original, &reason),
-            Ok(Step::Operation { body, id_made, timed }) => {
+            Ok(Step::Operation { body, id_made, timed, trimmed }) => {
+                self.summary.trimmed += u64::from(trimmed);
                 self.summary.ids_made += u64::from(id_made);
                 self.summary.untimed += u64::from(!timed);
                 self.sender.operation(row.line, row.original, body).await?

@@ -18,7 +18,8 @@ use crate::recheck;
 use crate::store::outbox::ConfiguredWebhook;
 
 /// What holds anew without another start; beside these the tables of the file.
-const RELOADED: [&Setting; 3] = [&settings::PUBLIC_URL, &settings::UPGRADE_URL, &settings::LOG];
+const RELOADED: [&Setting; 4] =
+    [&settings::PUBLIC_URL, &settings::UPGRADE_URL, &settings::LOG, &settings::KEEP_DETAILS_DAYS];
 
 /// The signals by which it is asked. Taken before anything takes long: one that comes while the store is opened would else
 /// end the process, which a service manager takes for a clean end.
@@ -96,6 +97,7 @@ impl Reloading {
             tracing::warn!("failed to change what is logged: {error}");
         }
         app.presentation.replace(config.presentation);
+        app.retention.replace(config.keep_details_days);
         if config.alerts != *app.reads.plans().alerts() {
             tracing::warn!("[alerts] in the file is another now; that holds from the next start");
         }

@@ -21,6 +21,7 @@ use crate::delivery::courier::Courier;
 use crate::http;
 use crate::local::{Local, LocalError, Purpose, WriterEnd};
 use crate::recheck;
+use crate::retention;
 
 /// Start the server
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ use crate::recheck;
         "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
         --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n\n\
         It prints `listening on http://ADDRESS` to standard output once it listens, and ends cleanly on SIGTERM or \
-        SIGINT. On SIGHUP it reads plans, labels, links and the log's filter anew.\n\n{}", settings::help())
+        SIGINT. On SIGHUP it reads plans, labels, links, for how long details are kept and the log's filter anew.\n\n{}", settings::help())
 )]
 pub(super) struct Serve {
     /// The address to listen on [OUTLAY_LISTEN; default 127.0.0.1:4780]
@@ -55,6 +56,9 @@ pub(super) struct Serve {
     /// Where the audit log is copied to, `stderr` or a file [OUTLAY_AUDIT_LOG]
     #[arg(long, value_name = "FILE")]
     audit_log: Option<String>,
+    /// For how many days an operation keeps its details, 7 to 36500; for ever if absent [OUTLAY_KEEP_DETAILS_DAYS]
+    #[arg(long, value_name = "DAYS")]
+    keep_details_days: Option<String>,
     /// Comma list of networks of proxies whose Forwarded or X-Forwarded-For is believed [OUTLAY_TRUSTED_PROXIES]
     #[arg(long, value_name = "NETWORKS")]
     trusted_proxies: Option<String>,
@@ -70,6 +74,7 @@ impl Serve {
         flags.say(&settings::UPGRADE_URL, self.upgrade_url);
         flags.say(&settings::ALLOWED_ORIGINS, self.allowed_origins);
         flags.say(&settings::AUDIT_LOG, self.audit_log);
+        flags.say(&settings::KEEP_DETAILS_DAYS, self.keep_details_days);
         flags.say(&settings::TRUSTED_PROXIES, self.trusted_proxies);
     }
 
@@ -192,6 +197,7 @@ pub(super) async fn serve(
     helpers.spawn(Courier::new(Arc::clone(&local.app)).run());
     helpers.spawn(Local::keep_time(Arc::clone(&local.app)));
     helpers.spawn(local.copy_audit());
+    helpers.spawn(retention::keep(Arc::clone(&local.app)));
     let app = Arc::clone(&local.app);
     helpers.spawn(async move {
         recheck::marked_plans(app.writer.clone(), Arc::clone(&app.reads)).await;

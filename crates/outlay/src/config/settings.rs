@@ -82,6 +82,15 @@ pub const AUDIT_LOG: Setting = setting(
     "where each entry of the audit log is copied to, as a line of JSON: `stderr`, or a file, which is only appended to; \
      default none",
 );
+/// For how long operations keep their details.
+pub const KEEP_DETAILS_DAYS: Setting = setting(
+    "OUTLAY_KEEP_DETAILS_DAYS",
+    "keep_details_days",
+    "--keep-details-days",
+    "retention: for how many days after its recording an operation keeps its details (tokens, units, stepLabel, durationMs, \
+     metadata, a reversal's reason), 7 to 36500; then they are emptied for good, and what it cost and counted stays; default \
+     for ever",
+);
 /// What is logged.
 pub const LOG: Setting = setting(
     "OUTLAY_LOG",
@@ -152,7 +161,7 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 24] = [
+pub const SETTINGS: [&Setting; 25] = [
     &DATA,
     &CONFIG,
     &LISTEN,
@@ -163,6 +172,7 @@ pub const SETTINGS: [&Setting; 24] = [
     &ALLOWED_ORIGINS,
     &TRUSTED_PROXIES,
     &AUDIT_LOG,
+    &KEEP_DETAILS_DAYS,
     &LOG,
     &LOG_FORMAT,
     &ADMIN_KEY,

@@ -398,6 +398,8 @@ pub(super) struct Operation {
     reversed_by: Option<String>,
     /// Of a reversal: why.
     reason: Option<String>,
+    /// True where retention has emptied it of `tokens`, `units`, `stepLabel`, `durationMs`, `metadata` and `reason`; else absent.
+    trimmed: Option<bool>,
 }
 
 /// One of several ways to do the work, the best first
@@ -534,6 +536,8 @@ pub(super) struct Step {
     metadata: Option<Metadata>,
     /// The operation that took this step back; its cost is then not in the session's total. Reversals are no steps.
     reversed_by: Option<String>,
+    /// True where retention has emptied it of `stepLabel`, `durationMs` and `metadata`; else absent.
+    trimmed: Option<bool>,
 }
 
 /// A hold's amounts: what is left of it is `held` while the session is in progress

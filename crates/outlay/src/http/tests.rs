@@ -62,6 +62,7 @@ async fn service(open: bool, allowed_origins: &[&str]) -> Service {
         clock,
         ids,
         presentation: Presented::new(Presentation::default()),
+        retention: crate::retention::Retention::default(),
         plans_are_configured: false,
         access,
         traces: None,

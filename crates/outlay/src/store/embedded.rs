@@ -17,6 +17,7 @@ mod outbox;
 mod published;
 mod put;
 mod reads;
+mod retention;
 mod roster;
 pub mod runs;
 mod space;
@@ -32,7 +33,7 @@ use outlay_core::id::{SessionNo, UserId, UserNo};
 use outlay_core::ledger::{Books, Held, Key, Now, Numbers, Rejection, Written, decide};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::{AlertThresholds, Plans};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
@@ -74,13 +75,22 @@ pub struct Sizes {
     pub wiped_rows: usize,
     /// Keys of a duplicate index that one transaction of idle time merges.
     pub merged_keys: u64,
+    /// Operations that one transaction empties.
+    pub trimmed_rows: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
         // 32,000 pages are 128 MB: the longer the log, the more batches share one copy of a page that all of them change.
-        // Merging 2,000 keys takes some 2 ms.
-        Self { books_users: 250_000, books_sessions: 100_000, log_pages: 32_000, wiped_rows: 200, merged_keys: 2_000 }
+        // Merging 2,000 keys takes some 2 ms, and so does emptying 200 rows.
+        Self {
+            books_users: 250_000,
+            books_sessions: 100_000,
+            log_pages: 32_000,
+            wiped_rows: 200,
+            merged_keys: 2_000,
+            trimmed_rows: 200,
+        }
     }
 }
 
@@ -159,6 +169,8 @@ pub struct EmbeddedStore {
     outbox: Outbox,
     /// Whether something of an erased person may be left to wipe.
     wiping: bool,
+    /// Whether the log may say what was emptied.
+    trimmed_log: bool,
     _lock: Option<std::fs::File>,
 }
 
@@ -176,6 +188,8 @@ struct Shared {
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI64>,
     space: Arc<space::Seen>,
+    /// How far operations are emptied.
+    trimmed: Mutex<retention::Cursor>,
 }
 
 /// A durable batch on its way to readers.
@@ -305,6 +319,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         identity,
         log_pages: checkpointer.pages(),
         space: space.seen(),
+        trimmed: Mutex::new(retention::Cursor::read(&connection)?),
     });
     let mut store = EmbeddedStore {
         connection,
@@ -320,6 +335,7 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         space,
         outbox,
         wiping: true,
+        trimmed_log: false,
         settings,
         _lock: lock,
     };
@@ -595,6 +611,11 @@ impl EmbeddedStore {
     fn roll_back(&mut self, error: StoreError) -> StoreError {
         self.shared.operations.write().rollback_batch();
         self.shared.sessions.write().rollback_batch();
+        self.roll_back_rows(error)
+    }
+
+    /// The same for a transaction that adds nothing to the duplicate indexes.
+    fn roll_back_rows(&mut self, error: StoreError) -> StoreError {
         self.outbox.roll_back();
         if let Err(error) = self.connection.execute_batch("rollback")
             && !self.connection.is_autocommit()
@@ -709,6 +730,10 @@ impl Store for EmbeddedStore {
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
         self.idle_now()
+    }
+
+    async fn trim(&mut self, before: Timestamp) -> Result<bool, StoreError> {
+        self.trim_now(before)
     }
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {

@@ -126,6 +126,7 @@ const FLAG_API: i64 = 1;
 const FLAG_BILLABLE: i64 = 2;
 const FLAG_COMPLETED: i64 = 4;
 const FLAG_FAILED: i64 = 8;
+pub(super) const FLAG_TRIMMED: i64 = 16;
 
 /// What the flags of an operation say.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +134,7 @@ pub(super) struct Flags {
     pub(super) usage_type: UsageType,
     pub(super) is_billable_run: bool,
     pub(super) finish_session: Option<Finish>,
+    pub(super) trimmed: bool,
 }
 
 pub(super) fn operation_flags(operation: &Operation) -> i64 {
@@ -142,6 +144,9 @@ pub(super) fn operation_flags(operation: &Operation) -> i64 {
     }
     if operation.is_billable_run {
         flags |= FLAG_BILLABLE;
+    }
+    if operation.trimmed {
+        flags |= FLAG_TRIMMED;
     }
     flags
         | match operation.finish_session {
@@ -160,6 +165,7 @@ pub(super) fn read_flags(flags: i64) -> Flags {
             FLAG_COMPLETED => Some(Finish::Completed),
             _ => Some(Finish::Failed),
         },
+        trimmed: flags & FLAG_TRIMMED != 0,
     }
 }
 

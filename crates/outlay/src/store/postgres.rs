@@ -294,6 +294,10 @@ impl Store for PostgresStore {
         Ok(false)
     }
 
+    async fn trim(&mut self, _before: outlay_core::month::Timestamp) -> Result<bool, StoreError> {
+        Err(not_built("retention and emptied operations"))
+    }
+
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
         let engine = Arc::clone(&self.engine);
         let due = async move {

@@ -13,13 +13,14 @@ mod rows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use outlay_core::id::{Name, SessionId, UserId};
+use outlay_core::id::{Name, OperationNo, SessionId, UserId};
 use outlay_core::ledger::{Command, Now, Outcome, Rejection};
 use outlay_core::month::Timestamp;
+use outlay_core::operation::Tokens;
 use outlay_core::plan::Plans;
 use parking_lot::Mutex;
 
-use super::{CommandError, PageOf, Reads, Reply, Store, UsageQuery, embedded};
+use super::{CommandError, PageOf, Reads, Reply, Store, StoreError, UsageQuery, embedded};
 use crate::clock::{Clock, SharedClock};
 use commands::Random;
 use rows::{Ledger, Rows};
@@ -56,6 +57,8 @@ pub(crate) struct Ledgers {
     numbering: fn(i32) -> (u64, u64),
     plans: Plans,
     all: BTreeMap<i32, Ledger>,
+    /// The tokens of operations that were emptied.
+    untold: BTreeMap<OperationNo, Tokens>,
 }
 
 impl Ledgers {
@@ -65,7 +68,7 @@ impl Ledgers {
     }
 
     pub(crate) fn of_many(order_of: fn(&Command) -> i32, numbering: fn(i32) -> (u64, u64)) -> Self {
-        Self { order_of, numbering, plans: Plans::standard(), all: BTreeMap::new() }
+        Self { order_of, numbering, plans: Plans::standard(), all: BTreeMap::new(), untold: BTreeMap::new() }
     }
 
     fn submit(&mut self, command: &Command, now: Now) -> Result<Outcome, Rejection> {
@@ -85,6 +88,20 @@ impl Ledgers {
 
     fn commit(&mut self) {
         self.all.values_mut().for_each(Ledger::commit);
+    }
+
+    /// Empties what was recorded before an instant; gives how many are emptied by now.
+    fn trim(&mut self, before: Timestamp) -> u64 {
+        let mut emptied = 0;
+        for ledger in self.all.values_mut() {
+            let due = ledger.rows.operations.values_mut().take_while(|row| row.trimmed || row.recorded_at < before);
+            for row in due {
+                emptied += 1;
+                self.untold.extend(row.tokens.map(|tokens| (row.no, tokens)));
+                *row = row.clone().without_details();
+            }
+        }
+        emptied
     }
 
     /// The rows of all orders together.
@@ -108,7 +125,19 @@ impl Ledgers {
     fn case<'a>(&'a self, rows: &'a Rows, now: Timestamp, reads: &'a dyn Reads) -> naive::Case<'a> {
         // The plans and everybody's rows: an order is one, or there are several.
         let one_order = (self.numbering)(0).1 == 1;
-        naive::Case { rows, plans: &self.plans, now, reads, one_order }
+        naive::Case { rows, plans: &self.plans, now, reads, one_order, untold: &self.untold }
+    }
+}
+
+/// Has a store empty what was recorded before an instant; gives whether it can yet.
+async fn trimmed<S: Store>(store: &mut S, before: Timestamp) -> bool {
+    loop {
+        match store.trim(before).await {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(StoreError::Unavailable(_)) => return false,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -140,6 +169,14 @@ pub(crate) fn suite<S: Store>(
             assert_eq!(without_tag(reply), without_tag(expected.map_err(CommandError::from)), "{command:?}");
         }
         ledgers.commit();
+        if random.percent(10) {
+            let before = wall.plus_seconds(-3_600 * i64::try_from(random.below(100)).unwrap());
+            if runtime.block_on(trimmed(&mut store, before)) {
+                let emptied = ledgers.trim(before);
+                assert_eq!(reads.status().trimmed, emptied);
+                assert!(reads.status().trimmed_before.is_some_and(|done| done >= before));
+            }
+        }
         if random.percent(30) {
             let rows = ledgers.rows();
             runtime.block_on(ledgers.case(&rows, wall, &*reads).compare(&mut random));

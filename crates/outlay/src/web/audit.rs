@@ -153,6 +153,7 @@ fn words(action: &str) -> &str {
         "key.revoked" => "Key revoked",
         "token-key.rotated" => "Token key changed",
         "master-key.rotated" => "Master key changed",
+        "details.emptied" => "Old details emptied",
         "backup.taken" => "Backup taken",
         "store.restored" => "Backup restored",
         "webhook.created" => "Webhook added",

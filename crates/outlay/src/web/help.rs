@@ -52,6 +52,7 @@ pub fn page(links: &Links, shortcuts: bool) -> Page {
                     (word(html! { "Denial" }, "An intent that did not fit. Nothing was spent; the first plan in which it would have fitted is named."))
                     (word(parts::status(SessionStatus::Abandoned), "A session that nobody finished: its hold ran out, and was given back."))
                     (word(html! { span.mark { "late" } }, "A step that was recorded after its session had ended."))
+                    (word(html! { span.mark { "trimmed" } }, "An operation that is older than details are kept: its tokens, duration and metadata were emptied. What it cost and counted stays."))
                     (word(html! { span.mark { "own limits" } }, "Limits of this user that stand above those of the plan."))
                 }
             }

@@ -39,7 +39,7 @@ pub fn page(view: &View, links: &Links) -> Page {
                     (fact("User", parts::user(links, Some(user_id), &Query::new().with("month", operation.month()))))
                     (fact("Time", parts::moment(operation.timestamp, *as_of)))
                     (fact("Cost", parts::exact(operation.cost)))
-                    (fact("Type", html! { (format::usage_type(operation.usage_type)) @if operation.is_billable_run { " " (parts::billable()) } }))
+                    (fact("Type", html! { (format::usage_type(operation.usage_type)) @if operation.is_billable_run { " " (parts::billable()) } (parts::trimmed(operation)) }))
                     (fact("Feature", parts::text(operation.feature.as_str(), 128)))
                     (fact("Provider", parts::text(operation.provider.as_str(), 128)))
                     @if let Some(model) = &operation.model { (fact("Model", parts::text(model.as_str(), 128))) }
@@ -56,6 +56,7 @@ pub fn page(view: &View, links: &Links) -> Page {
                     @if let Some((_, id)) = &operation.reversed_by { (fact("Reversed by", parts::operation(links, user_id, id))) }
                     @if let Some(reason) = &operation.reason { (fact("Reason", parts::text(reason.as_str(), 256))) }
                 }
+                @if operation.trimmed { p.small { "Its tokens, units, step, duration, metadata and reason were emptied: it is older than details are kept. What it cost and counted stays, and days and months still have its tokens." } }
                 @if let Some(metadata) = &operation.metadata { h2 { "Metadata" } (parts::json(metadata)) }
             }
         },

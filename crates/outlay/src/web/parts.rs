@@ -5,6 +5,7 @@ use outlay_core::budget::{Budget, MeterBudget, State};
 use outlay_core::id::{OperationId, SessionId, UserId};
 use outlay_core::money::{Usd, UsdSum};
 use outlay_core::month::Timestamp;
+use outlay_core::operation::Operation;
 use outlay_core::plan::Meter;
 use outlay_core::session::SessionStatus;
 
@@ -370,6 +371,11 @@ pub fn pager(first: Option<String>, next: Option<String>) -> Markup {
 /// The mark of a billable run.
 pub fn billable() -> Markup {
     html! { span.mark { "Billable" } }
+}
+
+/// The mark of an operation that retention has emptied.
+pub fn trimmed(operation: &Operation) -> Markup {
+    html! { @if operation.trimmed { " " span.mark title="It is older than details are kept; what it cost and counted stays" { "trimmed" } } }
 }
 
 /// An application's own JSON, as it came.

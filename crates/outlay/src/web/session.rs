@@ -147,6 +147,7 @@ fn flow_step(view: &View, at: usize, step: &Operation, links: &Links) -> Markup 
                 @if is_late { span.mark { "late" } }
                 @if step.reversed_by.is_some() { span.mark { "reversed" } }
                 @if step.reverses.is_some() { span.mark { "reversal" } }
+                (parts::trimmed(step))
             }
             p.small {
                 @if let Some(before) = before { span title="After the step before" { (format::duration(format::millis_between(before.timestamp, step.timestamp))) " later" } }

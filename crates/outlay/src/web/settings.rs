@@ -40,6 +40,8 @@ pub struct View {
     pub default_plan: String,
     /// At what percentages of a limit alerts are raised.
     pub alerts: AlertThresholds,
+    /// For how many days operations keep their details; none is for ever.
+    pub keep_details_days: Option<u32>,
     /// Whether no key is needed.
     pub open: bool,
     /// Now.
@@ -159,6 +161,7 @@ fn words(view: &View) -> Markup {
                 }))
                 (fact("Default plan", parts::text(&view.default_plan, 40)))
                 @for meter in Meter::ALL { (fact(format::meter(meter), html! { "“" (view.presentation.labels.get(meter)) "”" @if *view.presentation.few_left.get(meter) > 0 { ", warns from " (view.presentation.few_left.get(meter)) " left" } })) }
+                (fact("Details of operations", html! { @match view.keep_details_days { Some(days) => { "kept for " (days) " days, then emptied" }, None => "kept for ever" } }))
                 (fact("Upgrade link", html! { @match &view.presentation.upgrade_url { Some(url) => (parts::text(url, 48)), None => "none" } }))
                 (fact("Public address", html! { @match &view.presentation.public_url { Some(url) => (parts::text(url, 48)), None => "not set" } }))
                 (fact("Pages that may read with a token", html! { @if view.allowed_origins.is_empty() { "of any origin" } @else { (view.allowed_origins.join(", ")) } }))
@@ -183,7 +186,9 @@ fn system(view: &View, links: &Links) -> Markup {
             dl.pairs #live-system data-live {
                 (fact("Version", html! { (env!("CARGO_PKG_VERSION")) }))
                 (fact("Store", html! { @match &status.not_ready { None => { "Ready: " (status.promise) }, Some(_) => strong.error { "Takes no writes; the log says why" } } }))
-                (fact("Operations", html! { (format::count(status.operations.into())) }))
+                (fact("Operations", html! { (format::count(status.operations.into()))
+                    @if status.trimmed > 0 { ", of which " (format::count(status.trimmed.into())) " are emptied" @if let Some(before) = status.trimmed_before { ": recorded before " (parts::moment(before, view.as_of)) } }
+                }))
                 (fact("Users", html! { a href=(links.to("users", &Query::new())) { (format::count(status.users.into())) } }))
                 (fact("Sessions", html! { a href=(links.to("sessions", &Query::new())) { (format::count(status.sessions.into())) } }))
                 (fact("Waiting to be written", html! { (format::count(i128::try_from(view.waiting).unwrap_or(0))) }))

@@ -276,7 +276,7 @@ fn operation_row(operation: &Operation, view: &View, links: &Links) -> Markup {
     html! {
         tr data-key=(operation.operation_id.as_str()) {
             th scope="row" { a href=(links.operation(&view.user_id, &operation.operation_id)) { (parts::moment(operation.timestamp, view.person.as_of)) } }
-            td { (parts::text(operation.feature.as_str(), 28)) @if operation.reverses.is_some() { " " span.mark { "reversal" } } @if operation.reversed_by.is_some() { " " span.mark { "reversed" } }
+            td { (parts::text(operation.feature.as_str(), 28)) @if operation.reverses.is_some() { " " span.mark { "reversal" } } @if operation.reversed_by.is_some() { " " span.mark { "reversed" } } (parts::trimmed(operation))
                 @if let Some(metadata) = &operation.metadata {
                     details.meta id={ "metadata-" (operation.no.0) } { summary aria-label="Metadata" title="Metadata" { "{…}" } (parts::json(metadata)) }
                 }

@@ -21,6 +21,8 @@ mod logs;
 mod packaging;
 #[cfg(feature = "test-clock")]
 mod replies;
+#[cfg(feature = "test-clock")]
+mod retention;
 mod rules;
 mod scenario;
 mod secured;

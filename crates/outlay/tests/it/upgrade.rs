@@ -64,6 +64,22 @@ fn a_folder_of_version_1_opens_and_goes_on() {
     assert!(version_of(&server) > 1);
 }
 
+/// Details that were recorded before there was retention are emptied like any others.
+#[test]
+#[cfg(feature = "test-clock")]
+fn what_version_1_recorded_is_emptied_as_well() {
+    let setup = Setup::open().argument("--keep-details-days").argument("7");
+    let mut server = on_a_copy("version-1", setup);
+    server.clock("2027-03-01T00:00:00Z");
+    server.start_again();
+    crate::support::until("all of it is emptied", || {
+        server.get("/metrics").is_text(200).contains("outlay_trimmed_operations_total 8\n")
+    });
+    assert!(server.all(&of("ann", "/usage")).iter().all(|item| item.get("/trimmed").is_some()));
+    server.budget_of("ann", "2025-10").meter("cost", "0.76", "0");
+    server.verifies();
+}
+
 #[test]
 fn a_folder_of_a_later_version_is_refused_with_both_numbers() {
     let mut server = Server::open();

@@ -1,13 +1,16 @@
 //! What a running server says of itself, through the socket in its folder.
 
 use http::{Method, StatusCode};
+use outlay_core::month::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Findings;
 use super::place::socket_answers;
 use crate::client::{Client, problem_text};
+use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::retention::due_before;
 
 /// The running server, if there is one, and how it is.
 pub(super) async fn reach(config: &Config, findings: &mut Findings) -> Option<Client> {
@@ -44,6 +47,46 @@ pub(super) async fn reach(config: &Config, findings: &mut Findings) -> Option<Cl
         Err(error) => findings.fail(ABOUT, format!("failed to {error}"), "its log says why"),
     }
     Some(client)
+}
+
+/// Whether details that are older than they are kept are gone.
+pub(super) async fn retention(config: &Config, client: Option<&Client>, findings: &mut Findings) {
+    const ABOUT: &str = "retention";
+    let Some(days) = config.keep_details_days else {
+        findings.ok(ABOUT, "operations keep their details for ever");
+        return;
+    };
+    let kept = format!("operations keep their details for {days} days");
+    let Some(client) = client else {
+        findings.ok(ABOUT, format!("{kept}; a running server empties those that are older"));
+        return;
+    };
+    let figures = match client.request(Method::GET, "/metrics", None).await {
+        Ok(answer) if answer.status.is_success() => String::from_utf8_lossy(&answer.body).into_owned(),
+        _ => {
+            findings.fail(ABOUT, format!("{kept}; the server does not say how far it is"), "its log says why");
+            return;
+        }
+    };
+    let figure = |name: &str| {
+        let line = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse::<i64>().ok())
+    };
+    let before = figure("outlay_trimmed_before_timestamp_seconds").and_then(|at| Timestamp::from_seconds(at).ok());
+    let Some(before) = before else {
+        let fix = "have it read its settings anew (SIGHUP), or give this command the flags and variables of the server";
+        findings.warn(ABOUT, format!("{kept}, and the running server does not know"), fix);
+        return;
+    };
+    let emptied = figure("outlay_trimmed_operations_total").unwrap_or(0);
+    let what = format!("{kept}; {emptied} are emptied, those recorded before {before}");
+    if before < due_before(SystemClock::shared().wall(), days.saturating_add(1)) {
+        let fix =
+            "see in a while whether it goes on; it waits while there is little space, or the clock is not believed";
+        findings.warn(ABOUT, format!("{what}, which is behind"), fix);
+    } else {
+        findings.ok(ABOUT, what);
+    }
 }
 
 #[derive(Debug, Deserialize)]

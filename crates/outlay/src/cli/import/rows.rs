@@ -15,7 +15,8 @@ use super::holds::{self, Opening};
 use super::{Failure, Importing};
 
 /// Fields that an export adds to an operation, and that nobody posts.
-const ADDED_BY_EXPORT: [&str; 7] = ["kind", "month", "recordedAt", "recordedIn", "reverses", "reversedBy", "reason"];
+const ADDED_BY_EXPORT: [&str; 8] =
+    ["kind", "month", "recordedAt", "recordedIn", "reverses", "reversedBy", "reason", "trimmed"];
 
 /// One row.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(super) enum Step {
         id_made: bool,
         /// Whether it says when it was.
         timed: bool,
+        /// Whether retention had emptied it where it comes from.
+        trimmed: bool,
     },
     /// Take an operation back.
     Reverse { user: String, original: String, body: String },
@@ -105,8 +108,9 @@ fn hash_of(path: &Path) -> std::io::Result<u128> {
 pub(super) fn row_of(line: u64, text: &[u8], now: Timestamp, content: &mut Content<'_>) -> std::io::Result<Row> {
     let step = match serde_json::from_slice::<Fields>(text) {
         Ok(fields) => match step_of(fields, text, now) {
-            Ok(Step::Operation { body, id_made: true, timed }) => {
-                Ok(Step::Operation { body: with_id(&body, &content.operation_id(line)?), id_made: true, timed })
+            Ok(Step::Operation { body, id_made: true, timed, trimmed }) => {
+                let body = with_id(&body, &content.operation_id(line)?);
+                Ok(Step::Operation { body, id_made: true, timed, trimmed })
             }
             step => step,
         },
@@ -123,10 +127,10 @@ fn step_of(mut fields: Fields, text: &[u8], now: Timestamp) -> Result<Step, Stri
         // An id that is no text is the server's to refuse.
         let id_made = string(&fields, "operationId").is_ok_and(|id| id.is_none());
         if !id_made {
-            return Ok(Step::Operation { body: text.to_vec(), id_made, timed });
+            return Ok(Step::Operation { body: text.to_vec(), id_made, timed, trimmed: false });
         }
         fields.remove("operationId");
-        return Ok(Step::Operation { body: to_bytes(&fields), id_made, timed });
+        return Ok(Step::Operation { body: to_bytes(&fields), id_made, timed, trimmed: false });
     }
     let needed = |key: &str| string(&fields, key)?.ok_or_else(|| format!("{key} is missing"));
     match kind.as_deref() {
@@ -140,10 +144,11 @@ fn step_of(mut fields: Fields, text: &[u8], now: Timestamp) -> Result<Step, Stri
             if id_made {
                 fields.remove("operationId");
             }
+            let trimmed = fields.get("trimmed").is_some_and(|trimmed| trimmed.get() == "true");
             for added in ADDED_BY_EXPORT {
                 fields.remove(added);
             }
-            Ok(Step::Operation { body: to_bytes(&fields), id_made, timed })
+            Ok(Step::Operation { body: to_bytes(&fields), id_made, timed, trimmed })
         }
         Some("user") => {
             let user = needed("userId")?;
@@ -217,7 +222,7 @@ pub(super) async fn csv(path: &Path, importing: &mut Importing<'_>) -> Result<()
                     let id = content.operation_id(line).map_err(Failure::io(format!("read {}", path.display())))?;
                     bytes = with_id(&bytes, &id);
                 }
-                Ok(Step::Operation { body: bytes, id_made, timed })
+                Ok(Step::Operation { body: bytes, id_made, timed, trimmed: false })
             }
             Err(reason) => Err(reason),
         };
@@ -282,10 +287,10 @@ mod tests {
     #[test]
     fn an_operation_is_posted_as_it_stands_and_one_of_an_export_without_what_was_added() {
         let plain = r#"{"userId": "u", "cost": 0.10, "operationId": "o"}"#;
-        is(plain, &Step::Operation { body: plain.into(), id_made: false, timed: false });
-        let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","timestamp":"2025-10-05T00:00:00Z","reverses":null}"#;
+        is(plain, &Step::Operation { body: plain.into(), id_made: false, timed: false, trimmed: false });
+        let exported = r#"{"kind":"operation","operationId":"o","userId":"u","cost":0.00010785,"month":"2025-10","timestamp":"2025-10-05T00:00:00Z","reverses":null,"trimmed":true}"#;
         let body = br#"{"cost":0.00010785,"operationId":"o","timestamp":"2025-10-05T00:00:00Z","userId":"u"}"#.to_vec();
-        is(exported, &Step::Operation { body, id_made: false, timed: true });
+        is(exported, &Step::Operation { body, id_made: false, timed: true, trimmed: true });
     }
 
     #[test]

@@ -206,6 +206,7 @@ pub(in crate::http) async fn usage_csv(
                 some(operation.duration_ms.map(|millis| millis.to_string())),
                 operation.recorded_at.to_string(),
                 tame(operation.reverses.as_ref().map(|(_, id)| id.as_str()).unwrap_or_default()),
+                operation.trimmed.to_string(),
             ]
         },
     );
@@ -225,6 +226,7 @@ pub(in crate::http) async fn usage_csv(
         "durationMs",
         "recordedAt",
         "reverses",
+        "trimmed",
     ];
     Ok(answer("usage", &head, rows))
 }

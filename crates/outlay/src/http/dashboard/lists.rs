@@ -172,6 +172,7 @@ pub(in crate::http) async fn steps_csv(
         "timestamp",
         "durationMs",
         "reversedBy",
+        "trimmed",
     ];
     Ok(answer("steps", &head, rows))
 }
@@ -190,6 +191,7 @@ fn step(step: &Operation) -> Vec<String> {
         step.timestamp.to_string(),
         step.duration_ms.map(|millis| millis.to_string()).unwrap_or_default(),
         tame(step.reversed_by.as_ref().map(|(_, id)| id.as_str()).unwrap_or_default()),
+        step.trimmed.to_string(),
     ]
 }
 

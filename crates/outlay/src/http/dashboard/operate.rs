@@ -186,6 +186,7 @@ pub(super) async fn settings_view(
         card,
         default_plan: app.reads.plans().default_plan().as_str().to_owned(),
         alerts: app.reads.plans().alerts().clone(),
+        keep_details_days: app.retention.days(),
         open: app.access.is_open(),
         as_of: now,
     })

@@ -45,6 +45,7 @@ pub(in crate::http) fn item(object: &mut Object<'_>, operation: &Operation, user
     if operation.reverses.is_some() {
         object.put("reason", operation.reason.as_ref());
     }
+    trimmed(object, operation);
 }
 
 /// A step of a session.
@@ -61,6 +62,14 @@ pub(in crate::http) fn step(object: &mut Object<'_>, operation: &Operation, whol
         object.put("metadata", metadata(operation));
     }
     object.put("reversedBy", operation.reversed_by.as_ref().map(|(_, id)| id));
+    trimmed(object, operation);
+}
+
+/// What is absent of an emptied operation was not absent when it was recorded, or may not have been.
+fn trimmed(object: &mut Object<'_>, operation: &Operation) {
+    if operation.trimmed {
+        object.put("trimmed", true);
+    }
 }
 
 fn metadata(operation: &Operation) -> Raw<'_> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -17,6 +18,12 @@ use crate::store::StoreError;
 const PAGE_BYTES: u64 = 4_096;
 /// Pages in the log that are worth a copy where space may run out: what is not copied needs its space once more.
 const WORTH_WHEN_SHORT: i64 = 1_000;
+/// Pages that the writer copies itself when the log is cut: some milliseconds.
+const WORTH_BEFORE_CUT: i64 = 500;
+/// How long the writer waits for readers to leave the log when it is cut; a read lasts at most twice as long.
+const CUT_WAIT: Duration = Duration::from_millis(25);
+/// How long a connection waits for another otherwise: what rusqlite sets.
+const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Checkpointer {
@@ -90,6 +97,36 @@ impl Checkpointer {
             self.copied = copied;
         }
         Ok(())
+    }
+
+    /// Cuts the log to nothing, so that what it says of rows as they were before is gone from the disk too. Gives whether it
+    /// did: not while readers are in the way, nor while much is left to copy, which the thread then begins with.
+    pub(super) fn cut(&mut self, writer: &Connection) -> rusqlite::Result<bool> {
+        if self.pages.load(Ordering::Relaxed) - self.copied > WORTH_BEFORE_CUT
+            && let Some(wake) = &self.wake
+        {
+            let mut outcome = self.outcome.lock();
+            if std::mem::take(&mut outcome.copied) {
+                drop(outcome);
+                self.copy_now(writer)?;
+            } else if !outcome.running {
+                outcome.running = wake.try_send(()).is_ok();
+            }
+            return Ok(false);
+        }
+        writer.busy_timeout(CUT_WAIT)?;
+        let busy = writer.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
+        writer.busy_timeout(USUAL_WAIT)?;
+        match busy {
+            Ok(0) => {
+                self.pages.store(0, Ordering::Relaxed);
+                self.copied = 0;
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Bytes that the file may still grow by when the log is copied.

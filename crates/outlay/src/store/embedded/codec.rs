@@ -108,7 +108,7 @@ impl<'a, 'c> RowWriter<'a, 'c> {
     }
 }
 
-fn add_to_sum(bytes: &mut Vec<u8>, value: ValueRef<'_>) {
+pub(super) fn add_to_sum(bytes: &mut Vec<u8>, value: ValueRef<'_>) {
     let (tag, content): (u8, &[u8]) = match value {
         ValueRef::Null => (0, &[]),
         ValueRef::Integer(number) => {
@@ -269,6 +269,11 @@ pub(super) const INSERT_OPERATION: &str =
 pub(super) const REPLACE_OPERATION: &str =
     "replace into operation values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
+/// Places of columns in `operation`: of the flags, of what retention empties, and of when it was recorded.
+pub(super) const OPERATION_FLAGS: usize = 4;
+pub(super) const OPERATION_DETAILS: [usize; 6] = [9, 10, 13, 15, 18, 20];
+pub(super) const OPERATION_RECORDED_AT: usize = 17;
+
 pub(super) fn write_operation(
     row: &mut RowWriter<'_, '_>,
     operation: &Operation,
@@ -369,6 +374,7 @@ fn read_operation_columns(row: &Row<'_>, names: &Names, joined: bool) -> Result<
         reversed_by: reversed_by.map(OperationNo).zip(reversed_by_id),
         previous_in_month,
         previous_in_session,
+        trimmed: flags.trimmed,
     })
 }
 

@@ -33,7 +33,7 @@ impl EmbeddedStore {
         self.connection.execute_batch("begin immediate").map_err(|error| self.poison(&error))?;
         let put = match self.write_with_event(record, event) {
             Ok(put) => put,
-            Err(error) => return Err(self.roll_back(error)),
+            Err(error) => return Err(self.roll_back_rows(error)),
         };
         self.connection.execute_batch("commit").map_err(|error| self.poison(&error))?;
         self.publish_record(record, put)

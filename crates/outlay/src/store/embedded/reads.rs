@@ -412,12 +412,15 @@ impl Reads for EmbeddedReads {
         let shared = &self.inner.shared;
         let numbers = *shared.published.numbers.lock();
         let (free_bytes, space_short) = shared.space.now();
+        let trimmed = *shared.trimmed.lock();
         StoreStatus {
             not_ready: shared.published.not_ready.read().clone(),
             promise: "acknowledged means on this machine's disk",
             operations: numbers.operation.0 - 1,
             users: numbers.user.0 - 1,
             sessions: numbers.session.0 - 1,
+            trimmed: trimmed.no,
+            trimmed_before: trimmed.before,
             clock_jump: shared.clock.doubts(),
             space_short,
             space_out: shared.space.is_out(),

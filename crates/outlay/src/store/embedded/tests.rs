@@ -308,6 +308,20 @@ fn a_repeated_denial_is_found_behind_one_that_a_slow_clock_dated() {
     assert_eq!(refused("one"), 2);
 }
 
+/// The file may not grow any more: a record is refused as a command is, and nothing ends by it.
+#[test]
+fn a_record_that_finds_no_space_is_refused_and_nothing_of_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, reads) = store(folder.path());
+    let pages: i64 = store.connection.query_row("pragma page_count", [], |row| row.get(0)).unwrap();
+    let _: i64 = store.connection.query_row(&format!("pragma max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
+    let event = || Actor::here("open").did(Action::BackupTaken).on(&"x".repeat(1_000));
+    let mut put = || store.put_now(&Record::Events(vec![event(), event()]), None);
+    let written = (0..1_000).map_while(|_| put().ok()).count() as u64;
+    assert_eq!(put(), Err(crate::store::StoreError::DiskFull));
+    assert_eq!(reads.audit_newest().0, 2 * written);
+}
+
 /// A file of version 1, made by the program of that time: all that it holds is read, and it takes on what version 2 has.
 #[test]
 fn a_file_of_version_1_is_read_and_has_the_tables_of_version_2_from_then_on() {

@@ -3,10 +3,10 @@
 //! It reads one snapshot in commit order and keeps the counters that it recounts in memory, about a hundred bytes for
 //! each user and month, and for each user and day. It repairs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 
-use outlay_core::breakdown::Sums;
+use outlay_core::breakdown::{Sums, TokenSums};
 use outlay_core::id::UserNo;
 use outlay_core::ledger::verify::Recount;
 use outlay_core::month::Day;
@@ -16,6 +16,7 @@ use super::codec::{self, RowReader};
 use super::days::{self, Combinations, Days};
 use super::load;
 use super::reads::{Inner, Snapshot};
+use super::retention;
 use super::write::{SessionSums, session_sums};
 use crate::store::{Finding, StoreError};
 
@@ -26,7 +27,7 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
     let mut findings = Findings::default();
     let snapshot = inner.snapshot(connection)?;
     check_pages(&snapshot, &mut findings)?;
-    let mut counts = Counts { recount: Recount::of_all(), days: Days::default() };
+    let mut counts = Counts { recount: Recount::of_all(), days: Days::default(), untold: BTreeSet::new() };
     counts.operations(&snapshot, &mut findings)?;
     counts.alerts_and_months(&snapshot, &mut findings)?;
     counts.compare_days(&snapshot, &mut findings)?;
@@ -154,6 +155,8 @@ fn check_sum(row: &Row<'_>, table: &str, bytes: &mut Vec<u8>, findings: &mut Fin
 struct Counts {
     recount: Recount,
     days: Days,
+    /// Days of which an emptied operation tells its tokens no more.
+    untold: BTreeSet<Day>,
 }
 
 impl Counts {
@@ -161,9 +164,15 @@ impl Counts {
         let mut statement = snapshot.transaction.prepare("select * from operation order by no")?;
         let mut rows = statement.query([])?;
         let mut bytes = Vec::new();
+        let trimmed = retention::Cursor::read(&snapshot.transaction)?.no;
         while let Some(row) = rows.next()? {
             check_sum(row, "operation", &mut bytes, findings)?;
             let operation = codec::read_plain_operation(row, &snapshot.shared.names)?;
+            let place = format!("operation {}", operation.no.0);
+            findings.compare(place, "whether it is emptied", &(operation.no.0 <= trimmed), &operation.trimmed);
+            if operation.trimmed {
+                self.untold.insert(operation.timestamp.day());
+            }
             self.recount.operation(&operation);
             self.days.recount(&operation, &snapshot.shared.names);
         }
@@ -203,10 +212,15 @@ impl Counts {
             let mut row = RowReader::new(row);
             let found = days::read_newest(&mut row)?;
             let (month, user_no) = (row.month()?, UserNo(row.number()?));
+            let mut expected = self.days.take_newest(month, user_no);
             if let Some((day, sums)) = &found {
+                if let Some((_, expected)) = &mut expected
+                    && !self.recount.tells_tokens(user_no, *day)
+                {
+                    take_untold(expected, sums);
+                }
                 self.compare_day(user_no, *day, sums);
             }
-            let expected = self.days.take_newest(month, user_no);
             let place = format!("the newest day of month {month} of user {}", user_no.0);
             findings.compare(place, "its combinations", &expected, &found);
         }
@@ -215,18 +229,30 @@ impl Counts {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let ((day, user_no), found) = days::read_older(&mut RowReader::new(row))?;
+            let mut expected = expected.remove(&(day, user_no)).unwrap_or_default();
+            if !self.recount.tells_tokens(user_no, day) {
+                take_untold(&mut expected, &found);
+            }
             self.compare_day(user_no, day, &found);
-            let expected = expected.remove(&(day, user_no)).unwrap_or_default();
             findings.compare(format!("day {day} of user {}", user_no.0), "its combinations", &expected, &found);
         }
         let all = Day::from_index(0)..=Day::from_index(u32::MAX);
         let mut expected = self.days.take_all();
+        let mut tokens: BTreeMap<Day, TokenSums> = BTreeMap::new();
         for (day, combination, found) in days::all_days(connection, all)? {
-            let expected = expected.remove(&(day, combination)).unwrap_or_default();
+            let mut expected = expected.remove(&(day, combination)).unwrap_or_default();
+            if self.untold.contains(&day) {
+                expected.tokens = expected.tokens.at_least(&found.tokens);
+            }
+            let of_day = tokens.entry(day).or_default();
+            *of_day = of_day.and(&found.tokens);
             findings.compare(format!("day {day} of all users"), "one of its sums", &expected, &found);
         }
         for (day, _) in expected.keys() {
             findings.add(format!("day {day} of all users"), "a row was removed: there are operations of it");
+        }
+        for (day, tokens) in tokens {
+            self.recount.compare_day_of_all(day, tokens);
         }
         Ok(())
     }
@@ -261,6 +287,15 @@ impl Counts {
             findings.add(format!("sessions of day {day}"), "a row was removed: there are sessions of it");
         }
         Ok(())
+    }
+}
+
+/// Takes over the tokens that emptied operations tell no more, as far as no told one is missing.
+fn take_untold(expected: &mut Combinations, found: &Combinations) {
+    for ((of, expected), (found_of, found)) in expected.iter_mut().zip(found) {
+        if of == found_of {
+            expected.tokens = expected.tokens.at_least(&found.tokens);
+        }
     }
 }
 

@@ -295,6 +295,7 @@ pub(super) fn read_operation(row: &mut RowReader<'_>) -> Result<Operation, Store
         reversed_by: reversed_by.zip(reversed_by_id),
         previous_in_month: row.optional_number()?.map(OperationNo),
         previous_in_session: row.optional_number()?.map(OperationNo),
+        trimmed: flags.trimmed,
     })
 }
 

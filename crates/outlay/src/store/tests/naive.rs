@@ -8,11 +8,11 @@ use outlay_core::alert::Alert;
 use outlay_core::breakdown::{Dimensions, Sums};
 use outlay_core::budget::{Budget, State};
 use outlay_core::denial::Denial;
-use outlay_core::id::{Name, OperationId, SessionId, UserId, UserNo};
+use outlay_core::id::{Name, OperationId, OperationNo, SessionId, UserId, UserNo};
 use outlay_core::ledger::Now;
 use outlay_core::money::UsdSum;
 use outlay_core::month::{Day, Month, Timestamp};
-use outlay_core::operation::{Operation, UsageType};
+use outlay_core::operation::{Operation, Tokens, UsageType};
 use outlay_core::plan::{PerMeter, Plans};
 use outlay_core::session::{Session, SessionStatus};
 use outlay_core::user::{User, UserMonth};
@@ -33,6 +33,8 @@ pub(crate) struct Case<'a> {
     pub(crate) reads: &'a dyn Reads,
     /// Whether the store keeps one order, in which everybody's rows are numbered.
     pub(crate) one_order: bool,
+    /// The tokens of operations that were emptied: the sums still have them.
+    pub(crate) untold: &'a BTreeMap<OperationNo, Tokens>,
 }
 
 /// Limits of pages.
@@ -304,7 +306,8 @@ impl Case<'_> {
                 model: row.model.clone(),
             };
             let sums = days.entry((row.timestamp.day(), dimensions)).or_default();
-            *sums = sums.and(&Sums::of(row));
+            let tokens = row.tokens.or_else(|| self.untold.get(&row.no).copied());
+            *sums = sums.and(&Sums::of(&Operation { tokens, ..row.clone() }));
         }
         days.into_iter().map(|((day, dimensions), sums)| (day, dimensions, sums)).collect()
     }
