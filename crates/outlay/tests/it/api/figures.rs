@@ -134,8 +134,8 @@ fn a_step_that_was_taken_back_is_marked_wherever_steps_are_shown() {
     session.shows("/totalCost", "1").shows("/steps/0/reversedBy", "null").shows("/steps/1/reversedBy", "\"back\"");
     let csv = server.get("/users/u/sessions/s/steps.csv").is_text(200);
     let lines: Vec<&str> = csv.lines().collect();
-    assert!(lines[0].ends_with(",reversedBy") && lines[1].ends_with(','), "{csv}");
-    assert!(lines[2].contains(",wrong,") && lines[2].ends_with(",back"), "{csv}");
+    assert!(lines[0].ends_with(",reversedBy,trimmed") && lines[1].ends_with(",,false"), "{csv}");
+    assert!(lines[2].contains(",wrong,") && lines[2].ends_with(",back,false"), "{csv}");
     let page = server.get("/users/u/sessions/s").is_text(200);
     assert_eq!(page.matches("reversed</span>").count(), 1, "{page}");
     let described = server.get("/openapi.json").is(200);
