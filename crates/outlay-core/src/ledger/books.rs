@@ -250,6 +250,23 @@ pub struct Written {
     pub views: Vec<(UserId, UserView)>,
 }
 
+impl Written {
+    /// Whether a batch changed no row.
+    pub fn is_empty(&self) -> bool {
+        // Named one by one, so that rows of a new kind are not forgotten; views are of rows.
+        let Self { users, months, operations, reversed, sessions, denials, alerts, erased, plans, views: _ } = self;
+        users.is_empty()
+            && months.is_empty()
+            && operations.is_empty()
+            && reversed.is_empty()
+            && sessions.is_empty()
+            && denials.is_empty()
+            && alerts.is_empty()
+            && erased.is_empty()
+            && plans.is_empty()
+    }
+}
+
 /// The rows that decisions look at, as far as they are loaded.
 #[derive(Debug)]
 pub struct Books {

@@ -505,7 +505,7 @@ impl EmbeddedStore {
             replies.push(reply.map_err(CommandError::from));
         }
         let written = self.books.take_written();
-        if write::is_empty(&written) {
+        if written.is_empty() {
             return Ok((replies, None));
         }
         self.batch += 1;

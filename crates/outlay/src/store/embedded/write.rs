@@ -24,19 +24,6 @@ pub(super) const STEPS_PER_PAGE: u64 = 1_000;
 /// Operations of a user's month between two that `month_page` names, so that a page of a list finds its beginning.
 const OPERATIONS_PER_PAGE: u64 = 256;
 
-/// Whether a batch changed nothing.
-pub(super) fn is_empty(written: &Written) -> bool {
-    written.users.is_empty()
-        && written.months.is_empty()
-        && written.operations.is_empty()
-        && written.reversed.is_empty()
-        && written.sessions.is_empty()
-        && written.denials.is_empty()
-        && written.alerts.is_empty()
-        && written.erased.is_empty()
-        && written.plans.is_empty()
-}
-
 impl EmbeddedStore {
     pub(super) fn write(&mut self, written: &Written, now: Now) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);

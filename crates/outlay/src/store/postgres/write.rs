@@ -39,19 +39,6 @@ impl InBucket {
         let nobodies = written.erased.iter().map(|user| nobody(user)).collect();
         Self { bucket, seq, numbers, written, nobodies }
     }
-
-    fn is_empty(&self) -> bool {
-        let written = &self.written;
-        written.users.is_empty()
-            && written.months.is_empty()
-            && written.operations.is_empty()
-            && written.reversed.is_empty()
-            && written.sessions.is_empty()
-            && written.denials.is_empty()
-            && written.alerts.is_empty()
-            && written.erased.is_empty()
-            && written.plans.is_empty()
-    }
 }
 
 /// What an event tells of.
@@ -198,7 +185,7 @@ fn write_events<'a>(rows: &mut Rows<'a>, one: &InBucket, batch: &'a [u8; 16], no
     let mut events: Vec<(u64, i64)> = budgets.chain(alerts).chain(denials).collect();
     events.sort_unstable();
     events.dedup();
-    if events.is_empty() && !one.is_empty() {
+    if events.is_empty() && !one.written.is_empty() {
         events.push((NOBODY, BUDGET));
     }
     let mut seq = one.seq;
