@@ -251,7 +251,8 @@ fn a_request_has_one_meaning_for_whoever_stands_before_the_server() {
         ["content-length: 4\r\ntransfer-encoding: chunked\r\n", "transfer-encoding: chunked\r\ncontent-length: 4\r\n"]
     {
         let answer = raw_alive(&server, smuggled(framing, "0\r\n\r\n").as_bytes());
-        assert_eq!(answers(&answer), 1, "{framing}: {answer}");
+        // A connection that ends with something unread may take its answer with it.
+        assert!(answers(&answer) <= 1, "{framing}: {answer}");
         assert!(status(&answer) != Some(200) || answer.contains("connection: close"), "{framing}: {answer}");
     }
     server.get(&of("mallory", "")).is(200).shows("/known", "false");
