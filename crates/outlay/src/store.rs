@@ -179,14 +179,67 @@ impl Batch {
     }
 }
 
+/// Takes the next commands with their places, up to a change of plans. What comes after one is decided by it, whatever
+/// its lane: so a change goes by itself, and is waited for.
+pub fn until_plans_change(
+    commands: &mut std::iter::Peekable<impl Iterator<Item = (usize, Command)>>,
+) -> Vec<(usize, Command)> {
+    let changes = |(_, command): &(usize, Command)| matches!(command, Command::PutPlan { .. });
+    let mut taken: Vec<_> = commands.next().into_iter().collect();
+    if !taken.iter().any(changes) {
+        while let Some(next) = commands.next_if(|next| !changes(next)) {
+            taken.push(next);
+        }
+    }
+    taken
+}
+
 impl From<Vec<Command>> for Batch {
     fn from(commands: Vec<Command>) -> Self {
         Self { commands, ..Self::default() }
     }
 }
 
+/// One of several ways to a store's books, beside one another: one batch at a time goes through each.
+pub trait Lane: Send + 'static {
+    /// As [`Store::commit`].
+    fn commit(&mut self, batch: Batch) -> Committing<'_>;
+}
+
+/// The future of a lane's commit.
+pub type Committing<'a> = Pin<Box<dyn Future<Output = Result<Committed, StoreError>> + Send + 'a>>;
+
+/// The lanes of a store, and who goes by which.
+///
+/// Commands about one user, and changes of plans, always have the same lane, so they are decided in the order in which they
+/// were given to it. Between lanes there is no order but this: what is acknowledged is seen by every batch begun after
+/// it, on whatever lane, of this process or of another.
+pub struct Lanes {
+    /// The lanes.
+    pub all: Vec<Box<dyn Lane>>,
+    /// The place of a command's lane, below their number.
+    pub of: LaneOf,
+    /// Where their tasks run.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Says by its place which lane a command takes.
+pub type LaneOf = Arc<dyn Fn(&Command) -> usize + Send + Sync>;
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Lanes").field("all", &self.all.len()).finish_non_exhaustive()
+    }
+}
+
 /// The writing half of a store. There is one per process; it owns the books.
 pub trait Store: Send + 'static {
+    /// The lanes by which commands may be committed beside one another, and beside all else that is asked of the store.
+    /// `None` where all batches must go one after the other, through [`Store::commit`].
+    fn lanes(&self) -> Option<Lanes> {
+        None
+    }
+
     /// Decides, writes and makes durable a batch; its replies come in its order when it is published, and each command has
     /// its own. An error means that nothing of the batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process
     /// must not go on writing.
@@ -735,4 +788,4 @@ pub fn check_backup(file: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

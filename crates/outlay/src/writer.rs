@@ -3,6 +3,18 @@
 //! Batch while busy: no timer, so an idle server adds no latency and a busy one batches by itself. Nothing is answered
 //! before [`Store::commit`] says that it is durable, and readers see it. Showing and answering a batch is a good part of
 //! the work, so a thread of its own does it while the next batch is decided.
+//!
+//! A store with [`Lanes`] has such a queue and task for each of them ([`lanes`]), so that nobody waits for a batch of
+//! another lane; the writer's own task is then left with what is no command.
+//!
+//! What order callers may rely on: the commands of one request about one user are decided in their order, and none
+//! before a change of plans that stands before it. Whoever waited for an answer finds it in all that is asked afterwards. Requests
+//! that wait at the same time have no order among each other.
+//!
+//! [`Lanes`]: crate::store::Lanes
+
+mod lanes;
+mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,12 +23,16 @@ use outlay_core::ledger::{Command, Outcome, Rejection};
 use outlay_core::month::Timestamp;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::audit::{Actor, Event};
-use crate::store::{Batch, CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
+use crate::store::{CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
+use lanes::Queues;
+use taken::{Most, Taken};
 
-/// Commands in one transaction, at most. More would only lengthen the wait of those who came just after.
-const BATCH_COMMANDS_MAX: usize = 4_096;
+/// What is taken into one transaction, at most, where there is one at a time. More would only lengthen the wait of those
+/// who came just after.
+const BATCH_MAX: Most = Most { commands: 4_096, bytes: None };
 /// Commands waiting, at most, before intents are turned away.
 const QUEUE_INTENTS_MAX: usize = 16_384;
 /// Commands waiting, at most, before facts are turned away too.
@@ -58,6 +74,8 @@ impl From<CommandError> for WriteError {
 pub struct Writer {
     sender: mpsc::UnboundedSender<Job>,
     shared: Arc<Shared>,
+    /// Where commands wait, if the store has lanes.
+    lanes: Option<Arc<Queues>>,
     /// Whether nobody is told of what is asked through it.
     quiet: bool,
 }
@@ -70,6 +88,33 @@ struct Shared {
     poisoned: AtomicBool,
     batches: AtomicUsize,
     commands: AtomicUsize,
+}
+
+impl Shared {
+    /// Notes that a batch of so many commands waits no more.
+    fn done(&self, commands: usize) {
+        self.queued.fetch_sub(commands, Ordering::AcqRel);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.commands.fetch_add(commands, Ordering::Relaxed);
+    }
+
+    /// A full disk passes; after any other failed write the process must not acknowledge anything.
+    fn failed(&self, error: &StoreError) -> Option<Ended> {
+        match error {
+            StoreError::SpaceShort | StoreError::DiskFull | StoreError::Unavailable(_) => None,
+            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => {
+                self.poisoned.store(true, Ordering::Release);
+                Some(Ended::Poisoned(error.clone()))
+            }
+        }
+    }
+
+    fn ended_by(&self, committed: &Result<Committed, StoreError>) -> Option<Ended> {
+        match committed {
+            Ok(committed) => committed.error().and_then(|error| self.failed(error)),
+            Err(error) => self.failed(error),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -114,14 +159,17 @@ pub struct WriterCounts {
 }
 
 impl Writer {
-    /// The handle, and the task that must be run for it.
+    /// The handle, and the task that must be run for it. If the store has lanes, their tasks begin at once, on its runtime.
     pub fn new<S: Store>(store: S) -> (Self, WriterTask<S>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
-        (
-            Self { sender, shared: Arc::clone(&shared), quiet: false },
-            WriterTask { store, receiver, shared, jobs: Vec::new(), more_idle_work: true, answers: Answers::Here },
-        )
+        let (queues, lanes) = store.lanes().map(|lanes| lanes::start(lanes, &shared)).unzip();
+        let writer = Self { sender, shared: Arc::clone(&shared), lanes: queues.clone(), quiet: false };
+        let jobs = Vec::new();
+        let answers = Answers::Here;
+        let lanes = lanes.unwrap_or_default();
+        let task = WriterTask { store, receiver, shared, queues, lanes, jobs, more_idle_work: true, answers };
+        (writer, task)
     }
 
     /// The same way, by which what has happened elsewhere, or never, is recorded: nobody is told of it.
@@ -170,9 +218,12 @@ impl Writer {
             self.shared.queued.fetch_sub(count, Ordering::AcqRel);
             return Err(WriteError::QueueFull);
         }
+        if let Some(lanes) = &self.lanes {
+            return Ok(lanes.run(&self.shared, commands, by, self.quiet).await?);
+        }
         let (reply, answer) = oneshot::channel();
         self.send(Job::Commands { commands, by, quiet: self.quiet, reply })?;
-        Ok(self.answer(answer).await??)
+        Ok(answered(answer).await??)
     }
 
     /// Writes a record that no rule decides about.
@@ -194,7 +245,7 @@ impl Writer {
     async fn put_by(&self, record: Record, event: Option<Box<Event>>) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Record { record, event, reply })?;
-        Ok(self.answer(answer).await??)
+        Ok(answered(answer).await??)
     }
 
     /// Copies the whole store into a new file while it goes on.
@@ -204,7 +255,7 @@ impl Writer {
     pub async fn backup(&self, to: std::path::PathBuf) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Backup { to, reply })?;
-        Ok(self.answer(answer).await??)
+        Ok(answered(answer).await??)
     }
 
     /// Abandons the sessions whose time is up, at most a thousand, and gives how many were due.
@@ -214,7 +265,7 @@ impl Writer {
     pub async fn sweep(&self) -> Result<usize, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Sweep { reply })?;
-        Ok(self.answer(answer).await??)
+        Ok(answered(answer).await??)
     }
 
     /// Empties one slice of the operations that were recorded before an instant, and gives whether there is more.
@@ -224,7 +275,7 @@ impl Writer {
     pub async fn trim(&self, before: Timestamp) -> Result<bool, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Trim { before, reply })?;
-        Ok(self.answer(answer).await??)
+        Ok(answered(answer).await??)
     }
 
     /// Ends the task after what is queued, and closes the store.
@@ -251,12 +302,16 @@ impl Writer {
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
-        self.sender.send(job).map_err(|_| StoreError::Unavailable("the server is ending".to_owned()))
+        sent(&self.sender, job)
     }
+}
 
-    async fn answer<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
-        answer.await.map_err(|_| StoreError::OutcomeUnknown("the server ended while it wrote".to_owned()))
-    }
+fn sent(queue: &mpsc::UnboundedSender<Job>, job: Job) -> Result<(), StoreError> {
+    queue.send(job).map_err(|_| StoreError::Unavailable("the server is ending".to_owned()))
+}
+
+async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
+    answer.await.map_err(|_| StoreError::OutcomeUnknown("the server ended while it wrote".to_owned()))
 }
 
 /// How much may wait before this command is turned away.
@@ -274,6 +329,9 @@ pub struct WriterTask<S> {
     store: S,
     receiver: mpsc::UnboundedReceiver<Job>,
     shared: Arc<Shared>,
+    queues: Option<Arc<Queues>>,
+    /// The tasks of the lanes.
+    lanes: JoinSet<Ended>,
     jobs: Vec<Job>,
     more_idle_work: bool,
     answers: Answers,
@@ -348,9 +406,19 @@ impl<S: Store> WriterTask<S> {
 
     /// Runs until it is closed or poisoned.
     pub async fn run(mut self) -> Ended {
+        let mut lanes = std::mem::take(&mut self.lanes);
         loop {
-            if let Some(ended) = self.step().await {
-                return self.end(ended).await;
+            let ended = if lanes.is_empty() {
+                self.step().await
+            } else {
+                tokio::select! {
+                    ended = self.step() => ended,
+                    // A lane only ends before it is asked to where nothing may be acknowledged any more.
+                    Some(ended) = lanes.join_next() => Some(lanes::ended(ended, &self.shared)),
+                }
+            };
+            if let Some(ended) = ended {
+                return self.end(ended, lanes).await;
             }
         }
     }
@@ -361,12 +429,12 @@ impl<S: Store> WriterTask<S> {
             if self.receiver.is_empty() && self.more_idle_work {
                 match self.store.idle().await {
                     Ok(more) => self.more_idle_work = more,
-                    Err(error) => return self.failed(&error),
+                    Err(error) => return self.shared.failed(&error),
                 }
                 return None;
             }
             self.more_idle_work = true;
-            if self.receiver.recv_many(&mut self.jobs, BATCH_COMMANDS_MAX).await == 0 {
+            if self.receiver.recv_many(&mut self.jobs, BATCH_MAX.commands).await == 0 {
                 return Some(Ended::Closed);
             }
         }
@@ -379,26 +447,12 @@ impl<S: Store> WriterTask<S> {
     }
 
     async fn one_batch(&mut self) -> Option<Ended> {
-        let mut batch = Batch::default();
-        let mut replies = Vec::new();
-        let mut taken = 0;
-        for job in &mut self.jobs {
-            let Job::Commands { commands, by, quiet, .. } = job else { break };
-            let waiting = batch.commands.len();
-            if waiting > 0 && waiting + commands.len() > BATCH_COMMANDS_MAX {
-                break;
-            }
-            taken += 1;
-            replies.push(commands.len());
-            batch.by.extend(by.take().map(|actor| (waiting, *actor)));
-            batch.add(commands, *quiet);
-        }
-        if taken == 0 {
+        let Some(taken) = Taken::of(&mut self.jobs, BATCH_MAX) else {
             return match self.jobs.remove(0) {
                 Job::Commands { .. } => None,
                 Job::Record { record, event, reply } => {
                     let written = self.store.put(record, event.map(|event| *event)).await;
-                    let ended = written.as_ref().err().and_then(|error| self.failed(error));
+                    let ended = written.as_ref().err().and_then(|error| self.shared.failed(error));
                     let _ = reply.send(written);
                     ended
                 }
@@ -410,7 +464,7 @@ impl<S: Store> WriterTask<S> {
                 Job::Sweep { reply } => self.sweep(reply).await,
                 Job::Trim { before, reply } => {
                     let trimmed = self.store.trim(before).await;
-                    let ended = trimmed.as_ref().err().and_then(|error| self.failed(error));
+                    let ended = trimmed.as_ref().err().and_then(|error| self.shared.failed(error));
                     let _ = reply.send(trimmed);
                     ended
                 }
@@ -422,27 +476,13 @@ impl<S: Store> WriterTask<S> {
                     Some(Ended::Closed)
                 }
             };
-        }
-        let count = batch.commands.len();
-        let committed = self.store.commit(batch).await;
-        self.shared.queued.fetch_sub(count, Ordering::AcqRel);
-        self.shared.batches.fetch_add(1, Ordering::Relaxed);
-        self.shared.commands.fetch_add(count, Ordering::Relaxed);
-        let ended = self.ended_by(&committed);
-        let jobs: Vec<(Job, usize)> = self.jobs.drain(..taken).zip(replies).collect();
-        let give = move |result: Result<Vec<Reply>, StoreError>| {
-            let mut results = result.map(Vec::into_iter);
-            for (job, count) in jobs {
-                let Job::Commands { reply, .. } = job else { continue };
-                let answer = match &mut results {
-                    Ok(results) => Ok(results.by_ref().take(count).collect()),
-                    Err(error) => Err(error.clone()),
-                };
-                // A caller who left does not change what was recorded.
-                let _ = reply.send(answer);
-            }
         };
-        self.answers.give(Answer { committed, give: Box::new(give) });
+        let count = taken.batch.commands.len();
+        let committed = self.store.commit(taken.batch).await;
+        self.shared.done(count);
+        let ended = self.shared.ended_by(&committed);
+        let answering = taken.answering;
+        self.answers.give(Answer { committed, give: Box::new(move |result| answering.give(result)) });
         ended
     }
 
@@ -450,7 +490,7 @@ impl<S: Store> WriterTask<S> {
         let due = match self.store.due(SWEEP_MAX).await {
             Ok(due) => due,
             Err(error) => {
-                let ended = self.failed(&error);
+                let ended = self.shared.failed(&error);
                 let _ = reply.send(Err(error));
                 return ended;
             }
@@ -462,31 +502,21 @@ impl<S: Store> WriterTask<S> {
         }
         let commands: Vec<_> = due.into_iter().map(|session_no| Command::Expire { session_no }).collect();
         let committed = self.store.commit(commands.into()).await;
-        let ended = self.ended_by(&committed);
+        let ended = self.shared.ended_by(&committed);
         let give = move |result: Result<Vec<Reply>, StoreError>| drop(reply.send(result.map(|_| count)));
         self.answers.give(Answer { committed, give: Box::new(give) });
         ended
     }
 
-    fn ended_by(&self, committed: &Result<Committed, StoreError>) -> Option<Ended> {
-        match committed {
-            Ok(committed) => committed.error().and_then(|error| self.failed(error)),
-            Err(error) => self.failed(error),
-        }
-    }
-
-    /// A full disk passes; after any other failed write the process must not acknowledge anything.
-    fn failed(&self, error: &StoreError) -> Option<Ended> {
-        match error {
-            StoreError::SpaceShort | StoreError::DiskFull | StoreError::Unavailable(_) => None,
-            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => {
-                self.shared.poisoned.store(true, Ordering::Release);
-                Some(Ended::Poisoned(error.clone()))
+    async fn end(self, mut ended: Ended, mut lanes: JoinSet<Ended>) -> Ended {
+        if let (Ended::Closed, Some(queues)) = (&ended, &self.queues) {
+            queues.close();
+            while let Some(lane) = lanes.join_next().await {
+                if let lane @ Ended::Poisoned(_) = lanes::ended(lane, &self.shared) {
+                    ended = lane;
+                }
             }
         }
-    }
-
-    async fn end(self, ended: Ended) -> Ended {
         self.answers.end();
         match ended {
             Ended::Closed => match self.store.close().await {
@@ -497,3 +527,6 @@ impl<S: Store> WriterTask<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

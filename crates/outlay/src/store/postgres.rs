@@ -36,7 +36,9 @@ use tokio::sync::oneshot;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError};
+use super::{
+    Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, until_plans_change,
+};
 use crate::audit::Event;
 use crate::clock::SharedClock;
 use crate::feed::{Notice, Tidings};
@@ -218,12 +220,17 @@ async fn connect(config: &Config) -> Result<Client, StoreError> {
     Ok(client)
 }
 
+/// The lane of a bucket, of so many.
+fn lane_of(bucket: i32, lanes: usize) -> usize {
+    usize::try_from(bucket).unwrap_or(0) % lanes
+}
+
 impl PostgresStore {
     /// Runs commands through their lanes, all lanes at the same time.
     async fn run(&self, items: Vec<Item>) -> Result<Answered, StoreError> {
         let mut parts: Vec<Vec<Item>> = self.lanes.iter().map(|_| Vec::new()).collect();
         for item in items {
-            let lane = usize::try_from(item.bucket).unwrap_or(0) % parts.len();
+            let lane = lane_of(item.bucket, parts.len());
             if let Some(part) = parts.get_mut(lane) {
                 part.push(item);
             }
@@ -245,38 +252,72 @@ impl PostgresStore {
     }
 }
 
+/// A lane as the writer knows it. It is shared with the store itself, which sweeps through it in turn.
+struct WriterLane {
+    lane: Arc<tokio::sync::Mutex<Lane>>,
+    shared: Arc<Shared>,
+}
+
+impl super::Lane for WriterLane {
+    fn commit(&mut self, batch: Batch) -> Committing<'_> {
+        Box::pin(async move {
+            let count = batch.commands.len();
+            let commands = commands_of(batch)?.into_iter().enumerate();
+            let items = commands.map(|(place, command)| Item::new(place, command, self.shared.buckets())).collect();
+            let answered = self.lane.lock().await.commit(items).await;
+            Ok(committed(count, answered, &self.shared))
+        })
+    }
+}
+
+/// The commands of a batch.
+fn commands_of(batch: Batch) -> Result<Vec<Command>, StoreError> {
+    if batch.by.is_empty() {
+        Ok(batch.commands)
+    } else {
+        Err(StoreError::Unavailable("the audit log is not built yet on PostgreSQL".to_owned()))
+    }
+}
+
+/// A batch of so many commands with what became of it.
+fn committed(count: usize, answered: Answered, shared: &Arc<Shared>) -> Committed {
+    let mut replies: Vec<Option<Reply>> = (0..count).map(|_| None).collect();
+    for (place, reply) in answered.replies {
+        if let Some(slot) = replies.get_mut(place) {
+            *slot = Some(reply);
+        }
+    }
+    let lost = || Err(CommandError::Store(StoreError::OutcomeUnknown("a lane gave no answer".to_owned())));
+    let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect();
+    let shared = Arc::clone(shared);
+    Committed::new(replies, move || publish(&shared, answered.written))
+}
+
 impl Store for PostgresStore {
+    fn lanes(&self) -> Option<Lanes> {
+        let shared = &self.engine.shared;
+        let lane = |lane: &Arc<_>| -> Box<dyn super::Lane> {
+            Box::new(WriterLane { lane: Arc::clone(lane), shared: Arc::clone(shared) })
+        };
+        let (buckets, count) = (shared.buckets(), self.lanes.len());
+        let of = move |command: &Command| lane_of(buckets.of_command(command), count);
+        let runtime = self.engine.runtime().handle().clone();
+        Some(Lanes { all: self.lanes.iter().map(lane).collect(), of: Arc::new(of), runtime })
+    }
+
     async fn commit(&mut self, batch: Batch) -> Result<Committed, StoreError> {
         let count = batch.commands.len();
         let buckets = self.engine.shared.buckets();
         let mut all = Answered::default();
-        if !batch.by.is_empty() {
-            let said = "the audit log is not built yet on PostgreSQL";
-            return Err(StoreError::Unavailable(said.to_owned()));
+        let mut commands = commands_of(batch)?.into_iter().enumerate().peekable();
+        while commands.peek().is_some() {
+            let commands = until_plans_change(&mut commands).into_iter();
+            let items = commands.map(|(place, command)| Item::new(place, command, buckets)).collect();
+            let answered = self.run(items).await?;
+            all.replies.extend(answered.replies);
+            all.written.extend(answered.written);
         }
-        let mut items = Vec::new();
-        let mut commands = batch.commands.into_iter().enumerate().peekable();
-        while let Some((place, command)) = commands.next() {
-            // What comes after a change of plans is decided by it, in whatever bucket: so that goes by itself.
-            let alone = |command: &Command| matches!(command, Command::PutPlan { .. });
-            let last = alone(&command) || commands.peek().is_none_or(|(_, next)| alone(next));
-            items.push(Item { place, bucket: buckets.of_command(&command), command });
-            if last {
-                let answered = self.run(std::mem::take(&mut items)).await?;
-                all.replies.extend(answered.replies);
-                all.written.extend(answered.written);
-            }
-        }
-        let mut replies: Vec<Option<Reply>> = (0..count).map(|_| None).collect();
-        for (place, reply) in all.replies {
-            if let Some(slot) = replies.get_mut(place) {
-                *slot = Some(reply);
-            }
-        }
-        let lost = || Err(CommandError::Store(StoreError::OutcomeUnknown("a lane gave no answer".to_owned())));
-        let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect();
-        let engine = Arc::clone(&self.engine);
-        Ok(Committed::new(replies, move || publish(&engine.shared, all.written)))
+        Ok(committed(count, all, &self.engine.shared))
     }
 
     async fn put(&mut self, _record: Record, _event: Option<Event>) -> Result<(), StoreError> {

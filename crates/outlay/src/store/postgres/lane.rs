@@ -14,6 +14,7 @@ use outlay_core::ledger::{Books, Command, Now, Rejection, Written, decide};
 use rand::Rng;
 use rand_pcg::Pcg64;
 
+use super::bucket::Buckets;
 use super::errors::{Cure, cure, told};
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
@@ -43,6 +44,12 @@ pub(super) struct Item {
     pub(super) place: usize,
     pub(super) bucket: i32,
     pub(super) command: Command,
+}
+
+impl Item {
+    pub(super) fn new(place: usize, command: Command, buckets: Buckets) -> Self {
+        Self { place, bucket: buckets.of_command(&command), command }
+    }
 }
 
 /// What became of a lane's part of a batch.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod failures;
+mod lanes;
 mod proxy;
 
 use std::sync::Arc;
