@@ -739,11 +739,11 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// Proves every counter from the operations.
     fn verify(&self) -> Reading<'_, Vec<Finding>>;
 
-    /// The number that the next new user is given, or a later one.
-    fn next_user(&self) -> UserNo;
+    /// Whoever is first seen with this id from now on is given this number, or a later one.
+    fn next_user<'a>(&'a self, user_id: &'a UserId) -> Reading<'a, UserNo>;
 
-    /// Whether somebody with one of these numbers was erased.
-    fn any_erased(&self, numbers: Range<UserNo>) -> Reading<'_, bool>;
+    /// Whether somebody with one of these numbers was erased who may have had this id.
+    fn any_erased<'a>(&'a self, user_id: &'a UserId, numbers: Range<UserNo>) -> Reading<'a, bool>;
 
     /// The key whose SHA-256 is this, revoked or not.
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>>;

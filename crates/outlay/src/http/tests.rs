@@ -84,11 +84,12 @@ impl Service {
         key.expose_secret().to_owned()
     }
 
-    fn token(&self, user: &str, readable: &[Readable]) -> String {
+    async fn token(&self, user: &str, readable: &[Readable]) -> String {
         let tokens = self.app.access.tokens().unwrap();
-        let whose = Whose::From(self.app.reads.next_user());
+        let user_id = UserId::new(user).unwrap();
+        let whose = Whose::From(self.app.reads.next_user(&user_id).await.unwrap());
         let now = self.app.clock.wall();
-        tokens.mint(&UserId::new(user).unwrap(), whose, readable, 60, now, now).unwrap().0
+        tokens.mint(&user_id, whose, readable, 60, now, now).unwrap().0
     }
 }
 
@@ -144,11 +145,11 @@ async fn every_route_lets_those_through_who_may_and_nobody_else() {
         (Role::Admin, ADMIN.to_owned()),
     ];
     let tokens = [
-        (service.token("alice", &[]), false, false),
-        (service.token("alice", &[Readable::Usage]), false, true),
-        (service.token("alice", &[Readable::Sessions]), true, false),
+        (service.token("alice", &[]).await, false, false),
+        (service.token("alice", &[Readable::Usage]).await, false, true),
+        (service.token("alice", &[Readable::Sessions]).await, true, false),
     ];
-    let somebody_elses = service.token("bob", &[Readable::Usage, Readable::Sessions]);
+    let somebody_elses = service.token("bob", &[Readable::Usage, Readable::Sessions]).await;
     for (method, template, least) in routes::listed() {
         let mut path = path_of(template);
         if path.ends_with("/token/end") || (method, least) == ("DELETE", Least::App) {
@@ -484,7 +485,7 @@ async fn a_token_key_is_kept_sealed_and_another_master_key_is_told() {
     };
     let tokens = again(7).await.unwrap();
     let now = app.clock.wall();
-    assert!(tokens.read(&service.token("alice", &[]), now).is_some());
+    assert!(tokens.read(&service.token("alice", &[]).await, now).is_some());
     assert!(again(8).await.is_err());
     assert_eq!(app.reads.secret("token-key/1").unwrap(), sealed); // The master key changes from 7 to 8, twice, as if the first time had been cut off.
     let key = |byte: u8| SecretBox::new(Box::new([byte; 32]));
@@ -493,5 +494,5 @@ async fn a_token_key_is_kept_sealed_and_another_master_key_is_told() {
         assert_eq!(super::tokens::reseal(&both, &app.writer, &*app.reads, &app.ids).await.unwrap(), 1);
     }
     assert!(again(7).await.is_err());
-    assert!(again(8).await.unwrap().read(&service.token("alice", &[]), now).is_some());
+    assert!(again(8).await.unwrap().read(&service.token("alice", &[]).await, now).is_some());
 }

@@ -79,7 +79,7 @@ pub(super) async fn make(
             .detail("User tokens need the master key: set OUTLAY_MASTER_KEY and start the server again."));
     };
     // Taken before the user is looked for: whoever is first seen later has this number, or a later one.
-    let next_user = app.reads.next_user();
+    let next_user = app.reads.next_user(user_id).await?;
     let view = view(app, user_id, app.reads.now().month()).await?;
     let whose = view.user.as_ref().map_or(Whose::From(next_user), |user| Whose::Tagged(user.tag));
     // One that is made after the older ones were ended is good, whatever the clock did meanwhile.
@@ -277,8 +277,11 @@ impl Whose {
             Self::From(first) => {
                 // Who was known to have the id in between cannot be told, since an erasure leaves no id. Any erasure of
                 // somebody first seen in between counts: a page then has to ask for another token, which is rare.
-                let until = user.map_or_else(|| app.reads.next_user(), |user| user.no);
-                first <= until && !app.reads.any_erased(first..until).await?
+                let until = match user {
+                    Some(user) => user.no,
+                    None => app.reads.next_user(user_id).await?,
+                };
+                first <= until && !app.reads.any_erased(user_id, first..until).await?
             }
         };
         let ended = user.and_then(|user| app.reads.tokens_ended(user.no)).is_some_and(|until| made_at <= until);

@@ -6,6 +6,7 @@
 //! of [`statements`]. It knows nothing of HTTP, and compares nothing with a limit.
 
 mod bucket;
+mod chores;
 mod codec;
 mod errors;
 mod lane;
@@ -18,6 +19,7 @@ mod shared;
 mod statements;
 mod sums;
 mod wide;
+mod wipe;
 mod write;
 
 use std::path::PathBuf;
@@ -55,8 +57,8 @@ const LANES: usize = 8;
 const READERS: usize = 4;
 /// Threads that speak to the database.
 const THREADS: usize = 2;
-/// How often partitions are made ahead: an hour, where there are days ahead.
-const AHEAD_NANOS: u64 = 3_600_000_000_000;
+/// Rows that one transaction wipes or empties.
+const SLICE_ROWS: usize = 200;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -75,6 +77,8 @@ pub struct Settings {
     pub buckets: Buckets,
     /// How many batches are on their way at the same time.
     pub lanes: usize,
+    /// How many rows of the past one transaction wipes or empties, at most.
+    pub slice_rows: usize,
 }
 
 impl Settings {
@@ -104,6 +108,7 @@ impl Settings {
             alerts: AlertThresholds::default(),
             buckets: Buckets::USUAL,
             lanes: LANES,
+            slice_rows: SLICE_ROWS,
         })
     }
 }
@@ -141,8 +146,6 @@ impl Drop for Engine {
 pub struct PostgresStore {
     engine: Arc<Engine>,
     lanes: Vec<Arc<tokio::sync::Mutex<Lane>>>,
-    /// When partitions were made ahead, on the clock that nobody sets.
-    ahead_at: u64,
 }
 
 /// Opens the store of a database, whose tables are made if there are none.
@@ -180,9 +183,9 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
         Arc::new(tokio::sync::Mutex::new(lane))
     };
     let lanes = (0..lanes).map(lane).collect();
-    let ahead_at = shared.settings.clock.monotonic_nanos();
+    runtime.spawn(chores::run(Arc::clone(&shared)));
     let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
-    Ok((PostgresStore { engine: Arc::clone(&engine), lanes, ahead_at }, Arc::new(PostgresReads::new(engine))))
+    Ok((PostgresStore { engine: Arc::clone(&engine), lanes }, Arc::new(PostgresReads::new(engine))))
 }
 
 /// Prepares the database, and reads what every node keeps in memory.
@@ -325,14 +328,8 @@ impl Store for PostgresStore {
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {
-        let monotonic = self.engine.shared.settings.clock.monotonic_nanos();
-        if monotonic.saturating_sub(self.ahead_at) >= AHEAD_NANOS {
-            self.ahead_at = monotonic;
-            let shared = Arc::clone(&self.engine.shared);
-            let ahead = async move { schema::make_ahead(&mut connect(&shared.config).await?, shared.time()).await };
-            joined(self.engine.runtime().spawn(ahead)).await?;
-        }
-        Ok(false)
+        let shared = Arc::clone(&self.engine.shared);
+        joined(self.engine.runtime().spawn(async move { Ok(shared.chores.rest().await) })).await
     }
 
     async fn trim(&mut self, _before: outlay_core::month::Timestamp) -> Result<bool, StoreError> {
@@ -373,6 +370,9 @@ fn not_built(what: &str) -> StoreError {
 
 /// Tells those who watch what is committed.
 fn publish(shared: &Shared, written: Vec<Written>) {
+    if written.iter().any(|written| !written.erased.is_empty()) {
+        shared.chores.erased();
+    }
     if !shared.feed.is_heard() {
         return;
     }

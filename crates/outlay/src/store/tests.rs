@@ -4,6 +4,7 @@
 //! A store's own test calls [`suite`] with a function that opens it. A failure names the seed.
 
 pub(crate) mod commands;
+pub(crate) mod erasure;
 mod naive;
 mod outbox;
 #[expect(dead_code, reason = "the rows serve the core's tests too")]
@@ -13,11 +14,13 @@ mod rows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use outlay_core::id::{Name, OperationNo, SessionId, UserId};
+use outlay_core::denial::Reason;
+use outlay_core::id::{Label, Name, OperationId, OperationNo, SessionId, UserId, UserNo};
 use outlay_core::ledger::{Command, Now, Outcome, Rejection};
 use outlay_core::month::Timestamp;
 use outlay_core::operation::Tokens;
 use outlay_core::plan::Plans;
+use outlay_core::session::SessionStatus;
 use parking_lot::Mutex;
 
 use super::{CommandError, PageOf, Reads, Reply, Store, StoreError, UsageQuery, embedded};
@@ -104,6 +107,37 @@ impl Ledgers {
         emptied
     }
 
+    /// Wipes what names erased people.
+    fn wipe(&mut self) {
+        for ledger in self.all.values_mut() {
+            let rows = &mut ledger.rows;
+            let erased = |no: &UserNo| rows.erased.contains_key(no);
+            let no_session = || SessionId::from_stored("");
+            let no_operation = || OperationId::from_stored("");
+            for row in rows.operations.values_mut().filter(|row| erased(&row.user_no)) {
+                row.operation_id = no_operation();
+                (row.step_label, row.metadata, row.reason) = (None, None, None);
+                row.session.iter_mut().for_each(|(_, id)| *id = no_session());
+                row.reverses.iter_mut().chain(&mut row.reversed_by).for_each(|(_, id)| *id = no_operation());
+            }
+            for row in rows.sessions.values_mut().filter(|row| erased(&row.user_no)) {
+                row.session_id = no_session();
+                (row.error, row.metadata) = (None, None);
+                if row.status == SessionStatus::InProgress {
+                    row.status = SessionStatus::Abandoned;
+                    (row.completed_at, row.due) = (Some(row.last_updated_at), None);
+                }
+            }
+            for row in rows.denials.values_mut().filter(|row| erased(&row.user_no)) {
+                (row.session_id, row.metadata) = (None, None);
+                if let Reason::Application(reason) = &mut row.reason {
+                    *reason = Label::from_stored("");
+                }
+            }
+            ledger.shrink();
+        }
+    }
+
     /// The rows of all orders together.
     fn rows(&self) -> Rows {
         let mut all = Rows::default();
@@ -176,6 +210,10 @@ pub(crate) fn suite<S: Store>(
                 assert_eq!(reads.status().trimmed, emptied);
                 assert!(reads.status().trimmed_before.is_some_and(|done| done >= before));
             }
+        }
+        if random.percent(10) {
+            while runtime.block_on(store.idle()).unwrap() {}
+            ledgers.wipe();
         }
         if random.percent(30) {
             let rows = ledgers.rows();

@@ -235,11 +235,12 @@ impl Reads for EmbeddedReads {
         })
     }
 
-    fn next_user(&self) -> UserNo {
-        self.inner.shared.published.numbers.lock().user
+    fn next_user<'a>(&'a self, _user_id: &'a UserId) -> Reading<'a, UserNo> {
+        let next = self.inner.shared.published.numbers.lock().user;
+        Box::pin(std::future::ready(Ok(next)))
     }
 
-    fn any_erased(&self, numbers: Range<UserNo>) -> Reading<'_, bool> {
+    fn any_erased<'a>(&'a self, _user_id: &'a UserId, numbers: Range<UserNo>) -> Reading<'a, bool> {
         let bounds = [numbers.start, numbers.end].map(|no| codec::stored(no.0));
         self.snapshot(move |snapshot| {
             let sql = "select exists(select 1 from erasure where user >= ? and user < ?)";

@@ -11,6 +11,12 @@ pub(super) fn unavailable(error: Error) -> StoreError {
     StoreError::Unavailable(told(&error))
 }
 
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        unavailable(error)
+    }
+}
+
 /// What the server said, or what happened to the connection.
 pub(super) fn told(error: &Error) -> String {
     if let Some(error) = error.as_db_error() {

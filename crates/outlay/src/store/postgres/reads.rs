@@ -22,6 +22,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::errors::unavailable;
+use super::rows::{RowReader, damaged, stored};
 use super::{Engine, joined, not_built};
 use crate::audit::Entry;
 use crate::feed::Feed;
@@ -224,13 +225,25 @@ impl Reads for PostgresReads {
         self.run(async move |engine| verify::verify(&engine).await)
     }
 
-    fn next_user(&self) -> UserNo {
-        // Numbers of several buckets lie between each other, so there is no one number that the next user gets.
-        UserNo(u64::MAX)
+    /// Numbers of several buckets lie between each other, so which comes next is a matter of the id's bucket; and another
+    /// node may just have given one out, so it is read.
+    fn next_user<'a>(&'a self, user_id: &'a UserId) -> Reading<'a, UserNo> {
+        let bucket = self.engine.shared.buckets().of_user(user_id);
+        self.run(async move |engine| {
+            let found = rows(&engine.reader().await?, person::NEXT_USER, &[&bucket]).await?;
+            let row = found.first().ok_or_else(|| damaged("table bucket"))?;
+            Ok(UserNo(RowReader::new(row).number()?))
+        })
     }
 
-    fn any_erased(&self, _: Range<UserNo>) -> Reading<'_, bool> {
-        none_built("tokens of unknown users")
+    fn any_erased<'a>(&'a self, user_id: &'a UserId, numbers: Range<UserNo>) -> Reading<'a, bool> {
+        let bucket = self.engine.shared.buckets().of_user(user_id);
+        let [start, end] = [numbers.start, numbers.end].map(|no| stored(no.0));
+        self.run(async move |engine| {
+            let found = rows(&engine.reader().await?, person::ANY_ERASED, &[&bucket, &start, &end]).await?;
+            let row = found.first().ok_or_else(|| damaged("whether a row exists"))?;
+            row.try_get(0).map_err(unavailable)
+        })
     }
 
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>> {

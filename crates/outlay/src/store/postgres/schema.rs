@@ -5,7 +5,7 @@
 
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::bucket::Buckets;
 use super::errors::unavailable;
@@ -24,6 +24,8 @@ const LOCK: i64 = 0x4f75_746c_6179;
 /// Months of operations, and days of events, that have a partition before they begin.
 const MONTHS_AHEAD: u32 = 3;
 const DAYS_AHEAD: u32 = 3;
+/// For how many days events are kept once their day is over.
+const EVENT_DAYS_KEPT: i64 = 2;
 
 /// What the database says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -112,12 +114,14 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
     Ok(())
 }
 
-/// Makes the partitions that a node will need which runs on for some days. The connection is one of its own.
-pub(super) async fn make_ahead(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
+/// Makes the partitions that a node will need which runs on for some days, and drops those of events that nobody looks for
+/// any more. The connection is one of its own.
+pub(super) async fn keep_partitions(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
     let transaction = client.transaction().await.map_err(unavailable)?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
     make_partitions(&transaction, now).await?;
-    transaction.commit().await.map_err(unavailable)
+    transaction.commit().await.map_err(unavailable)?;
+    drop_events(client, now).await
 }
 
 /// Makes the partitions of the months and days to come. The first of each takes whatever is older.
@@ -133,26 +137,50 @@ async fn make_partitions(transaction: &Transaction<'_>, now: Timestamp) -> Resul
     make_partitions_of(transaction, "event", &days.collect::<Vec<_>>()).await
 }
 
-/// Makes those partitions of a table that end, exclusively, at these values and are not there yet.
-async fn make_partitions_of(transaction: &Transaction<'_>, table: &str, ends: &[u32]) -> Result<(), StoreError> {
+/// The partitions of a table by where they end, exclusively, in order. A partition's name says that.
+async fn partitions_of(client: &impl GenericClient, table: &str) -> Result<Vec<u32>, StoreError> {
     let sql = "select relname::text from pg_class where oid in \
                (select inhrelid from pg_inherits where inhparent = $1::text::regclass)";
-    let rows = transaction.query(sql, &[&table]).await.map_err(unavailable)?;
-    // A partition's name says where it ends.
-    let mut last: Option<u32> = None;
+    let rows = client.query(sql, &[&table]).await.map_err(unavailable)?;
+    let mut ends = Vec::with_capacity(rows.len());
     for row in &rows {
         let name: &str = row.try_get(0).map_err(unavailable)?;
-        last = last.max(name.rsplit('_').next().and_then(|end| end.parse().ok()));
+        ends.extend(name.rsplit('_').next().and_then(|end| end.parse::<u32>().ok()));
     }
+    ends.sort_unstable();
+    Ok(ends)
+}
+
+/// Makes those partitions of a table that end, exclusively, at these values and are not there yet.
+async fn make_partitions_of(transaction: &Transaction<'_>, table: &str, ends: &[u32]) -> Result<(), StoreError> {
+    let mut last = partitions_of(transaction, table).await?.last().copied();
     for end in ends {
         if last.is_some_and(|last| *end <= last) {
             continue;
         }
         // The first one made begins where time does; each other one where the last ends, however long ago that was.
         let from = last.map_or_else(|| "minvalue".to_owned(), |last| last.to_string());
-        let sql = format!("create table {table}_before_{end} partition of {table} for values from ({from}) to ({end})");
+        // Made apart and then attached: that stands in the way of nobody who reads or writes the table.
+        let sql = format!(
+            "create table {table}_before_{end} (like {table} including all); \
+             alter table {table} attach partition {table}_before_{end} for values from ({from}) to ({end})"
+        );
         transaction.batch_execute(&sql).await.map_err(unavailable)?;
         last = Some(*end);
+    }
+    Ok(())
+}
+
+/// Drops the events of days that are over for long enough: they are there for listeners who come back soon, and for batches
+/// whose outcome is looked for within seconds.
+async fn drop_events(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
+    let first_kept = now.plus_seconds(-86_400 * EVENT_DAYS_KEPT).day().index();
+    for end in partitions_of(client, "event").await?.into_iter().filter(|end| *end <= first_kept) {
+        // Whoever writes waits for as long as this waits for those before: not for long, and another time is as good.
+        let sql = format!("set local lock_timeout = '500ms'; drop table if exists event_before_{end}");
+        let transaction = client.transaction().await.map_err(unavailable)?;
+        transaction.batch_execute(&sql).await.map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use tokio_postgres::{Config, Row};
 
 use super::Settings;
 use super::bucket::Buckets;
+use super::chores::Chores;
 use super::rows::{RowReader, time};
 use super::schema::Identity;
 use crate::feed::Feed;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     /// How far the database's clock is ahead of this machine's, in nanoseconds.
     ahead: AtomicI64,
     pub(super) not_ready: RwLock<Option<String>>,
+    pub(super) chores: Chores,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ impl Shared {
             decided_at: AtomicI64::new(i64::MIN),
             ahead: AtomicI64::new(0),
             not_ready: RwLock::default(),
+            chores: Chores::default(),
         }
     }
 

@@ -145,10 +145,12 @@ create table event (
     primary key (bucket, seq, day))
     partition by range (day);
 
--- Whose ids, texts and metadata are still to be wiped.
+-- Who was erased, and how far their ids, texts and metadata are wiped: `stage` is which rows come next, of which those
+-- below `below` are still to be wiped. A negative stage is the end.
 create table erasure (
-    bucket int4, user_no int8, tag int8 not null, at int8 not null, stage int2 not null,
+    bucket int4, user_no int8, tag int8 not null, at int8 not null, stage int2 not null, below int8,
     primary key (bucket, user_no));
+create index erasure_unfinished on erasure (bucket, user_no) where stage >= 0;
 
 create table api_key (
     id text collate "C" primary key, digest bytea not null, role text not null, description text not null,

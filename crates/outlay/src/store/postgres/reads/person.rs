@@ -23,6 +23,13 @@ use crate::store::{ExportAt, Exported, History, Page, PageOf, Person, PersonQuer
 /// Rows of an export that are read at a time.
 const EXPORT_ROWS: usize = 500;
 
+/// The number that the next user of a bucket is given.
+pub(super) const NEXT_USER: &str = "select next_user from bucket where bucket = $1::int4";
+
+/// Whether a bucket had users with these numbers who are nobody by now.
+pub(super) const ANY_ERASED: &str = "select exists(select from users where bucket = $1::int4 and user_no >= $2 \
+     and user_no < $3 and user_id is null)";
+
 /// The user of an id.
 pub(super) async fn user(
     client: &Transaction<'_>,

@@ -16,16 +16,16 @@ use crate::store::tests::commands::plain;
 use crate::store::{CommandError, Reads, Reply, Store};
 
 /// A node that decides by the database's clock.
-fn node(config: &Config) -> (PostgresStore, Arc<dyn Reads>) {
+pub(super) fn node(config: &Config) -> (PostgresStore, Arc<dyn Reads>) {
     let settings = Settings::new("postgres://localhost", SystemClock::shared()).unwrap();
     open(Settings { config: config.clone(), ..settings }).unwrap()
 }
 
-fn commit(store: &mut PostgresStore, commands: Vec<Command>) -> Vec<Reply> {
+pub(super) fn commit(store: &mut PostgresStore, commands: Vec<Command>) -> Vec<Reply> {
     block_on(store.commit(commands.into())).unwrap().publish().unwrap()
 }
 
-fn record(id: &str) -> Command {
+pub(super) fn record(id: &str) -> Command {
     plain(&UserId::new("ada").unwrap(), id, "scan", None, SystemClock::shared().wall())
 }
 
@@ -37,7 +37,7 @@ fn recorded(config: &Config) -> i64 {
     })
 }
 
-fn change(config: &Config, sql: &str) {
+pub(super) fn change(config: &Config, sql: &str) {
     block_on(async { cluster::connect(config).await.batch_execute(sql).await.unwrap() });
 }
 
