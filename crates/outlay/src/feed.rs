@@ -37,10 +37,10 @@ const TICKS_REMEMBERED: u32 = 600;
 /// Users remembered whom nobody watches any more, at most.
 const REMEMBERED_MAX: usize = 4_096;
 
-/// Where a watcher is: an event's place among all of one run of a store.
+/// Where a watcher is: an event's place among all of one run of a store, or of a database whose nodes count together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Which run: how often the store was started.
+    /// Which run: how often the store was started; or which life of the database.
     pub epoch: u64,
     /// Which number in it.
     pub seq: u64,
@@ -79,6 +79,19 @@ pub struct Tidings {
     pub erased: Vec<UserId>,
     /// Whether a plan changed, which may change the budget of anybody.
     pub plans: bool,
+    /// Where all of this is, in a store that itself counts what happens to a user; else it is counted here.
+    pub at: Option<Place>,
+}
+
+/// Something that happened, on its way to a watcher.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its number here.
+    pub seq: u64,
+    /// Where it is by the store's own count.
+    pub at: Option<Place>,
+    /// What happened.
+    pub notice: Arc<Notice>,
 }
 
 /// What is kept of a user, or of all, for those who watch.
@@ -88,7 +101,9 @@ struct Kept {
     since: u64,
     /// The number of the last change.
     changed: u64,
-    notices: VecDeque<(u64, Arc<Notice>)>,
+    /// Up to where all is told, by the store's own count.
+    at: Option<Place>,
+    notices: VecDeque<Told>,
 }
 
 /// A user who is watched, or was a moment ago.
@@ -98,6 +113,13 @@ pub struct Watched {
     kept: watch::Sender<Kept>,
     /// Rounds since anybody watched.
     idle_ticks: AtomicU32,
+}
+
+impl Watched {
+    /// Who it is.
+    pub fn user_id(&self) -> &UserId {
+        &self.user_id
+    }
 }
 
 /// The hub between one store and all who watch.
@@ -157,6 +179,16 @@ impl Feed {
         self.users.read().get(user_id).map(Arc::clone)
     }
 
+    /// All users who are watched, or were a moment ago.
+    pub fn all_watched(&self) -> Vec<Arc<Watched>> {
+        self.users.read().values().cloned().collect()
+    }
+
+    /// Whether anybody watches everybody.
+    pub fn everybody_is_watched(&self) -> bool {
+        self.everybody.receiver_count() > 0
+    }
+
     /// Whether anybody watches, so that a store need not gather what nobody hears.
     pub fn is_heard(&self) -> bool {
         self.users_count.load(Ordering::Acquire) > 0 || self.everybody.receiver_count() > 0
@@ -164,7 +196,7 @@ impl Feed {
 
     /// Tells those who watch. Readers must see the change by now.
     pub fn tell(&self, tidings: Tidings) {
-        let Tidings { changed, notices, erased, plans } = tidings;
+        let Tidings { changed, notices, erased, plans, at } = tidings;
         if !self.is_heard() {
             return;
         }
@@ -178,9 +210,9 @@ impl Feed {
                 if is_erased {
                     // Of one batch it is not known which came before the erasure: the one after it is in the list of alerts.
                     kept.notices.clear();
-                    self.add(kept, [], NOTICES_OF_USER);
+                    self.add(kept, [], at, NOTICES_OF_USER);
                 } else {
-                    self.add(kept, own, NOTICES_OF_USER);
+                    self.add(kept, own, at, NOTICES_OF_USER);
                 }
             });
         }
@@ -190,19 +222,26 @@ impl Feed {
         if self.everybody.receiver_count() > 0 {
             self.everybody.send_modify(|kept| {
                 let is_of_erased = |notice: &Arc<Notice>| erased.contains(notice.user_id());
-                kept.notices.retain(|(_, notice)| !is_of_erased(notice));
-                self.add(kept, notices.iter().filter(|notice| !is_of_erased(notice)), NOTICES_OF_ALL);
+                kept.notices.retain(|told| !is_of_erased(&told.notice));
+                self.add(kept, notices.iter().filter(|notice| !is_of_erased(notice)), at, NOTICES_OF_ALL);
             });
         }
     }
 
-    fn add<'a>(&self, kept: &mut Kept, notices: impl IntoIterator<Item = &'a Arc<Notice>>, max: usize) {
+    fn add<'a>(
+        &self,
+        kept: &mut Kept,
+        notices: impl IntoIterator<Item = &'a Arc<Notice>>,
+        at: Option<Place>,
+        max: usize,
+    ) {
         for notice in notices {
-            kept.notices.push_back((self.next(), Arc::clone(notice)));
+            kept.notices.push_back(Told { seq: self.next(), at, notice: Arc::clone(notice) });
         }
         while kept.notices.len() > max {
-            kept.since = kept.notices.pop_front().map_or(kept.since, |(seq, _)| seq);
+            kept.since = kept.notices.pop_front().map_or(kept.since, |told| told.seq);
         }
+        kept.at = at.or(kept.at);
         kept.changed = self.next();
     }
 
@@ -231,7 +270,7 @@ impl Feed {
         let mut users = self.users.write();
         let watched = users.entry(user_id.clone()).or_insert_with(|| {
             let begun = self.next();
-            let kept = watch::Sender::new(Kept { since: begun, changed: begun, notices: VecDeque::new() });
+            let kept = watch::Sender::new(Kept { since: begun, changed: begun, ..Kept::default() });
             Arc::new(Watched { user_id: user_id.clone(), kept, idle_ticks: AtomicU32::new(0) })
         });
         if watched.kept.receiver_count() >= of_user_max {
@@ -327,8 +366,10 @@ impl Feed {
 /// What somebody who watches has not taken yet.
 #[derive(Debug, Default)]
 pub struct News {
-    /// What happened since, each with its number.
-    pub notices: Vec<(u64, Arc<Notice>)>,
+    /// What happened since.
+    pub notices: Vec<Told>,
+    /// Up to where all is told, where the store itself counts.
+    pub at: Option<Place>,
     /// The number of the last change, if there was one since.
     pub changed: Option<u64>,
 }
@@ -354,10 +395,11 @@ impl Watching {
     pub fn take(&mut self) -> News {
         let kept = self.receiver.borrow_and_update();
         let Some(seen) = self.seen.replace(kept.changed) else {
-            return News { notices: Vec::new(), changed: Some(kept.changed) };
+            return News { changed: Some(kept.changed), ..News::default() };
         };
-        let since = |(seq, _): &&(u64, Arc<Notice>)| *seq > seen;
+        let since = |told: &&Told| told.seq > seen;
         News {
+            at: kept.at,
             notices: kept.notices.iter().filter(since).cloned().collect(),
             changed: (kept.changed > seen).then_some(kept.changed),
         }

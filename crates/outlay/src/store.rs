@@ -29,7 +29,7 @@ use outlay_core::user::{User, UserMonth};
 use thiserror::Error;
 
 use crate::audit::{Actor, Entry, Event};
-use crate::feed::Feed;
+use crate::feed::{Feed, Place};
 use outbox::{Again, DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, TriedRecord, Waiting, WebhookRecord};
 pub use records::{KeyRecord, Role, SecretRecord};
 
@@ -610,6 +610,15 @@ pub enum ExportAt {
     Alerts(Option<u64>),
 }
 
+/// What somebody missed who watched a user before, of one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// Where the snapshot is: all that comes later has a later place.
+    pub place: Place,
+    /// The user's alerts since they were here, in their order; none where that place is not known any more.
+    pub alerts: Vec<(Place, Alert)>,
+}
+
 /// Something that `verify` found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -626,6 +635,8 @@ pub struct StoreStatus {
     pub not_ready: Option<String>,
     /// What an acknowledgement promises, in words.
     pub promise: &'static str,
+    /// What backs it up, where it does not copy itself.
+    pub backed_up_by: Option<&'static str>,
     /// Operations recorded so far.
     pub operations: u64,
     /// Users seen so far.
@@ -774,6 +785,11 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// What the store can say of itself.
     fn status(&self) -> StoreStatus;
+
+    /// For somebody who has just begun to watch a user, or everybody: what was missed since a place, where the store itself
+    /// counts what happens to a user. From then on it tells [`Reads::feed`] also what other processes change, for as long as
+    /// anybody watches. `None` where the feed counts, and remembers.
+    fn missed<'a>(&'a self, user_id: Option<&'a UserId>, after: Option<Place>) -> Option<Reading<'a, Missed>>;
 
     /// Where the store tells of every batch, once it is published: those of this process, and of any other that it hears of.
     fn feed(&self) -> &Arc<Feed>;

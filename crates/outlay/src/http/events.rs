@@ -27,8 +27,8 @@ use super::problem::{Kind, Problem};
 use super::reading::OfUser;
 use super::tokens::Whose;
 use super::{App, SharedApp, budget, schemas};
-use crate::feed::{Ending, Notice, Place, TooManyWatch, WATCHERS_MAX, Watching};
-use crate::store::OverviewQuery;
+use crate::feed::{Ending, Notice, Place, Told, TooManyWatch, WATCHERS_MAX, Watching};
+use crate::store::{Missed, OverviewQuery};
 
 /// Streams of one user that were opened with tokens, at most; else one person could keep everybody out.
 const STREAMS_OF_USER_MAX: usize = 64;
@@ -63,7 +63,7 @@ pub(super) async fn of_user(
     let after = headers.get("last-event-id").and_then(|id| place_of(id.to_str().ok()?));
     let max = if caller.sees_everything() { WATCHERS_MAX } else { STREAMS_OF_USER_MAX };
     let watching = app.reads.feed().watch_user(&user_id, after, max)?;
-    Ok(Events::new(app, caller, Subject::User(user_id), watching).answer())
+    Ok(Events::new(app, caller, Subject::User(user_id), watching, after).answer())
 }
 
 /// Follow everybody
@@ -81,7 +81,7 @@ pub(super) async fn of_all(
 ) -> Result<Response, Problem> {
     parameters.finish()?;
     let watching = app.reads.feed().watch_everybody()?;
-    Ok(Events::new(app, caller, Subject::Everybody, watching).answer())
+    Ok(Events::new(app, caller, Subject::Everybody, watching, None).answer())
 }
 
 impl From<TooManyWatch> for Problem {
@@ -134,6 +134,23 @@ enum Subject {
     Everybody,
 }
 
+/// How far a stream is, where the store itself counts what happens to a user.
+#[derive(Debug, Default)]
+struct Reached {
+    /// Where its client was before.
+    after: Option<Place>,
+    has_begun: bool,
+    /// All up to here is sent.
+    at: Option<Place>,
+}
+
+impl Reached {
+    /// Whether this was sent before.
+    fn includes(&self, place: Place) -> bool {
+        self.at.is_some_and(|at| at.epoch == place.epoch && place.seq <= at.seq)
+    }
+}
+
 /// One open stream.
 struct Events {
     app: SharedApp,
@@ -143,6 +160,7 @@ struct Events {
     whose: Option<(Whose, Timestamp)>,
     subject: Subject,
     watching: Watching,
+    reached: Reached,
     ending: Ending,
     /// What goes out next.
     queue: VecDeque<Event>,
@@ -152,7 +170,7 @@ struct Events {
 }
 
 impl Events {
-    fn new(app: SharedApp, caller: Caller, subject: Subject, watching: Watching) -> Self {
+    fn new(app: SharedApp, caller: Caller, subject: Subject, watching: Watching, after: Option<Place>) -> Self {
         let (key_id, whose, until) = match caller {
             Caller::User { expires_at, whose, made_at, .. } => (None, Some((whose, made_at)), Some(expires_at)),
             Caller::Key { id, .. } => {
@@ -172,6 +190,7 @@ impl Events {
             whose,
             subject,
             watching,
+            reached: Reached { after, ..Reached::default() },
             ending,
             queue,
             rests_until: now,
@@ -220,7 +239,7 @@ impl Events {
             tokio::select! {
                 biased;
                 () = self.ending.come() => return None,
-                gathered = gather(&self.app, &self.subject, &mut self.watching) => self.queue = gathered.ok()?,
+                gathered = gather(&self.app, &self.subject, &mut self.watching, &mut self.reached) => self.queue = gathered.ok()?,
             }
             // Looked at after what was gathered: that may already be of somebody else.
             if let (Some((whose, made_at)), Subject::User(user_id)) = (self.whose, &self.subject) {
@@ -242,28 +261,27 @@ impl Events {
 }
 
 /// What happened and how it stands now.
-async fn gather(app: &App, subject: &Subject, watching: &mut Watching) -> Result<VecDeque<Event>, Problem> {
-    let feed = app.reads.feed();
-    let deployment_id = app.reads.deployment_id();
+async fn gather(
+    app: &App,
+    subject: &Subject,
+    watching: &mut Watching,
+    reached: &mut Reached,
+) -> Result<VecDeque<Event>, Problem> {
     let news = watching.take();
-    let with_id = |event: Event, seq: u64| match subject {
-        Subject::User(_) => event.id(format!("{}.{seq}", feed.epoch())),
-        Subject::Everybody => event,
-    };
     let mut events = VecDeque::with_capacity(news.notices.len() + 1);
-    for (seq, happened) in news.notices {
-        let (name, json) = match &*happened {
-            Notice::Alert(user_id, alert) => {
-                let told = notice::Told::default();
-                ("alert", Json::of_object(|object| notice::alert(object, alert, Some(user_id), deployment_id, told)))
-            }
-            Notice::Denial(user_id, denial) => {
-                ("denial", Json::of_object(|object| notice::denial(object, denial, Some(user_id), deployment_id)))
-            }
-        };
-        events.push_back(with_id(Event::default().event(name).data(json.into_text()), seq));
+    if !reached.has_begun {
+        begin(app, subject, reached, &mut events).await?;
+    }
+    let place_of = |seq| Place { epoch: app.reads.feed().epoch(), seq };
+    for Told { seq, at, notice } in news.notices {
+        if !at.is_some_and(|at| reached.includes(at)) {
+            events.push_back(with_id(event_of(app, &notice), subject, at.unwrap_or(place_of(seq))));
+        }
     }
     if let Some(seq) = news.changed {
+        if let Some(at) = news.at.filter(|at| reached.at.is_some() && !reached.includes(*at)) {
+            reached.at = Some(at);
+        }
         let event = match subject {
             Subject::User(user_id) => {
                 let budget = budget::of_month(app, user_id, None).await?;
@@ -271,7 +289,55 @@ async fn gather(app: &App, subject: &Subject, watching: &mut Watching) -> Result
             }
             Subject::Everybody => Event::default().event("overview").data(app.glance.showing(app, seq).await?),
         };
-        events.push_back(with_id(event, seq));
+        events.push_back(with_id(event, subject, reached.at.unwrap_or(place_of(seq))));
     }
     Ok(events)
+}
+
+/// What a client missed since it was last here, where the store itself counts; and from then on the store tells this process
+/// what others change.
+async fn begin(
+    app: &App,
+    subject: &Subject,
+    reached: &mut Reached,
+    events: &mut VecDeque<Event>,
+) -> Result<(), Problem> {
+    let user_id = match subject {
+        Subject::User(user_id) => Some(user_id),
+        Subject::Everybody => None,
+    };
+    if let Some(missed) = app.reads.missed(user_id, reached.after) {
+        let Missed { place, alerts } = missed.await?;
+        for (at, alert) in alerts {
+            if let Some(user_id) = user_id {
+                let event = event_of(app, &Notice::Alert(user_id.clone(), alert));
+                events.push_back(with_id(event, subject, at));
+            }
+        }
+        reached.at = Some(place);
+    }
+    reached.has_begun = true;
+    Ok(())
+}
+
+fn event_of(app: &App, notice: &Notice) -> Event {
+    let deployment_id = app.reads.deployment_id();
+    let (name, json) = match notice {
+        Notice::Alert(user_id, alert) => {
+            let told = notice::Told::default();
+            ("alert", Json::of_object(|object| notice::alert(object, alert, Some(user_id), deployment_id, told)))
+        }
+        Notice::Denial(user_id, denial) => {
+            ("denial", Json::of_object(|object| notice::denial(object, denial, Some(user_id), deployment_id)))
+        }
+    };
+    Event::default().event(name).data(json.into_text())
+}
+
+/// Only where there is resuming has an event an id.
+fn with_id(event: Event, subject: &Subject, place: Place) -> Event {
+    match subject {
+        Subject::User(_) => event.id(format!("{}.{}", place.epoch, place.seq)),
+        Subject::Everybody => event,
+    }
 }

@@ -18,6 +18,7 @@ mod schema;
 mod shared;
 mod statements;
 mod sums;
+mod watch;
 mod wide;
 mod wipe;
 mod write;
@@ -26,9 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use outlay_core::alert::Alert;
-use outlay_core::denial::Denial;
-use outlay_core::id::{SessionNo, UserId, UserNo};
+use outlay_core::id::SessionNo;
 use outlay_core::ledger::{Command, Written};
 use outlay_core::plan::AlertThresholds;
 use rand::{Rng, SeedableRng};
@@ -43,7 +42,7 @@ use super::{
 };
 use crate::audit::Event;
 use crate::clock::SharedClock;
-use crate::feed::{Notice, Tidings};
+use crate::feed::Tidings;
 pub use bucket::Buckets;
 use errors::unavailable;
 use lane::{Answered, Item, Lane};
@@ -185,6 +184,7 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
     let lanes = (0..lanes).map(lane).collect();
     runtime.spawn(chores::run(Arc::clone(&shared)));
     let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
+    engine.runtime().spawn(watch::hear(Arc::clone(&engine.shared), Arc::downgrade(&engine)));
     Ok((PostgresStore { engine: Arc::clone(&engine), lanes }, Arc::new(PostgresReads::new(engine))))
 }
 
@@ -368,7 +368,8 @@ fn not_built(what: &str) -> StoreError {
     StoreError::Unavailable(format!("{what} are not built yet on PostgreSQL"))
 }
 
-/// Tells those who watch what is committed.
+/// Tells those who watch what is committed. Alerts and denials are told in the order of their bucket, with what other nodes
+/// committed before: that is the watch's business, which hears of it at once.
 fn publish(shared: &Shared, written: Vec<Written>) {
     if written.iter().any(|written| !written.erased.is_empty()) {
         shared.chores.erased();
@@ -377,25 +378,16 @@ fn publish(shared: &Shared, written: Vec<Written>) {
         return;
     }
     for written in written {
-        let user_of = |no: UserNo| {
-            let of = written.views.iter().find(|(_, view)| view.user.as_ref().is_some_and(|user| user.no == no));
-            of.map(|(user_id, _)| UserId::clone(user_id))
-        };
-        let alerts = written
-            .alerts
-            .iter()
-            .filter_map(|alert: &Alert| Some(Notice::Alert(user_of(alert.user_no)?, alert.clone())));
-        let denials = written
-            .denials
-            .iter()
-            .filter_map(|denial: &Denial| Some(Notice::Denial(user_of(denial.user_no)?, denial.clone())));
-        let tidings = Tidings {
+        if !written.alerts.is_empty() || !written.denials.is_empty() {
+            shared.watch.wake();
+            continue;
+        }
+        shared.feed.tell(Tidings {
             changed: written.views.iter().filter_map(|(user_id, _)| shared.feed.watched(user_id)).collect(),
-            notices: alerts.chain(denials).collect(),
             erased: written.erased.iter().map(|user| user.user_id.clone()).collect(),
             plans: !written.plans.is_empty(),
-        };
-        shared.feed.tell(tidings);
+            ..Tidings::default()
+        });
     }
 }
 

@@ -25,11 +25,11 @@ use rusqlite::{Connection, Transaction};
 use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
 use crate::audit::Entry;
-use crate::feed::Feed;
+use crate::feed::{Feed, Place};
 use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
 use crate::store::{
-    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page,
-    Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
+    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, Missed, NoticesQuery, Of, Overview, OverviewQuery,
+    Page, Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
     UsageQuery, UsersPage, UsersQuery,
 };
 
@@ -400,6 +400,10 @@ impl Reads for EmbeddedReads {
         self.inner.shared.published.audit.get()
     }
 
+    fn missed<'a>(&'a self, _: Option<&'a UserId>, _: Option<Place>) -> Option<Reading<'a, Missed>> {
+        None
+    }
+
     fn feed(&self) -> &Arc<Feed> {
         &self.inner.shared.feed
     }
@@ -415,6 +419,7 @@ impl Reads for EmbeddedReads {
         let (free_bytes, space_short) = shared.space.now();
         let trimmed = *shared.trimmed.lock();
         StoreStatus {
+            backed_up_by: None,
             not_ready: shared.published.not_ready.read().clone(),
             promise: "acknowledged means on this machine's disk",
             operations: numbers.operation.0 - 1,

@@ -313,8 +313,7 @@ impl Lane {
 
     /// Writes and commits, in one round trip.
     async fn write(&mut self, link: &Link, decided: Decided) -> Result<Decided, Failed> {
-        let mut batch = [0; 16];
-        self.random.fill_bytes(&mut batch);
+        let batch = self.shared.watch.batch(self.random.next_u64());
         let ops = Ops::of(&decided.of);
         let writes = Writes::new(&decided.of, &ops, &batch, decided.now)?;
         let mut sent = writes.send(link);

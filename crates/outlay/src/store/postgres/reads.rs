@@ -2,7 +2,7 @@
 
 mod lists;
 mod operator;
-mod person;
+pub(super) mod person;
 mod verify;
 
 use std::future::Future;
@@ -23,13 +23,13 @@ use tokio_postgres::{IsolationLevel, Row};
 
 use super::errors::unavailable;
 use super::rows::{RowReader, damaged, stored};
-use super::{Engine, joined, not_built};
+use super::{Engine, joined, not_built, watch};
 use crate::audit::Entry;
-use crate::feed::Feed;
+use crate::feed::{Feed, Place};
 use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
 use crate::store::{
-    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, NoticesQuery, Of, Overview, OverviewQuery, Page,
-    Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
+    AuditQuery, ExportAt, Exported, Finding, History, KeyRecord, Missed, NoticesQuery, Of, Overview, OverviewQuery,
+    Page, Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
     UsageQuery, UsersPage, UsersQuery,
 };
 
@@ -287,11 +287,17 @@ impl Reads for PostgresReads {
         StoreStatus {
             not_ready: self.engine.shared.not_ready.read().clone(),
             promise: "acknowledged means on the primary's disk",
+            backed_up_by: Some("pgBackRest or pg_dump"),
             operations,
             users,
             sessions,
             ..StoreStatus::default()
         }
+    }
+
+    fn missed<'a>(&'a self, user_id: Option<&'a UserId>, after: Option<Place>) -> Option<Reading<'a, Missed>> {
+        let user_id = user_id.cloned();
+        Some(self.run(async move |engine| watch::missed(&engine, user_id.as_ref(), after).await))
     }
 
     fn feed(&self) -> &Arc<Feed> {

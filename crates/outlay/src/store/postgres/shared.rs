@@ -14,6 +14,7 @@ use super::bucket::Buckets;
 use super::chores::Chores;
 use super::rows::{RowReader, time};
 use super::schema::Identity;
+use super::watch::Watch;
 use crate::feed::Feed;
 use crate::store::{KeyRecord, SecretRecord, StoreError};
 use outlay_core::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserNo};
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) identity: Identity,
     pub(super) feed: Arc<Feed>,
+    pub(super) watch: Watch,
     /// The plans, and the version of what all nodes keep in memory that they are of.
     plans: RwLock<(i64, Arc<Plans>)>,
     pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
@@ -47,6 +49,7 @@ impl Shared {
             settings,
             identity,
             feed: Arc::new(Feed::new(epoch)),
+            watch: Watch::new(epoch),
             plans: RwLock::new((0, Arc::new(Plans::standard()))),
             keys: RwLock::default(),
             secrets: RwLock::default(),

@@ -119,8 +119,8 @@ pub(super) const MOVE_BUCKETS: &str = "update bucket t set seq = u.seq, now_at =
      as u (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert) \
      where t.bucket = u.bucket";
 
-pub(super) const ADD_EVENTS: &str = "insert into event (bucket, seq, day, user_no, kind, batch) \
-     select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::bytea[])";
+pub(super) const ADD_EVENTS: &str = "insert into event (bucket, seq, day, user_no, kind, no, batch) \
+     select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::bytea[])";
 
 /// Whether a batch is recorded.
 pub(super) const FIND_BATCH: &str =
@@ -155,9 +155,13 @@ pub(super) struct Made {
     pub(super) find_sessions: String,
     pub(super) find_operations: String,
     pub(super) find_denials: String,
+    pub(super) find_denials_by_no: String,
+    pub(super) find_alerts: String,
 }
 
 pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
+    find_denials_by_no: DENIAL.find("bucket int8, no int8", ""),
+    find_alerts: ALERT.find("bucket int8, no int8", ""),
     put_users: USERS.put(),
     put_months: USER_MONTH.put(),
     put_sessions: SESSION.put(),

@@ -5,6 +5,7 @@ mod failures;
 mod lanes;
 mod numbers;
 mod proxy;
+mod watching;
 mod wiping;
 
 use std::sync::Arc;
@@ -122,7 +123,7 @@ fn months_and_days_have_their_partitions_however_long_nobody_was_there() {
         // Every day has a place of which events are kept.
         for days in 364..=368 {
             let day = i64::from(now.plus_seconds(days * 86_400).day().index());
-            let sql = "insert into event values (1, $1, $1::int8::int4, 0, 0, '')";
+            let sql = "insert into event values (1, $1, $1::int8::int4, 0, 0, null, '')";
             client.execute(sql, &[&day]).await.unwrap();
         }
         (counts[0], counts[1], counts[2])

@@ -42,11 +42,11 @@ impl InBucket {
 }
 
 /// What an event tells of.
-const BUDGET: i64 = 0;
-const ALERT: i64 = 1;
-const DENIAL: i64 = 2;
+pub(super) const BUDGET: i64 = 0;
+pub(super) const ALERT: i64 = 1;
+pub(super) const DENIAL: i64 = 2;
 /// The user of an event that tells of nobody: it only says that the batch is recorded.
-const NOBODY: u64 = 0;
+pub(super) const NOBODY: u64 = 0;
 
 /// A plan's name, tier and limits.
 type PlanRow<'a> = (&'a str, i64, Option<i64>, Option<i64>, Option<i64>);
@@ -175,24 +175,26 @@ fn write_reversed_key<'a>(
     rows.optional_number(operation.reversed_by.as_ref().map(|(no, _)| no.0)).end();
 }
 
-/// An event for each user and kind; gives the bucket's order after them. A batch that changed anything has at least one,
-/// by which it is found.
+/// An event for each user whose budget is another, and for each alert and denial; gives the bucket's order after them. A
+/// batch that changed anything has at least one, by which it is found.
 fn write_events<'a>(rows: &mut Rows<'a>, one: &InBucket, batch: &'a [u8; 16], now: Now) -> i64 {
     let written = &one.written;
-    let budgets = written.views.iter().filter_map(|(_, view)| Some((view.user.as_ref()?.no.0, BUDGET)));
-    let alerts = written.alerts.iter().map(|alert| (alert.user_no.0, ALERT));
-    let denials = written.denials.iter().map(|denial| (denial.user_no.0, DENIAL));
-    let mut events: Vec<(u64, i64)> = budgets.chain(alerts).chain(denials).collect();
+    let users = written.views.iter().filter_map(|(_, view)| Some(view.user.as_ref()?.no));
+    let erased = written.erased.iter().map(|user| user.no);
+    let budgets = users.chain(erased).map(|no| (no.0, BUDGET, None));
+    let alerts = written.alerts.iter().map(|alert| (alert.user_no.0, ALERT, Some(alert.no.0)));
+    let denials = written.denials.iter().map(|denial| (denial.user_no.0, DENIAL, Some(denial.no.0)));
+    let mut events: Vec<(u64, i64, Option<u64>)> = budgets.chain(alerts).chain(denials).collect();
     events.sort_unstable();
     events.dedup();
     if events.is_empty() && !one.written.is_empty() {
-        events.push((NOBODY, BUDGET));
+        events.push((NOBODY, BUDGET, None));
     }
     let mut seq = one.seq;
-    for (user_no, kind) in events {
+    for (user_no, kind, no) in events {
         seq += 1;
         rows.int(i64::from(one.bucket)).int(seq).int(i64::from(now.wall.day().index()));
-        rows.int(stored(user_no)).int(kind).blob(batch).end();
+        rows.int(stored(user_no)).int(kind).optional_number(no).blob(batch).end();
     }
     seq
 }

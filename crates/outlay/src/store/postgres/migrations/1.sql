@@ -138,10 +138,11 @@ create unique index alert_once on alert (bucket, user_no, month, meter, threshol
 create index alert_of_user on alert (bucket, user_no, no);
 create index alert_by_time on alert (recorded_at, no);
 
--- What a batch changed, for other nodes' listeners; and the proof that a batch of an unknown outcome is recorded.
+-- What a batch changed, for other nodes' listeners: a row for each user whose budget is another, and for each alert and
+-- denial with its number. And the proof that a batch of an unknown outcome is recorded.
 create table event (
     bucket int4, seq int8, day int4,
-    user_no int8 not null, kind int2 not null, batch bytea not null,
+    user_no int8 not null, kind int2 not null, no int8, batch bytea not null,
     primary key (bucket, seq, day))
     partition by range (day);
 

@@ -31,7 +31,7 @@ pub(super) const ANY_ERASED: &str = "select exists(select from users where bucke
      and user_no < $3 and user_id is null)";
 
 /// The user of an id.
-pub(super) async fn user(
+pub(in crate::store::postgres) async fn user(
     client: &Transaction<'_>,
     shared: &Shared,
     user_id: &UserId,
