@@ -97,6 +97,7 @@ impl Failure {
 
     const fn exit(&self) -> Exit {
         match self {
+            Self::Client(ClientError::Store { source, .. }) if source.is_of_settings() => Exit::BadUsage,
             Self::Settings(_) | Self::Usage(_) => Exit::BadUsage,
             Self::Client(_) | Self::Refused(_) | Self::Store(_) | Self::Io { .. } | Self::Other(_) | Self::Unread => {
                 Exit::Failed
@@ -134,6 +135,10 @@ struct CommonFlags {
     /// The data folder [OUTLAY_DATA; default ./outlay-data]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Common options")]
     data: Option<PathBuf>,
+    /// The PostgreSQL database that holds the store in place of the data folder; its password is better kept in
+    /// OUTLAY_STORE_PASSWORD_FILE [OUTLAY_STORE]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Common options")]
+    store: Option<String>,
     /// The configuration file [OUTLAY_CONFIG; default ./outlay.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Common options")]
     config: Option<PathBuf>,
@@ -216,10 +221,15 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     flags.say(&settings::LOG, common.log);
     flags.say(&settings::LOG_FORMAT, common.log_format);
     if let Command::Demo(demo) = command {
+        if common.store.is_some() {
+            let why = "the demo keeps its sample data in a folder of its own: leave out --store";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         // The demo empties and fills its folder: one that was meant for a real server must not be it.
         return demo.run(common.data, flags);
     }
     flags.say(&settings::DATA, common.data);
+    flags.say(&settings::STORE, common.store);
     match command {
         Command::Serve(serve) => serve.run(flags),
         Command::Completions(completions) => {

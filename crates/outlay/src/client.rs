@@ -1,6 +1,7 @@
-//! How commands reach the data: a server by its address, the server on the data folder by its socket, or the folder itself.
+//! How commands reach the data: a server by its address, the server on the data folder by its socket, or the store itself,
+//! in the folder or in a database.
 //!
-//! All three speak the same HTTP API, so a command is written once. On the folder itself the router is asked in this
+//! All three speak the same HTTP API, so a command is written once. On the store itself the router is asked in this
 //! process, and nothing goes over a network.
 
 use std::fmt::Write as _;
@@ -22,8 +23,8 @@ use tower::ServiceExt as _;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::http::Peer;
 use crate::http::telling::NOTIFY;
+use crate::http::{Kind, Peer};
 use crate::local::{Local, LocalError, Purpose};
 use crate::tls;
 
@@ -47,11 +48,11 @@ pub enum ClientError {
     /// The connection broke; what was asked may be done or not.
     #[error("get the whole answer: {0}")]
     Broken(String),
-    /// The folder cannot be opened here.
-    #[error("open {}: {source}", folder.display())]
-    Folder {
-        /// The data folder.
-        folder: PathBuf,
+    /// The store cannot be opened here.
+    #[error("open {place}: {source}")]
+    Store {
+        /// The data folder, or the database.
+        place: String,
         /// Why.
         source: LocalError,
     },
@@ -73,6 +74,8 @@ pub struct Refusal {
 /// The members of a problem that a person wants to read.
 #[derive(Debug, Default, Deserialize)]
 struct ProblemText {
+    #[serde(default, rename = "type")]
+    kind: String,
     #[serde(default)]
     title: String,
     #[serde(default)]
@@ -88,6 +91,12 @@ struct FieldText {
 }
 
 impl Refusal {
+    /// Whether it is a problem of this kind.
+    pub fn is_of(&self, kind: Kind) -> bool {
+        let problem: Option<ProblemText> = serde_json::from_slice(&self.body).ok();
+        problem.is_some_and(|problem| problem.kind.rsplit('/').next() == Some(kind.slug()))
+    }
+
     fn text(&self) -> String {
         problem_text(&self.body).unwrap_or_else(|| format!("the server answered {}", self.status))
     }
@@ -139,14 +148,15 @@ pub struct Client(Way);
 enum Way {
     Url { client: reqwest::Client, base: String, key: Option<SecretString> },
     Socket(PathBuf),
-    Folder(Box<Local>),
+    Here(Box<Local>),
 }
 
 impl Client {
-    /// The configured server, or the one on the data folder, or else the folder itself, which is then locked.
+    /// The configured server, or the one on the data folder, or else the store itself: a folder is then locked, a database is
+    /// worked on beside others.
     ///
     /// # Errors
-    /// When the folder must be opened here and cannot be.
+    /// When the store must be opened here and cannot be.
     pub async fn open(config: &Config) -> Result<Self, ClientError> {
         Self::open_for(config, Purpose::Command).await
     }
@@ -167,8 +177,8 @@ impl Client {
         }
         let local = Local::open(config, SystemClock::shared(), purpose)
             .await
-            .map_err(|source| ClientError::Folder { folder: config.data.clone(), source })?;
-        Ok(Self(Way::Folder(Box::new(local))))
+            .map_err(|source| ClientError::Store { place: place_of_store(config), source })?;
+        Ok(Self(Way::Here(Box::new(local))))
     }
 
     /// Asks, and reads the whole answer.
@@ -224,7 +234,7 @@ impl Client {
                 ask_url(request, base, key.as_ref(), body).await
             }
             Way::Socket(socket) => ask_socket(socket, request(method, path, body, quietly)?).await,
-            Way::Folder(local) => {
+            Way::Here(local) => {
                 let mut request = request(method, path, body, quietly)?;
                 request.extensions_mut().insert(Peer::Owner);
                 // A router never fails: its error type has no value.
@@ -234,14 +244,19 @@ impl Client {
         }
     }
 
-    /// Closes the folder, if it was opened here.
+    /// Closes the store, if it was opened here.
     ///
     /// # Errors
     /// When its last words could not be written.
     pub async fn close(self) -> Result<(), ClientError> {
-        let Way::Folder(local) = self.0 else { return Ok(()) };
+        let Way::Here(local) = self.0 else { return Ok(()) };
         local.close().await.map_err(|error| ClientError::Broken(error.to_string()))
     }
+}
+
+/// Where the store of the settings is, as people are told.
+pub fn place_of_store(config: &Config) -> String {
+    config.store.as_ref().map_or_else(|| config.data.display().to_string(), ToString::to_string)
 }
 
 /// Reads the rest of an answer.

@@ -11,6 +11,10 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     fn wall(&self) -> Timestamp;
     /// Nanoseconds on a clock that nobody sets, from an arbitrary start.
     fn monotonic_nanos(&self) -> u64;
+    /// Whether it is told what time it is: then no other clock counts beside it, such as a database's.
+    fn is_told(&self) -> bool {
+        false
+    }
 }
 
 /// A clock that many share.
@@ -51,6 +55,11 @@ impl Clock for SystemClock {
             .ok()
             .and_then(|nanos| Timestamp::from_nanos(nanos).ok())
             .unwrap_or(Timestamp::EPOCH)
+    }
+
+    #[cfg(feature = "test-clock")]
+    fn is_told(&self) -> bool {
+        self.file.is_some()
     }
 
     fn monotonic_nanos(&self) -> u64 {
@@ -99,6 +108,10 @@ impl Clock for ReplayClock {
     fn monotonic_nanos(&self) -> u64 {
         let passed = self.behind_at_start - self.behind.load(Ordering::Acquire);
         self.machine.monotonic_nanos().saturating_add(passed)
+    }
+
+    fn is_told(&self) -> bool {
+        true
     }
 }
 

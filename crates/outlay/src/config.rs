@@ -6,6 +6,7 @@
 mod file;
 pub mod receivers;
 pub mod settings;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ use thiserror::Error;
 use file::File;
 use receivers::{MailSettings, SmtpServer, WebhookAllow, WebhookSetting};
 use settings::{SETTINGS, Setting};
+use store::StoreAddress;
 
 /// The file that is read when none is named and one lies in the working directory.
 pub const FILE_DEFAULT: &str = "outlay.toml";
@@ -101,8 +103,10 @@ pub enum LogFormat {
 /// All settings, checked.
 #[derive(Debug)]
 pub struct Config {
-    /// The data folder.
+    /// The data folder; with a database only what is local to this node is in it.
     pub data: PathBuf,
+    /// The database that holds the store, in place of the data folder.
+    pub store: Option<StoreAddress>,
     /// Where the server listens.
     pub listen: SocketAddr,
     /// Where it also listens for browsers.
@@ -281,6 +285,7 @@ impl Config {
         let open = layers.read(&settings::OPEN, flag).unwrap_or(false);
         let config = Self {
             data: layers.path(&settings::DATA).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
+            store: layers.store(),
             listen: listen
                 .or_else(|| LISTEN_DEFAULT.parse().ok())
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -362,7 +367,9 @@ impl Layers<'_> {
         if !self.found.iter().any(|found| found.setting == setting && found.place == place) {
             // The file of a secret may be named; the secret may not.
             let shown = !setting.secret || !suffix.is_empty();
-            let value = value.to_str().filter(|_| shown).map(str::to_owned);
+            let value = value.to_str().filter(|_| shown);
+            let value =
+                if *setting == settings::STORE { value.and_then(store::shown) } else { value.map(str::to_owned) };
             self.found.push(Found { setting, place: place.clone(), value });
         }
         Some((place, value))
@@ -425,6 +432,24 @@ impl Layers<'_> {
         }
         let server = self.checked(place, SmtpServer::parse(server.expose_secret()))?;
         Some(MailSettings { server, from: from?, operator, to_users, templates })
+    }
+
+    /// The database of the store, with its password from wherever that stands.
+    fn store(&mut self) -> Option<StoreAddress> {
+        let address = self.read(&settings::STORE, StoreAddress::parse);
+        let Some((place, password)) = self.secret(&settings::STORE_PASSWORD) else { return address };
+        let Some(address) = address else {
+            if self.find(&settings::STORE, "").is_none() {
+                let advice = format!("is of no database; set {} too", settings::STORE.variable);
+                self.complaints.add(place, advice);
+            }
+            return None;
+        };
+        if address.has_password() {
+            self.complaints.add(place, "also stands in the address of the store; say it once".to_owned());
+            return None;
+        }
+        Some(address.with_password(password))
     }
 
     fn path(&mut self, setting: &'static Setting) -> Option<PathBuf> {

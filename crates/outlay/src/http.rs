@@ -68,6 +68,7 @@ use self::auth::Access;
 pub(crate) use self::forecast::sentence as forecast_sentence;
 pub use self::guard::Peer;
 pub(crate) use self::present::message::{message, message_id};
+pub(crate) use self::problem::Kind;
 use crate::clock::SharedClock;
 pub use crate::config::{Presentation, Presented};
 use crate::delivery::Senders;

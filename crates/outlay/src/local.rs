@@ -2,6 +2,9 @@
 //!
 //! `serve` puts listeners before it; a command that finds no server asks its router directly.
 
+mod opened;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +13,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::audit_copy::{AuditCopy, CopyError};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::store::StoreAddress;
 use crate::config::{Config, Presented};
 use crate::delivery::secrets::WebhookSecrets;
 use crate::delivery::{Senders, SendersError};
@@ -23,10 +27,10 @@ use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::seal::{MasterKey, SealError};
-use crate::store::outbox::MailTo;
-use crate::store::{Record, StoreError, embedded};
+use crate::store::{Record, StoreError};
 use crate::traces::{Traces, TracesError};
-use crate::writer::{Ended, Writer};
+use crate::writer::Writer;
+use opened::Opened;
 
 /// How often expired holds are given back without anybody asking for their users.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -65,6 +69,30 @@ pub enum LocalError {
     /// The operating system gives no thread.
     #[error("start the writer's thread: {0}")]
     Thread(std::io::Error),
+    /// Nodes that share a database must share what seals its secrets.
+    #[error(
+        "start a node on {0}: it needs OUTLAY_MASTER_KEY (or OUTLAY_MASTER_KEY_FILE), the same on every node of this \
+         database; `openssl rand -base64 32` makes one for the first"
+    )]
+    NoMasterKey(String),
+    /// A new ledger would begin while the one that is meant lies here.
+    #[error(
+        "start a node on {store}: {} holds a store of its own, which would not be read; name another folder with --data, \
+         or leave out --store", folder.display()
+    )]
+    OtherStore {
+        /// The database.
+        store: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+impl LocalError {
+    /// Whether it is the settings that are to be changed, and nothing was tried.
+    pub const fn is_of_settings(&self) -> bool {
+        matches!(self, Self::NoMasterKey(_) | Self::OtherStore { .. })
+    }
 }
 
 /// Where a restore makes a store of a backup, in the folder that it is for.
@@ -98,54 +126,22 @@ pub struct Local {
     copy: AuditCopy,
     ended: watch::Receiver<WriterEnd>,
     thread: JoinHandle<()>,
+    /// The lock of a folder that is a node's own, and not its store's.
+    _folder: Option<std::fs::File>,
 }
 
 impl Local {
-    /// Opens the store of the configured folder, which is made if there is none, and starts its writer.
+    /// Opens the configured store, which is made if there is none, and starts its writer.
     ///
     /// # Errors
-    /// When another process has the folder, it holds something else, or the disk fails.
+    /// When another process has the folder, it holds something else, the disk fails, or the database cannot be reached.
     pub async fn open(config: &Config, clock: SharedClock, purpose: Purpose) -> Result<Self, LocalError> {
         // Before the store is touched: what cannot be sent with these settings is to be mended first.
         let senders = match purpose {
             Purpose::Serving => Senders::open(config)?,
             Purpose::Command => Senders::without_mail(&config.webhook_allow),
         };
-        let settings = embedded::Settings {
-            plans: config.plans.clone(),
-            mail: config
-                .mail
-                .as_ref()
-                .map_or_else(MailTo::default, |mail| MailTo { user: mail.to_users, operator: mail.operator.is_some() }),
-            // A command may be run where the server's file is not: what it does not name is not to be taken away.
-            webhooks: (purpose == Purpose::Serving)
-                .then(|| config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
-            alerts: config.alerts.clone(),
-            ..embedded::Settings::new(config.data.clone(), Arc::clone(&clock))
-        };
-        let (store, reads) = embedded::open(settings)?;
-        let scratch = config.data.join("scratch");
-        // What a process that was killed left there, also a restore with whom it had not erased yet; usually nothing.
-        for left in [&scratch, &config.data.join(STAGING_NAME)] {
-            let _ = std::fs::remove_dir_all(left);
-        }
-        let (writer, task) = Writer::new(store);
-        let task = task.answering_beside().map_err(LocalError::Thread)?;
-        let (sender, ended) = watch::channel(WriterEnd::Running);
-        let thread = std::thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || {
-                // Its own small runtime: the batches must not wait for the tasks that make them.
-                let end = match tokio::runtime::Builder::new_current_thread().build() {
-                    Ok(runtime) => match runtime.block_on(task.run()) {
-                        Ended::Closed => WriterEnd::Closed,
-                        Ended::Poisoned(error) => WriterEnd::Poisoned(error.to_string()),
-                    },
-                    Err(error) => WriterEnd::Poisoned(error.to_string()),
-                };
-                sender.send_replace(end);
-            })
-            .map_err(LocalError::Thread)?;
+        let Opened { writer, reads, ended, thread, folder } = Opened::open(config, &clock, purpose)?;
         // What expired while nobody ran is given back before anything else is decided, or shown.
         give_back_what_is_due(&writer).await;
         let ids = Ids::from_system(Arc::clone(&clock)).map_err(LocalError::Randomness)?;
@@ -175,11 +171,11 @@ impl Local {
             metrics,
             traces,
             refusals: crate::http::refusals::Refusals::default(),
-            scratch,
+            scratch: config.data.join(opened::SCRATCH_NAME),
             glance: Glance::default(),
             paces: crate::http::paces::Paces::default(),
         });
-        Ok(Self { app, copy, ended, thread })
+        Ok(Self { app, copy, ended, thread, _folder: folder })
     }
 
     /// Waits until the writer's thread is over, and says why. A thread that panicked is poisoned too.
@@ -251,6 +247,15 @@ impl Local {
     }
 }
 
+/// Whether the address of a database can be used as it is written; nothing is connected to.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_database(address: &StoreAddress, config: &Config) -> Result<(), LocalError> {
+    opened::of_database(address, config, &SystemClock::shared())?;
+    Ok(())
+}
+
 async fn give_back_what_is_due(writer: &Writer) {
     loop {
         match writer.sweep().await {
@@ -268,6 +273,7 @@ fn master_key(config: &Config, ids: &Ids) -> Result<MasterKey, SealError> {
     if let Some(bytes) = &config.master_key {
         return Ok(MasterKey::new(bytes));
     }
+    // With a database it is asked for before.
     let (key, made) = MasterKey::open_or_make(&config.data, ids)?;
     if made {
         tracing::info!(

@@ -8,6 +8,7 @@ use super::{Exit, Failure, show};
 use crate::config::settings::{CONFIG, SETTINGS, TEST_CLOCK};
 use crate::config::{Complaint, Config, Environment, FILE_DEFAULT, Flags, Found};
 use crate::delivery::Senders;
+use crate::local::{self, LocalError};
 
 /// Look at the settings
 #[derive(Debug, Args)]
@@ -57,7 +58,10 @@ impl Settings {
         let lines = lines(&found, config.as_ref().ok());
         let (faults, unknown) = match config {
             // What the settings name must be sound as well: templates are tried out.
-            Ok(config) => (Senders::open(&config).err().map(unusable).into_iter().collect(), config.unknown_variables),
+            Ok(config) => {
+                let unusable = [Senders::open(&config).err().map(unusable), node(&config)];
+                (unusable.into_iter().flatten().collect(), config.unknown_variables)
+            }
             Err(error) => (error.complaints, Vec::new()),
         };
         if json {
@@ -81,6 +85,15 @@ impl Settings {
 
 fn unusable(error: impl std::fmt::Display) -> Complaint {
     Complaint { place: "what the settings name".to_owned(), advice: format!("failed to {error}") }
+}
+
+/// What would keep a node on a database from starting, as far as the settings show it.
+fn node(config: &Config) -> Option<Complaint> {
+    let store = config.store.as_ref()?;
+    if config.master_key.is_none() {
+        return Some(unusable(LocalError::NoMasterKey(store.to_string())));
+    }
+    local::check_database(store, config).err().map(unusable)
 }
 
 fn lines(found: &[Found], config: Option<&Config>) -> Vec<Line> {

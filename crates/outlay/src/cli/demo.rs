@@ -52,6 +52,7 @@ impl Demo {
         flags.say(&settings::OPEN, Some("true"));
         // What is set for a real server has no place here: plans, keys and a door for everybody.
         let config = Config {
+            store: None,
             plans: None,
             mail: None,
             webhooks: Vec::new(),

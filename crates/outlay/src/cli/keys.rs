@@ -106,6 +106,14 @@ pub(super) struct RotateMaster {
 
 impl RotateMaster {
     pub(super) async fn run(self, config: &Config) -> Result<Exit, Failure> {
+        if let Some(store) = &config.store
+            && (config.master_key.is_none() || self.to.is_none())
+        {
+            return Err(Failure::Usage(format!(
+                "the secrets in {store} are sealed under OUTLAY_MASTER_KEY, which all nodes share: stop every node, run this \
+                 with OUTLAY_MASTER_KEY_FILE for the old key and --to for the new one, and start them with that"
+            )));
+        }
         let sealing = |error: SealError| Failure::Other(format!("failed to {error}"));
         let local =
             Local::open(config, SystemClock::shared(), Purpose::Command).await.map_err(|error| opening(&error))?;

@@ -16,6 +16,7 @@ use crate::audit::{Action, Actor, Facts};
 use crate::client::{Client, next_piece, whole};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::http::Kind;
 use crate::local::STAGING_NAME;
 use crate::seal::MASTER_KEY_FILE;
 use crate::store::embedded::Erasure;
@@ -70,7 +71,8 @@ impl Verify {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  outlay backup outlay-2025-10-13.db\n  OUTLAY_URL=http://10.0.0.5:4780 \
     OUTLAY_KEY_FILE=admin.key outlay backup nightly.db --force\n\n\
-    The file is a whole store as of one moment. It does not hold DATA/master.key: keep that elsewhere.")]
+    The file is a whole store as of one moment. It does not hold DATA/master.key: keep that elsewhere. A store in PostgreSQL \
+    is backed up by pgBackRest or pg_dump; then this only says so (exit code 2).")]
 pub(super) struct Backup {
     /// The file to make
     file: PathBuf,
@@ -88,8 +90,12 @@ impl Backup {
         }
         let response = client.stream(Method::GET, "/v1/backup", None).await?;
         if !response.status().is_success() {
-            whole(response).await?.success()?;
-            return Ok(Exit::Failed);
+            let refused = whole(response).await?.success();
+            return match refused {
+                // It is no failure of the server: something else is to be called.
+                Err(refusal) if refusal.is_of(Kind::BackedUpElsewhere) => Err(Failure::Usage(refusal.to_string())),
+                refused => refused.map(|_| Exit::Failed).map_err(Failure::from),
+            };
         }
         // Beside the file and renamed at the end, so that a file of that name is always a whole one.
         let partial = with_suffix(&self.file, ".partial");
@@ -158,6 +164,13 @@ pub(super) struct Restore {
 
 impl Restore {
     pub(super) fn run(&self, config: &Config) -> Result<Exit, Failure> {
+        if let Some(store) = &config.store {
+            return Err(Failure::Usage(format!(
+                "{store} is restored by its own tools: pgBackRest, or pg_restore into an empty database; then run `outlay \
+                 verify`, and erase again whom the audit log's copy names as erased since. To restore a backup into a data \
+                 folder, leave out --store and OUTLAY_STORE"
+            )));
+        }
         check_backup(&self.file)?;
         let mut lists = self.erasures.iter().map(|file| read_erasures(file)).collect::<Result<Vec<_>, _>>()?;
         let folder = &config.data;

@@ -27,10 +27,16 @@ use crate::retention;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
-        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml",
+        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n  \
+        OUTLAY_STORE_PASSWORD_FILE=/run/secrets/db OUTLAY_MASTER_KEY_FILE=/run/secrets/master outlay serve \
+        --store postgres://outlay@db.example.org/outlay --listen 10.0.0.5:4780",
     after_long_help = format!(
         "Examples:\n  outlay serve --open\n  OUTLAY_ADMIN_KEY_FILE=/run/secrets/admin outlay serve --data /var/lib/outlay \
-        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n\n\
+        --listen 10.0.0.5:4780\n  outlay serve --public-listen 0.0.0.0:4781 --config /etc/outlay.toml\n  \
+        OUTLAY_STORE_PASSWORD_FILE=/run/secrets/db OUTLAY_MASTER_KEY_FILE=/run/secrets/master outlay serve \
+        --store postgres://outlay@db.example.org/outlay --listen 10.0.0.5:4780\n\n\
+        With --store any number of servers, each a node, work on one PostgreSQL database (14 or later), whose tables the first \
+        one makes; they share OUTLAY_MASTER_KEY, and what is local to a node is in its own --data.\n\n\
         It prints `listening on http://ADDRESS` to standard output once it listens, and ends cleanly on SIGTERM or \
         SIGINT. On SIGHUP it reads plans, labels, links, for how long details are kept and the log's filter anew.\n\n{}", settings::help())
 )]
@@ -244,7 +250,10 @@ pub(super) async fn serve(
 /// How long requests may take to finish once the server was asked to stop.
 const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Why a folder cannot be opened, as a failure of the command.
+/// Why a store cannot be opened, as a failure of the command.
 pub(super) fn opening(error: &LocalError) -> Failure {
+    if error.is_of_settings() {
+        return Failure::Usage(format!("failed to {error}"));
+    }
     Failure::Other(format!("failed to {error}"))
 }

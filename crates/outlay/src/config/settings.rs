@@ -22,8 +22,23 @@ impl Setting {
     }
 }
 
-/// The folder of the embedded store.
+/// The folder of the embedded store, and of what is local to a node.
 pub const DATA: Setting = setting("OUTLAY_DATA", "data", "--data", "the data folder; default ./outlay-data");
+/// The database that several nodes share.
+pub const STORE: Setting = setting(
+    "OUTLAY_STORE",
+    "store",
+    "--store",
+    "the PostgreSQL database that holds the store, in place of the data folder, like \
+     postgres://outlay@db.example.org/outlay: any number of nodes share one; what is no letter or digit in user, password \
+     and name is percent-encoded; default none",
+);
+/// The password for that database.
+pub const STORE_PASSWORD: Setting = secret(
+    "OUTLAY_STORE_PASSWORD",
+    Some("store_password"),
+    "the password of that database's user, where it does not stand in the address; default none",
+);
 /// The configuration file.
 pub const CONFIG: Setting = Setting {
     variable: "OUTLAY_CONFIG",
@@ -112,7 +127,8 @@ pub const ADMIN_KEY: Setting = secret(
 pub const MASTER_KEY: Setting = secret(
     "OUTLAY_MASTER_KEY",
     Some("master_key"),
-    "the key that seals what is secret in the store, base64 of 32 bytes; default DATA/master.key, made at first start",
+    "the key that seals what is secret in the store, base64 of 32 bytes; with PostgreSQL the same on every node; default \
+     DATA/master.key, made at first start",
 );
 /// The server that takes the mail.
 pub const SMTP_URL: Setting = secret(
@@ -161,8 +177,10 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 25] = [
+pub const SETTINGS: [&Setting; 27] = [
     &DATA,
+    &STORE,
+    &STORE_PASSWORD,
     &CONFIG,
     &LISTEN,
     &PUBLIC_LISTEN,

@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Copy the whole store
 ///
-/// As of one moment, while it goes on.
+/// As of one moment, while it goes on. A store in PostgreSQL is not copied here (409): pgBackRest and `pg_dump` do that.
 #[utoipa::path(get, path = "/v1/backup", tag = "Operator",
     operation_id = "backup",
     responses((status = 200, description = "The file", content_type = "application/vnd.sqlite3", body = Vec<u8>),
@@ -34,6 +34,10 @@ pub(super) async fn backup(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish()?;
+    if let Some(by) = app.reads.status().backed_up_by {
+        let detail = format!("This store is in PostgreSQL: back it up with {by}.");
+        return Err(Problem::new(Kind::BackedUpElsewhere).detail(detail));
+    }
     audit::note(&app, actor.did(Action::BackupTaken)).await?;
     let path = app.scratch.join(format!("backup-{}.db", app.ids.request()));
     make_private(&app.scratch).await.map_err(|error| broken(&error))?;

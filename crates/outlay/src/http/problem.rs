@@ -92,6 +92,8 @@ kinds! {
     PlansAreConfigured "plans-are-configured" CONFLICT "The plans are set by the configuration";
     /// The webhook stands in the configuration, which is the truth.
     WebhookIsConfigured "webhook-is-configured" CONFLICT "The webhook is set by the configuration";
+    /// The store is a database, which has means of its own for it.
+    BackedUpElsewhere "backed-up-elsewhere" CONFLICT "The store is backed up by its own tools";
     /// There are as many webhooks as there may be.
     TooManyWebhooks "too-many-webhooks" CONFLICT "There are too many webhooks";
     /// The body, or a part of it, is larger than allowed.
