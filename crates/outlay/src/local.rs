@@ -27,6 +27,7 @@ use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::seal::{MasterKey, SealError};
+use crate::store::postgres::look::{Look, look};
 use crate::store::{Record, StoreError};
 use crate::traces::{Traces, TracesError};
 use crate::writer::Writer;
@@ -254,6 +255,14 @@ impl Local {
 pub fn check_database(address: &StoreAddress, config: &Config) -> Result<(), LocalError> {
     opened::of_database(address, config, &SystemClock::shared())?;
     Ok(())
+}
+
+/// How the database of the settings is; nothing is changed in it.
+///
+/// # Errors
+/// When it cannot be reached.
+pub async fn look_at_database(address: &StoreAddress, config: &Config) -> Result<Look, StoreError> {
+    look(&opened::of_database(address, config, &SystemClock::shared())?).await
 }
 
 async fn give_back_what_is_due(writer: &Writer) {

@@ -2,6 +2,7 @@
 //!
 //! It looks and changes nothing. What only a running server knows it asks through the folder's socket.
 
+mod database;
 mod outside;
 mod place;
 mod server;
@@ -30,7 +31,7 @@ pub(super) struct Doctor {
 
 const DOCTOR_HELP: &str = "Examples:\n  outlay doctor --data /var/lib/outlay --config /etc/outlay/outlay.toml\n  \
     outlay doctor --public-url https://budget.example.org --json\n\n\
-    It looks at the settings, the data folder, the disk, the clock, the addresses, the running server, its keys, the last \
+    It looks at the settings, the data folder and the disk or the PostgreSQL database, the clock, the addresses, the running server, its keys, the last \
     verify, for how long details are kept, the mail server, the webhooks' endpoints, and whether events come through at the public address. Give it the flags \
     that the server gets. Nothing is changed and nothing is sent. Exit code 1 when something fails.";
 
@@ -112,7 +113,10 @@ impl Doctor {
 }
 
 async fn look(config: &Config, findings: &mut Findings) {
-    place::folder(config, findings);
+    match &config.store {
+        Some(address) => database::look(address, config, findings).await,
+        None => place::folder(config, findings),
+    }
     place::clock(config, findings);
     let client = server::reach(config, findings).await;
     place::addresses(config, client.is_some(), findings);

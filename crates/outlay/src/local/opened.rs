@@ -89,6 +89,9 @@ pub(super) fn of_database(
     if let Some(password) = address.password() {
         settings.config.password(password.expose_secret());
     }
+    if settings.config.get_application_name().is_none() {
+        settings.config.application_name(postgres::APPLICATION);
+    }
     settings.alerts = config.alerts.clone();
     settings.own_clock = clock.is_told();
     Ok(settings)

@@ -12,6 +12,7 @@ mod errors;
 mod lane;
 mod link;
 mod load;
+pub mod look;
 mod reads;
 mod rows;
 mod schema;
@@ -50,6 +51,8 @@ use reads::PostgresReads;
 use rows::{RowReader, nanos, stored};
 use shared::{Locked, Shared, read_plans};
 
+/// What connections of nodes are called, so that they are told from those of others.
+pub const APPLICATION: &str = "outlay";
 /// Lanes of one node. More make smaller batches, fewer make longer ones.
 const LANES: usize = 8;
 /// Connections that read.

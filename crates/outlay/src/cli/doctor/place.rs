@@ -142,6 +142,12 @@ pub(super) fn master_key(config: &Config, findings: &mut Findings) {
         findings.ok(ABOUT, "given by OUTLAY_MASTER_KEY");
         return;
     }
+    if config.store.is_some() {
+        let fix =
+            "set OUTLAY_MASTER_KEY_FILE to the key that all nodes share; `openssl rand -base64 32` makes the first";
+        findings.fail(ABOUT, "a node on PostgreSQL needs it, and it is not set", fix);
+        return;
+    }
     let file = config.data.join(MASTER_KEY_FILE);
     if !file.exists() {
         let is_new = !file_path(&config.data).exists();

@@ -250,12 +250,14 @@ async fn tell_what_is_new(engine: &Engine, heard: &mut Heard) -> Result<(), Stor
             }
         }
     }
+    let mut told = false;
     if !asked.buckets.is_empty() {
         let found = rows(&reader, EVENTS, &[&asked.buckets, &asked.after, &asked.until, &listened]).await?;
         let events = found.iter().map(Event::read).collect::<Result<Vec<_>, _>>()?;
-        tell_events(shared, &reader, &events, &watched, now.epoch).await?;
+        told = tell_events(shared, &reader, &events, &watched, now.epoch).await?;
     }
-    if everybody && !moved.buckets.is_empty() {
+    // Who watches everybody is told of any change, once.
+    if everybody && !told && !moved.buckets.is_empty() {
         let node = shared.watch.node.as_slice();
         let others = rows(&reader, OTHERS, &[&moved.buckets, &moved.after, &moved.until, &node]).await?;
         if others.first().map(|row| row.try_get(0)).transpose().map_err(unavailable)?.unwrap_or(false) {
@@ -266,14 +268,15 @@ async fn tell_what_is_new(engine: &Engine, heard: &mut Heard) -> Result<(), Stor
     Ok(())
 }
 
-/// Tells events batch by batch, as the node that committed them would have.
+/// Tells events batch by batch, as the node that committed them would have. Gives whether there was anything to tell.
 async fn tell_events(
     shared: &Shared,
     client: &impl GenericClient,
     events: &[Event],
     watched: &BTreeMap<i32, Vec<Arc<Watched>>>,
     epoch: u64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let mut told = false;
     let (mut alerts, mut denials) = notices(client, events).await?;
     for batch in events.chunk_by(|one, next| one.bucket == next.bucket && one.batch == next.batch) {
         let is_own = batch.iter().all(|event| event.batch.starts_with(&shared.watch.node));
@@ -305,8 +308,9 @@ async fn tell_events(
             shared.keep_plans(version, &plans);
         }
         shared.feed.tell(tidings);
+        told = true;
     }
-    Ok(())
+    Ok(told)
 }
 
 /// A number holds its bucket.

@@ -1,0 +1,70 @@
+//! What a database says of itself, for whoever looks after it.
+
+use super::errors::unavailable;
+use super::rows::RowReader;
+use super::{LANES, READERS, Settings, connect};
+use crate::store::StoreError;
+
+/// The oldest version that has all that is sent, as `server_version_num` has it.
+pub const OLDEST_VERSION: i64 = 140_000;
+/// Connections of one node, at most: its lanes, those that read, and one each for records, tables and beginning.
+pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 3;
+
+const LOOK: &str = "select current_setting('server_version'), current_setting('server_version_num')::int8, \
+     pg_is_in_recovery()::int4, current_setting('max_connections')::int8, \
+     current_setting('superuser_reserved_connections')::int8, \
+     (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() \
+      and application_name <> $1), \
+     (extract(epoch from clock_timestamp()) * 1000)::int8, current_setting('synchronous_standby_names'), \
+     current_setting('fsync') || ' ' || current_setting('full_page_writes'), current_setting('wal_compression'), \
+     (select setting::int8 from pg_settings where name = 'checkpoint_timeout')";
+
+/// How a database is.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Its version, such as `15.18`.
+    pub version: String,
+    /// The same as a number, such as 150018.
+    pub version_number: i64,
+    /// Whether it only follows another one, and takes no writes.
+    pub is_standby: bool,
+    /// How many connections it takes, without those that are kept for its superuser.
+    pub connections: i64,
+    /// How many of them others than nodes have.
+    pub taken_by_others: i64,
+    /// What its clock says, in milliseconds since 1970.
+    pub clock_millis: i64,
+    /// Whether a commit waits for standbys.
+    pub waits_for_standbys: bool,
+    /// Whether what it says is on its disk is there after a power cut.
+    pub is_durable: bool,
+    /// How it packs whole pages in its log: `off` is not at all.
+    pub wal_compression: String,
+    /// Seconds between checkpoints, after each of which whole pages are logged again.
+    pub checkpoint_seconds: i64,
+}
+
+/// Looks at a database, and changes nothing.
+///
+/// # Errors
+/// When it cannot be reached, or does not say.
+pub async fn look(settings: &Settings) -> Result<Look, StoreError> {
+    let client = connect(&settings.config).await?;
+    let row = client.query_one(LOOK, &[&super::APPLICATION]).await.map_err(unavailable)?;
+    let mut row = RowReader::new(&row);
+    let version = row.required_text()?.to_owned();
+    let (version_number, standby, connections, kept) =
+        (row.required()?, row.required()?, row.required()?, row.required()?);
+    Ok(Look {
+        version,
+        version_number,
+        is_standby: standby != 0,
+        connections: connections - kept,
+        taken_by_others: row.required()?,
+        clock_millis: row.required()?,
+        waits_for_standbys: !row.required_text()?.trim().is_empty(),
+        is_durable: row.required_text()? == "on on",
+        wal_compression: row.required_text()?.to_owned(),
+        checkpoint_seconds: row.required()?,
+    })
+}
