@@ -93,6 +93,9 @@ impl AuditCopy {
 
     async fn copy(&self, writer: &Writer, reads: &dyn Reads) -> Result<(), Failed> {
         let Some(to) = &self.0 else { return Ok(()) };
+        if let Some(catching_up) = reads.catch_up() {
+            catching_up.await?;
+        }
         loop {
             let (newest, copied) = reads.audit_newest();
             if newest <= copied {

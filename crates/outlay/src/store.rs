@@ -241,12 +241,18 @@ pub trait Store: Send + 'static {
     }
 
     /// Decides, writes and makes durable a batch; its replies come in its order when it is published, and each command has
-    /// its own. An error means that nothing of the batch was acknowledged; [`StoreError::OutcomeUnknown`] that this process
-    /// must not go on writing.
+    /// its own. An error means that nothing of the batch was acknowledged.
     fn commit(&mut self, batch: Batch) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
     /// Writes a record that no rule decides about, and in the same transaction what the audit log says of it.
     fn put(&mut self, record: Record, event: Option<Event>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether this process must not go on writing after this error. Where nobody else writes, only the next start can tell
+    /// what became of what is not known to be recorded; where others do, they go on, and the next try with the same ids
+    /// tells.
+    fn ends_by(error: &StoreError) -> bool {
+        matches!(error, StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_))
+    }
 
     /// Uses a moment without commands: one slice of merging or wiping. Gives whether there is more to do.
     fn idle(&mut self) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -755,6 +761,12 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether somebody with one of these numbers was erased who may have had this id.
     fn any_erased<'a>(&'a self, user_id: &'a UserId, numbers: Range<UserNo>) -> Reading<'a, bool>;
+
+    /// What is to be waited for before anything that is in memory is believed: plans, keys, secrets, ends of tokens, webhooks,
+    /// and how far the audit log goes. `None` where it shows what any process had changed two seconds ago.
+    fn catch_up(&self) -> Option<Reading<'_, ()>> {
+        None
+    }
 
     /// The key whose SHA-256 is this, revoked or not.
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>>;

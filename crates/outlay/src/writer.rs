@@ -80,7 +80,7 @@ pub struct Writer {
     quiet: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// Commands that wait or are being committed.
     queued: AtomicUsize,
@@ -88,9 +88,16 @@ struct Shared {
     poisoned: AtomicBool,
     batches: AtomicUsize,
     commands: AtomicUsize,
+    /// By which errors the process ends.
+    ends_by: fn(&StoreError) -> bool,
 }
 
 impl Shared {
+    fn new(ends_by: fn(&StoreError) -> bool) -> Self {
+        let count = AtomicUsize::default;
+        Self { queued: count(), poisoned: AtomicBool::default(), batches: count(), commands: count(), ends_by }
+    }
+
     /// Notes that a batch of so many commands waits no more.
     fn done(&self, commands: usize) {
         self.queued.fetch_sub(commands, Ordering::AcqRel);
@@ -98,15 +105,13 @@ impl Shared {
         self.commands.fetch_add(commands, Ordering::Relaxed);
     }
 
-    /// A full disk passes; after any other failed write the process must not acknowledge anything.
+    /// What passes, passes; after any other failed write the process must not acknowledge anything.
     fn failed(&self, error: &StoreError) -> Option<Ended> {
-        match error {
-            StoreError::SpaceShort | StoreError::DiskFull | StoreError::Unavailable(_) => None,
-            StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => {
-                self.poisoned.store(true, Ordering::Release);
-                Some(Ended::Poisoned(error.clone()))
-            }
+        if !(self.ends_by)(error) {
+            return None;
         }
+        self.poisoned.store(true, Ordering::Release);
+        Some(Ended::Poisoned(error.clone()))
     }
 
     fn ended_by(&self, committed: &Result<Committed, StoreError>) -> Option<Ended> {
@@ -162,7 +167,7 @@ impl Writer {
     /// The handle, and the task that must be run for it. If the store has lanes, their tasks begin at once, on its runtime.
     pub fn new<S: Store>(store: S) -> (Self, WriterTask<S>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(S::ends_by));
         let (queues, lanes) = store.lanes().map(|lanes| lanes::start(lanes, &shared)).unzip();
         let writer = Self { sender, shared: Arc::clone(&shared), lanes: queues.clone(), quiet: false };
         let jobs = Vec::new();

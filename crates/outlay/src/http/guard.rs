@@ -236,6 +236,11 @@ impl Post {
         client: Option<IpAddr>,
         request_id: RequestId,
     ) -> Result<Caller, Problem> {
+        if (!self.rule.least.is_open() || self.rule.changes())
+            && let Some(catching_up) = self.app.reads.catch_up()
+        {
+            catching_up.await?;
+        }
         let caller = self.caller(parts, peer, client).inspect_err(|problem| {
             if problem.kind() == Kind::Unauthorized {
                 let ended = Access::ended_key(&parts.headers, &self.app);

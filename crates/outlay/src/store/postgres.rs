@@ -5,17 +5,21 @@
 //! This file opens the store and spreads batches over lanes ([`lane`]). Rows are the business of [`codec`], statements
 //! of [`statements`]. It knows nothing of HTTP, and compares nothing with a limit.
 
+mod audit;
 mod bucket;
 mod chores;
 mod codec;
 mod errors;
+mod kept;
 mod lane;
 mod link;
 mod load;
 pub mod look;
+mod put;
 mod reads;
 mod rows;
 mod schema;
+mod settle;
 mod shared;
 mod statements;
 mod sums;
@@ -24,8 +28,10 @@ mod wide;
 mod wipe;
 mod write;
 
+use std::iter::Peekable;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use outlay_core::id::SessionNo;
@@ -41,12 +47,13 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::{
     Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, until_plans_change,
 };
-use crate::audit::Event;
+use crate::audit::{Actor, Event};
 use crate::clock::SharedClock;
 use crate::feed::Tidings;
 pub use bucket::Buckets;
 use errors::unavailable;
 use lane::{Answered, Item, Lane};
+use put::Clerk;
 use reads::PostgresReads;
 use rows::{RowReader, nanos, stored};
 use shared::{Locked, Shared, read_plans};
@@ -57,6 +64,8 @@ pub const APPLICATION: &str = "outlay";
 const LANES: usize = 8;
 /// Connections that read.
 const READERS: usize = 4;
+/// As long as the answer to COMMIT is waited for.
+const PATIENCE: Duration = Duration::from_secs(settle::COMMIT_SECONDS_MAX);
 /// Threads that speak to the database.
 const THREADS: usize = 2;
 /// Rows that one transaction wipes or empties.
@@ -81,6 +90,8 @@ pub struct Settings {
     pub lanes: usize,
     /// How many rows of the past one transaction wipes or empties, at most.
     pub slice_rows: usize,
+    /// For how long it is asked what became of a COMMIT that was not answered.
+    pub patience: Duration,
 }
 
 impl Settings {
@@ -111,6 +122,7 @@ impl Settings {
             buckets: Buckets::USUAL,
             lanes: LANES,
             slice_rows: SLICE_ROWS,
+            patience: PATIENCE,
         })
     }
 }
@@ -148,6 +160,7 @@ impl Drop for Engine {
 pub struct PostgresStore {
     engine: Arc<Engine>,
     lanes: Vec<Arc<tokio::sync::Mutex<Lane>>>,
+    clerk: Arc<tokio::sync::Mutex<Clerk>>,
 }
 
 /// Opens the store of a database, whose tables are made if there are none.
@@ -185,10 +198,12 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
         Arc::new(tokio::sync::Mutex::new(lane))
     };
     let lanes = (0..lanes).map(lane).collect();
+    let clerk = Clerk::new(Arc::clone(&shared), Pcg64::seed_from_u64(random.next_u64()));
+    let clerk = Arc::new(tokio::sync::Mutex::new(clerk));
     runtime.spawn(chores::run(Arc::clone(&shared)));
     let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
     engine.runtime().spawn(watch::hear(Arc::clone(&engine.shared), Arc::downgrade(&engine)));
-    Ok((PostgresStore { engine: Arc::clone(&engine), lanes }, Arc::new(PostgresReads::new(engine))))
+    Ok((PostgresStore { engine: Arc::clone(&engine), lanes, clerk }, Arc::new(PostgresReads::new(engine))))
 }
 
 /// Prepares the database, and reads what every node keeps in memory.
@@ -215,6 +230,7 @@ async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(
         shared.wall(one.clock_micros)?;
     }
     shared.committed(decided_at, buckets.iter().map(|one| (one.bucket, one.numbers)));
+    kept::catch_up(&shared, &readers).await?;
     Ok((shared, readers))
 }
 
@@ -251,8 +267,7 @@ impl PostgresStore {
         let mut answered = Answered::default();
         for part in running {
             let part = part.await.map_err(|error| StoreError::OutcomeUnknown(error.to_string()))?;
-            answered.replies.extend(part.replies);
-            answered.written.extend(part.written);
+            answered.add(part);
         }
         Ok(answered)
     }
@@ -268,20 +283,28 @@ impl super::Lane for WriterLane {
     fn commit(&mut self, batch: Batch) -> Committing<'_> {
         Box::pin(async move {
             let count = batch.commands.len();
-            let commands = commands_of(batch)?.into_iter().enumerate();
-            let items = commands.map(|(place, command)| Item::new(place, command, self.shared.buckets())).collect();
+            let mut of = Of::new(batch.by);
+            let commands = batch.commands.into_iter().enumerate();
+            let items = commands.map(|(place, command)| of.item(place, command, self.shared.buckets())).collect();
             let answered = self.lane.lock().await.commit(items).await;
             Ok(committed(count, answered, &self.shared))
         })
     }
 }
 
-/// The commands of a batch.
-fn commands_of(batch: Batch) -> Result<Vec<Command>, StoreError> {
-    if batch.by.is_empty() {
-        Ok(batch.commands)
-    } else {
-        Err(StoreError::Unavailable("the audit log is not built yet on PostgreSQL".to_owned()))
+/// What is said of a batch's commands, which are asked for in their order.
+struct Of {
+    by: Peekable<std::vec::IntoIter<(usize, Actor)>>,
+}
+
+impl Of {
+    fn new(by: Vec<(usize, Actor)>) -> Self {
+        Self { by: by.into_iter().peekable() }
+    }
+
+    fn item(&mut self, place: usize, command: Command, buckets: Buckets) -> Item {
+        let by = self.by.next_if(|(of, _)| *of == place).map(|(_, actor)| actor);
+        Item::new(place, command, by, buckets)
     }
 }
 
@@ -296,7 +319,10 @@ fn committed(count: usize, answered: Answered, shared: &Arc<Shared>) -> Committe
     let lost = || Err(CommandError::Store(StoreError::OutcomeUnknown("a lane gave no answer".to_owned())));
     let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(lost)).collect();
     let shared = Arc::clone(shared);
-    Committed::new(replies, move || publish(&shared, answered.written))
+    Committed::new(replies, move || {
+        shared.kept.audit_grew(answered.audit_newest);
+        publish(&shared, answered.written);
+    })
 }
 
 impl Store for PostgresStore {
@@ -315,19 +341,31 @@ impl Store for PostgresStore {
         let count = batch.commands.len();
         let buckets = self.engine.shared.buckets();
         let mut all = Answered::default();
-        let mut commands = commands_of(batch)?.into_iter().enumerate().peekable();
+        let mut of = Of::new(batch.by);
+        let mut commands = batch.commands.into_iter().enumerate().peekable();
         while commands.peek().is_some() {
             let commands = until_plans_change(&mut commands).into_iter();
-            let items = commands.map(|(place, command)| Item::new(place, command, buckets)).collect();
-            let answered = self.run(items).await?;
-            all.replies.extend(answered.replies);
-            all.written.extend(answered.written);
+            let items = commands.map(|(place, command)| of.item(place, command, buckets)).collect();
+            all.add(self.run(items).await?);
         }
         Ok(committed(count, all, &self.engine.shared))
     }
 
-    async fn put(&mut self, _record: Record, _event: Option<Event>) -> Result<(), StoreError> {
-        Err(not_built("keys, secrets, webhooks and deliveries"))
+    async fn put(&mut self, record: Record, event: Option<Event>) -> Result<(), StoreError> {
+        let (engine, clerk) = (Arc::clone(&self.engine), Arc::clone(&self.clerk));
+        let put = async move {
+            let put = clerk.lock().await.put(&record, event.as_ref()).await?;
+            // Whoever is answered sees it, at once and on this node.
+            kept::show_written(&engine.shared, &engine.readers).await;
+            engine.shared.kept.audit_grew(put.audit_newest);
+            Ok(())
+        };
+        joined(self.engine.runtime().spawn(put)).await
+    }
+
+    /// None: other nodes write on, and the next try of what is not known settles it.
+    fn ends_by(_error: &StoreError) -> bool {
+        false
     }
 
     async fn idle(&mut self) -> Result<bool, StoreError> {

@@ -7,6 +7,7 @@ pub(crate) mod commands;
 pub(crate) mod erasure;
 mod naive;
 mod outbox;
+pub(crate) mod records;
 #[expect(dead_code, reason = "the rows serve the core's tests too")]
 #[path = "../../../outlay-core/tests/support/rows.rs"]
 mod rows;

@@ -14,14 +14,17 @@ use outlay_core::ledger::{Books, Command, Now, Rejection, Written, decide};
 use rand::Rng;
 use rand_pcg::Pcg64;
 
+use super::audit;
 use super::bucket::Buckets;
 use super::errors::{Cure, cure, told};
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
 use super::rows::{nanos, time};
+use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
 use super::shared::{Locked, Shared, read_plans};
-use super::statements::{self, BEGIN, COMMIT, FIND_BATCH, LOCK, LOCK_WAITING, PLANS, ROLLBACK, VERSION};
+use super::statements::{self, BEGIN, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, VERSION};
 use super::write::{InBucket, Ops, Writes};
+use crate::audit::{Actor, Event, of_decision};
 use crate::store::{CommandError, Reply, StoreError};
 
 /// How often a batch is run again before its callers are told to.
@@ -30,10 +33,6 @@ const TRIES_MAX: u32 = 5;
 const SKIPS_MAX: u32 = 3;
 /// Rounds of reading for one batch, at most: finishing names a session, the session a month.
 const ROUNDS_MAX: u32 = 8;
-/// After this long the callers of a batch that is being committed are told that its outcome is unknown.
-const COMMIT_SECONDS_MAX: u64 = 10;
-/// For how long an unknown outcome is looked for.
-const SETTLE_SECONDS_MAX: u64 = 10;
 /// Users whose numbers a lane remembers.
 const KNOWN_MAX: usize = 100_000;
 
@@ -44,11 +43,13 @@ pub(super) struct Item {
     pub(super) place: usize,
     pub(super) bucket: i32,
     pub(super) command: Command,
+    /// Who asked for it, where what it changes is to be kept in the audit log.
+    pub(super) by: Option<Actor>,
 }
 
 impl Item {
-    pub(super) fn new(place: usize, command: Command, buckets: Buckets) -> Self {
-        Self { place, bucket: buckets.of_command(&command), command }
+    pub(super) fn new(place: usize, command: Command, by: Option<Actor>, buckets: Buckets) -> Self {
+        Self { place, bucket: buckets.of_command(&command), command, by }
     }
 }
 
@@ -58,6 +59,17 @@ pub(super) struct Answered {
     pub(super) replies: Vec<(usize, Reply)>,
     /// What is committed, to be told of.
     pub(super) written: Vec<Written>,
+    /// The newest number of the audit log, where it added to it.
+    pub(super) audit_newest: Option<i64>,
+}
+
+impl Answered {
+    /// Adds what became of another part.
+    pub(super) fn add(&mut self, other: Self) {
+        self.replies.extend(other.replies);
+        self.written.extend(other.written);
+        self.audit_newest = self.audit_newest.max(other.audit_newest);
+    }
 }
 
 /// A transaction whose statements all went well.
@@ -66,6 +78,9 @@ struct Decided {
     replies: Vec<(usize, Reply)>,
     of: Vec<InBucket>,
     now: Now,
+    /// What the audit log says of it.
+    events: Vec<Event>,
+    audit_newest: Option<i64>,
 }
 
 /// Why a transaction has no outcome.
@@ -126,9 +141,7 @@ impl Lane {
                     Ok(true) => Ok(*decided),
                     // It never happened: run it again.
                     Ok(false) => Err(Failed::Not(Cure::Again, "the connection was lost".to_owned())),
-                    Err(error) => {
-                        return refuse(&items, answered, |_| StoreError::OutcomeUnknown(told_of(&error)).into());
-                    }
+                    Err(error) => return refuse(&items, answered, |_| error.clone().into()),
                 },
                 Err(failed) => Err(failed),
             };
@@ -165,9 +178,8 @@ impl Lane {
                     return refuse(&items, answered, |_| StoreError::Unavailable(said.clone()).into());
                 }
                 Err(Failed::WaitCut) => {
-                    let said = "a wait for a standby was cut short, so the batch may be lost when the primary is";
-                    *self.shared.not_ready.write() = Some(said.to_owned());
-                    return refuse(&items, answered, |_| StoreError::OutcomeUnknown(said.to_owned()).into());
+                    let error = self.shared.wait_was_cut();
+                    return refuse(&items, answered, |_| error.clone().into());
                 }
                 Err(Failed::Store(error)) => return refuse(&items, answered, |_| error.clone().into()),
                 Err(Failed::Unknown(..)) => return,
@@ -177,7 +189,7 @@ impl Lane {
 
     /// Takes what is committed; gives the places of what is answered.
     fn committed(&mut self, decided: Decided, answered: &mut Answered) -> BTreeSet<usize> {
-        let Decided { replies, of, now } = decided;
+        let Decided { replies, of, now, audit_newest, .. } = decided;
         self.shared.committed(nanos(now.holds), of.iter().map(|one| (one.bucket, one.numbers)));
         if self.known.len() > KNOWN_MAX {
             self.known.clear();
@@ -191,6 +203,7 @@ impl Lane {
         let places = replies.iter().map(|(place, _)| *place).collect();
         answered.replies.extend(replies);
         answered.written.extend(of.into_iter().map(|one| one.written));
+        answered.audit_newest = answered.audit_newest.max(audit_newest);
         places
     }
 
@@ -240,6 +253,7 @@ impl Lane {
         let buckets: Vec<i32> = buckets.into_iter().collect();
         let mut wanted = Wanted::default();
         let guess = self.shared.time();
+        let asked_at = self.shared.settings.clock.monotonic_nanos();
         for item in items {
             wanted.guess(item.bucket, &item.command, |id| self.known.get(id).copied(), guess.month());
         }
@@ -261,6 +275,7 @@ impl Lane {
             None => 0,
         };
         let answers = asked.answered(answers)?;
+        self.shared.kept.saw(version, asked_at);
 
         let plans = if let Some(plans) = self.shared.plans_of(version) {
             plans
@@ -280,12 +295,15 @@ impl Lane {
         let here: Vec<&Item> = items.iter().filter(|item| books.contains_key(&item.bucket)).collect();
         load_missing(link, &mut books, &here, now).await?;
         let mut replies = Vec::with_capacity(here.len());
+        let mut events = Vec::new();
         for item in here {
             load_missing(link, &mut books, &[item], now).await?;
             let Some(books) = books.get_mut(&item.bucket) else { continue };
             // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
             let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, &item.command, now)));
             let reply = decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+                let by = item.by.as_ref();
+                events.extend(by.and_then(|actor| of_decision(books, &item.command, &decision.changes, actor)));
                 books.apply(decision.changes);
                 decision.outcome
             });
@@ -300,7 +318,7 @@ impl Lane {
                 Some(InBucket::new(one.bucket, one.seq, books.numbers(), written))
             })
             .collect();
-        self.write(link, Decided { replies, of, now }).await
+        self.write(link, Decided { replies, of, now, events, audit_newest: None }).await
     }
 
     /// The time of a batch: never behind what was decided before in any of its buckets.
@@ -311,15 +329,23 @@ impl Lane {
         Ok(Now { holds: wall.max(time(decided_at.into())?), wall, entropy: guess.entropy })
     }
 
-    /// Writes and commits, in one round trip.
-    async fn write(&mut self, link: &Link, decided: Decided) -> Result<Decided, Failed> {
+    /// Writes and commits, in one round trip; in three where the audit log tells of it.
+    async fn write(&mut self, link: &Link, mut decided: Decided) -> Result<Decided, Failed> {
         let batch = self.shared.watch.batch(self.random.next_u64());
         let ops = Ops::of(&decided.of);
         let writes = Writes::new(&decided.of, &ops, &batch, decided.now)?;
         let mut sent = writes.send(link);
+        let mut audit_newest = None;
+        if !decided.events.is_empty() {
+            // The lock that all share comes last, and is held for the least time.
+            in_order(std::mem::take(&mut sent)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let (buckets, at) = (self.shared.buckets(), decided.now.wall);
+            audit_newest = audit::write(link, buckets, at, &decided.events).await?;
+        }
         sent.push(link.control(COMMIT));
         let answers = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), in_order(sent)).await;
         drop(writes);
+        decided.audit_newest = audit_newest;
         let Ok(answers) = answers else { return Err(Failed::Unknown(Box::new(decided), batch)) };
         // A failed statement is a failed batch, whatever COMMIT says: of an aborted transaction it answers without error.
         for answer in answers {
@@ -337,39 +363,12 @@ impl Lane {
         Ok(decided)
     }
 
-    /// Finds out whether a batch is recorded: whoever has its bucket's lock sees what became of it.
+    /// Finds out whether a batch is recorded.
     async fn settle(&mut self, decided: &Decided, batch: &[u8; 16]) -> Result<bool, StoreError> {
-        let settling = async {
-            loop {
-                match self.look_for(decided, batch).await {
-                    Ok(found) => return found,
-                    Err(error) => {
-                        tracing::debug!(said = told(&error), "an unknown outcome is looked for again");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        };
-        let most = Duration::from_secs(SETTLE_SECONDS_MAX);
-        let (found, link) = tokio::time::timeout(most, settling)
-            .await
-            .map_err(|_| StoreError::OutcomeUnknown("the database could not be asked".to_owned()))?;
+        let places: Vec<Place> = decided.of.iter().map(|one| Place { bucket: one.bucket, seq: one.seq }).collect();
+        let (found, link) = settle(&self.shared, &statements::of_a_lane(), &places, batch).await?;
         self.link = Some(link);
         Ok(found)
-    }
-
-    async fn look_for(&self, decided: &Decided, batch: &[u8; 16]) -> Result<(bool, Link), tokio_postgres::Error> {
-        let link = self.connect().await?;
-        let mut found = false;
-        // All of its buckets are in one transaction, so one that has an event of it speaks for all.
-        link.client.batch_execute(BEGIN).await?;
-        for one in &decided.of {
-            link.send(LOCK_WAITING, vec![&vec![one.bucket]]).await?;
-            let rows = link.send(FIND_BATCH, vec![&one.bucket, &one.seq, &batch.as_slice()]).await?;
-            found |= rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
-        }
-        link.client.batch_execute(COMMIT).await?;
-        Ok((found, link))
     }
 }
 
@@ -394,11 +393,4 @@ async fn load_missing(link: &Link, books: &mut BooksOf, items: &[&Item], now: No
 
 fn refuse(items: &[Item], answered: &mut Answered, error: impl Fn(&Item) -> CommandError) {
     answered.replies.extend(items.iter().map(|item| (item.place, Err(error(item)))));
-}
-
-fn told_of(error: &StoreError) -> String {
-    match error {
-        StoreError::OutcomeUnknown(what) | StoreError::Unavailable(what) | StoreError::Corrupt(what) => what.clone(),
-        other => other.to_string(),
-    }
 }

@@ -22,6 +22,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::errors::unavailable;
+use super::kept::{self, Age};
 use super::rows::{RowReader, damaged, stored};
 use super::{Engine, joined, not_built, watch};
 use crate::audit::Entry;
@@ -246,36 +247,50 @@ impl Reads for PostgresReads {
         })
     }
 
+    fn catch_up(&self) -> Option<Reading<'_, ()>> {
+        let shared = &self.engine.shared;
+        let looking = async |engine: Arc<Engine>| kept::catch_up(&engine.shared, &engine.readers).await;
+        match shared.kept.age(shared.settings.clock.monotonic_nanos()) {
+            Age::Young => None,
+            Age::Soon => {
+                // Whoever finds it late tells of an error.
+                self.engine.runtime().spawn(looking(Arc::clone(&self.engine)));
+                None
+            }
+            Age::Late => Some(self.run(looking)),
+        }
+    }
+
     fn key(&self, digest: &[u8; 32]) -> Option<Arc<KeyRecord>> {
-        self.engine.shared.keys.read().iter().find(|key| key.digest == *digest).map(Arc::clone)
+        self.engine.shared.kept.key(digest)
     }
 
     fn keys(&self) -> Vec<Arc<KeyRecord>> {
-        self.engine.shared.keys.read().clone()
+        self.engine.shared.kept.keys()
     }
 
     fn secret(&self, name: &str) -> Option<Arc<SecretRecord>> {
-        self.engine.shared.secrets.read().iter().find(|secret| secret.name == name).map(Arc::clone)
+        self.engine.shared.kept.secret(name)
     }
 
     fn secrets(&self) -> Vec<Arc<SecretRecord>> {
-        self.engine.shared.secrets.read().clone()
+        self.engine.shared.kept.secrets()
     }
 
-    fn tokens_ended(&self, _user_no: UserNo) -> Option<Timestamp> {
-        None
+    fn tokens_ended(&self, user_no: UserNo) -> Option<Timestamp> {
+        self.engine.shared.kept.tokens_ended(user_no)
     }
 
-    fn audit(&self, _: AuditQuery) -> Reading<'_, Page<Of<Entry>>> {
-        none_built("audit logs")
+    fn audit(&self, query: AuditQuery) -> Reading<'_, Page<Of<Entry>>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::audit(&snapshot, &engine.shared, &query)))
     }
 
-    fn audit_above(&self, _: u64, _: usize) -> Reading<'_, Vec<Entry>> {
-        none_built("audit logs")
+    fn audit_above(&self, no: u64, limit: usize) -> Reading<'_, Vec<Entry>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| lists::audit_above(&snapshot, no, limit)))
     }
 
     fn audit_newest(&self) -> (u64, u64) {
-        (0, 0)
+        self.engine.shared.kept.audit_newest()
     }
 
     fn deployment_id(&self) -> u128 {

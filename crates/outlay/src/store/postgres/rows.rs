@@ -260,6 +260,11 @@ impl<'r> RowReader<'r> {
         value.try_into().map_err(|_| damaged("a column of bytes"))
     }
 
+    /// Bytes of any number.
+    pub(super) fn bytes(&mut self) -> Result<&'r [u8], StoreError> {
+        self.get()
+    }
+
     pub(super) fn wide(&mut self) -> Result<i128, StoreError> {
         let Wide(value) = self.get()?;
         if let Some(bytes) = &mut self.bytes {

@@ -100,6 +100,8 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
                select b, 0, 0, first, first, first, first, first \
                from generate_series(0, $1::int4 - 1) b, lateral (select $2::int8 | b as first) n";
     transaction.execute(sql, &[&new.buckets.count(), &stored(new.buckets.step())]).await.map_err(unavailable)?;
+    let sql = "insert into audit_numbers (newest, copied) values (0, 0)";
+    transaction.execute(sql, &[]).await.map_err(unavailable)?;
     for plan in plans.all() {
         let sql = "insert into plan (name, tier, cost, ai_runs, api_runs) values ($1, $2, $3, $4, $5)";
         let limits = &plan.limits;

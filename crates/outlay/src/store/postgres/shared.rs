@@ -12,11 +12,12 @@ use tokio_postgres::{Config, Row};
 use super::Settings;
 use super::bucket::Buckets;
 use super::chores::Chores;
+use super::kept::Kept;
 use super::rows::{RowReader, time};
 use super::schema::Identity;
 use super::watch::Watch;
 use crate::feed::Feed;
-use crate::store::{KeyRecord, SecretRecord, StoreError};
+use crate::store::StoreError;
 use outlay_core::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserNo};
 use outlay_core::plan::{Limits, Plan};
 
@@ -29,8 +30,7 @@ pub(super) struct Shared {
     pub(super) watch: Watch,
     /// The plans, and the version of what all nodes keep in memory that they are of.
     plans: RwLock<(i64, Arc<Plans>)>,
-    pub(super) keys: RwLock<Vec<Arc<KeyRecord>>>,
-    pub(super) secrets: RwLock<Vec<Arc<SecretRecord>>>,
+    pub(super) kept: Kept,
     /// The numbers that come next, by bucket, as far as this process knows.
     numbers: Mutex<Vec<Numbers>>,
     /// The largest time that a batch was decided at.
@@ -51,8 +51,7 @@ impl Shared {
             feed: Arc::new(Feed::new(epoch)),
             watch: Watch::new(epoch),
             plans: RwLock::new((0, Arc::new(Plans::standard()))),
-            keys: RwLock::default(),
-            secrets: RwLock::default(),
+            kept: Kept::default(),
             numbers: Mutex::new(vec![Numbers::default(); count]),
             decided_at: AtomicI64::new(i64::MIN),
             ahead: AtomicI64::new(0),
@@ -112,6 +111,13 @@ impl Shared {
                 *kept = numbers;
             }
         }
+    }
+
+    /// What is said where a wait for standbys was cut short; from then on the node is not ready.
+    pub(super) fn wait_was_cut(&self) -> StoreError {
+        let said = "a wait for a standby was cut short, so what was written may be lost when the primary is";
+        *self.not_ready.write() = Some(said.to_owned());
+        StoreError::OutcomeUnknown(said.to_owned())
     }
 
     /// How many operations, users and sessions were recorded.

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use super::audit::{AUDIT, TAKE_NUMBERS};
 use super::codec::{ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, USERS};
 use super::sums::{BREAKDOWN, BUCKET_DAY, SESSION_DAY};
 
@@ -157,6 +158,7 @@ pub(super) struct Made {
     pub(super) find_denials: String,
     pub(super) find_denials_by_no: String,
     pub(super) find_alerts: String,
+    pub(super) insert_audit: String,
 }
 
 pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
@@ -193,6 +195,7 @@ pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
          and d.session_id = u.session_id and d.recorded_at > $4 order by d.no desc limit 1) t",
         DENIAL.select("t")
     ),
+    insert_audit: AUDIT.insert(),
 });
 
 /// All statements that a lane prepares when it connects.
@@ -210,6 +213,7 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         FIND_BATCH,
         REVERSE_OP_KEYS,
         ADD_ERASURES,
+        TAKE_NUMBERS,
     ];
     let made = [
         &made.put_users,
@@ -231,6 +235,7 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         &made.find_sessions,
         &made.find_operations,
         &made.find_denials,
+        &made.insert_audit,
     ];
     fixed.into_iter().chain(made.into_iter().map(String::as_str)).collect()
 }
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_statement_on_the_ledgers_rows_names_its_bucket() {
-        let of_all = [VERSION, PLANS, PUT_PLAN, NEXT_VERSION];
+        let of_all = [VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS];
         for sql in of_a_lane().into_iter().filter(|sql| !of_all.contains(sql)) {
             assert!(sql.contains("bucket = u.bucket") || sql.contains("bucket = ") || sql.contains("(bucket"), "{sql}");
         }

@@ -3,6 +3,7 @@
 mod cluster;
 mod failures;
 mod lanes;
+mod nodes;
 mod numbers;
 mod proxy;
 mod watching;
@@ -10,9 +11,9 @@ mod wiping;
 
 use std::sync::Arc;
 
-use super::{Buckets, PostgresStore, Settings, errors, open, schema, statements};
+use super::{Buckets, PostgresStore, Settings, errors, open, put, schema, statements};
 use crate::clock::{SharedClock, SystemClock};
-use crate::store::tests::{Ledgers, long_lists, suite};
+use crate::store::tests::{Ledgers, long_lists, records, suite};
 use crate::store::{Reads, StoreError};
 use outlay_core::plan::AlertThresholds;
 
@@ -27,6 +28,7 @@ fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock)
         buckets,
         lanes: 3,
         slice_rows: 3,
+        patience: std::time::Duration::from_millis(300),
     })
     .unwrap()
 }
@@ -61,12 +63,30 @@ fn the_postgres_store_pages_through_long_lists() {
 }
 
 #[test]
-fn the_server_takes_every_statement_of_a_lane() {
+fn the_postgres_store_keeps_keys_and_secrets() {
+    let config = cluster::database(Buckets::USUAL);
+    records::keys_and_secrets(|clock| opened(&config, Buckets::USUAL, clock));
+}
+
+#[test]
+fn the_postgres_store_keeps_the_audit_log() {
+    let config = cluster::database(Buckets::USUAL);
+    records::audit(|clock| opened(&config, Buckets::USUAL, clock));
+}
+
+#[test]
+fn the_postgres_store_marks_changed_plans() {
+    let config = cluster::database(Buckets::USUAL);
+    records::marked_plans(|clock| opened(&config, Buckets::USUAL, clock));
+}
+
+#[test]
+fn the_server_takes_every_statement() {
     let config = cluster::database(Buckets::USUAL);
     let refused = cluster::block_on(async {
         let client = cluster::connect(&config).await;
         let mut refused = Vec::new();
-        for sql in statements::of_a_lane() {
+        for sql in statements::of_a_lane().into_iter().chain(put::statements()) {
             if let Err(error) = client.prepare(sql).await {
                 refused.push(format!("{}: {sql}", errors::told(&error)));
             }

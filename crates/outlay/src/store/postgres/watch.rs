@@ -40,12 +40,12 @@ const LIFE: &str = "select left(pg_walfile_name(pg_current_wal_lsn()), 8) || ' '
 
 const ORDERS: &str = "select bucket, seq from bucket";
 
-/// The events after what was heard of: of buckets that are listened to all, of others alerts and denials.
+/// The events after what was heard of: of buckets that are listened to all that is watched, of others alerts and denials.
 const EVENTS: &str = "select e.bucket, e.seq, e.user_no, e.kind, e.no, e.batch, x.user_id \
      from unnest($1::int8[], $2::int8[], $3::int8[], $4::bool[]) as u (bucket, after, until, listened) \
      join event e on e.bucket = u.bucket and e.seq > u.after and e.seq <= u.until \
      left join users x on x.bucket = e.bucket and x.user_no = e.user_no \
-     where u.listened or e.kind > 0 order by e.bucket, e.seq";
+     where (u.listened and e.kind >= 0) or e.kind > 0 order by e.bucket, e.seq";
 
 /// Whether another node did any of it.
 const OTHERS: &str = "select exists(select from unnest($1::int8[], $2::int8[], $3::int8[]) as u (bucket, after, until) \

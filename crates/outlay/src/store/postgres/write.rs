@@ -45,6 +45,8 @@ impl InBucket {
 pub(super) const BUDGET: i64 = 0;
 pub(super) const ALERT: i64 = 1;
 pub(super) const DENIAL: i64 = 2;
+/// Nothing that anybody watches: a record was written.
+pub(super) const RECORD: i64 = -1;
 /// The user of an event that tells of nobody: it only says that the batch is recorded.
 pub(super) const NOBODY: u64 = 0;
 

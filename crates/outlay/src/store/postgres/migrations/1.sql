@@ -153,8 +153,26 @@ create table erasure (
     primary key (bucket, user_no));
 create index erasure_unfinished on erasure (bucket, user_no) where stage >= 0;
 
+-- What people change, who was refused. Numbers ascend over all buckets; `bucket` is that of the user, 0 where there is none.
+create table audit (
+    bucket int4, no int8, at int8 not null,
+    who text collate "C" not null, address text, request_id text,
+    action text collate "C" not null, subject text, user_no int8, before text, after text, sum int8 not null,
+    primary key (bucket, no));
+create index audit_by_no on audit (no);
+
+-- The newest number of the audit log, and the last that was copied to where its copy goes. Whoever takes numbers holds the
+-- row until its commit, so numbers become visible in their order.
+create table audit_numbers (
+    one bool primary key default true check (one),
+    newest int8 not null, copied int8 not null);
+
 create table api_key (
     id text collate "C" primary key, digest bytea not null, role text not null, description text not null,
     last4 text not null, created_at int8 not null, expires_at int8, revoked_at int8);
 create table secret (name text collate "C" primary key, sealed bytea not null, created_at int8 not null);
-create table token_end (bucket int4, user_no int8, until int8 not null, primary key (bucket, user_no));
+-- Which tokens of users are good no more; `version` is that of `meta` since which it stands here.
+create table token_end (
+    bucket int4, user_no int8, until int8 not null, sum int8 not null, version int8 not null,
+    primary key (bucket, user_no));
+create index token_end_by_version on token_end (version);

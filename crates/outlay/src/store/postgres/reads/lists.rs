@@ -14,12 +14,14 @@ use outlay_core::session::Session;
 use tokio_postgres::types::ToSql;
 
 use super::{person, rows};
+use crate::audit::Entry;
 use crate::store::packed::status_no;
+use crate::store::postgres::audit::{AUDIT, read_entry};
 use crate::store::postgres::codec::{self, ALERT, DENIAL, OPERATION, SESSION, read_all};
 use crate::store::postgres::rows::{RowReader, nanos, stored};
 use crate::store::postgres::shared::Shared;
 use crate::store::postgres::statements::Table;
-use crate::store::{NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError, UsageQuery};
+use crate::store::{AuditQuery, NoticesQuery, Of, Page, PageOf, SessionsQuery, StoreError, UsageQuery};
 
 /// Rows that one page looks at.
 const ROWS_PER_PAGE_MAX: i64 = 5_000;
@@ -376,4 +378,52 @@ async fn listed<'q, T>(
     let mut parameters: Parameters<'_> = vec![&place.time, &place.no];
     parameters.extend(more);
     List { table, through, order, keeps, parameters, read, number }.page(client, of.limit).await
+}
+
+/// The audit log, the newest first.
+pub(super) async fn audit(
+    client: &Transaction<'_>,
+    shared: &Shared,
+    query: &AuditQuery,
+) -> Result<Page<Of<Entry>>, StoreError> {
+    let user_no = match &query.user_id {
+        None => query.user_no,
+        Some(user_id) => match person::user(client, shared, user_id).await? {
+            Some(user) if query.user_no.is_none_or(|no| no == user.no) => Some(user.no),
+            _ => return Ok(Page { items: Vec::new(), next: None }),
+        },
+    };
+    let before = below(query.page);
+    let user = user_no.map(|no| OfUser::new(shared, no));
+    let (bucket, user_no) = (user.map(|user| user.bucket), user.map(|user| user.no));
+    let (action, who) = (query.action, query.who.as_deref());
+    let (from, to) = (query.from.map(nanos), query.to.map(nanos));
+    let through = match user {
+        Some(_) => "t.bucket = $2::int8 and t.user_no = $3::int8 and t.no < $1",
+        None => "t.no < $1 and $2::int8 is null and $3::int8 is null",
+    };
+    let keeps = "($4::text is null or t.action = $4) and ($5::text is null or t.who = $5) \
+                 and ($6::int8 is null or t.at >= $6) and ($7::int8 is null or t.at < $7)";
+    let filtered = action.is_some() || who.is_some() || from.is_some() || to.is_some();
+    let mut parameters: Parameters<'_> = vec![&before, &bucket, &user_no];
+    if filtered {
+        parameters.extend([&action as &(dyn ToSql + Sync), &who, &from, &to]);
+    }
+    let list = List {
+        table: &AUDIT,
+        through,
+        order: BY_NUMBER,
+        keeps: if filtered { keeps.to_owned() } else { String::new() },
+        parameters,
+        read: read_entry,
+        number: |entry| entry.no,
+    };
+    list.page(client, query.page.limit).await
+}
+
+/// The entries of the audit log above a number, ascending.
+pub(super) async fn audit_above(client: &Transaction<'_>, no: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!("select {} from audit t where t.no > $1 order by t.no limit $2", AUDIT.select("t"));
+    let found = rows(client, &sql, &[&stored(no), &i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    read_all(&found, read_entry)
 }

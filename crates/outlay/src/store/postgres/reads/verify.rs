@@ -1,6 +1,7 @@
 //! Proves every counter from the operations, bucket by bucket: each in one snapshot, which shows a bucket whole.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use deadpool_postgres::Transaction;
 use outlay_core::breakdown::{Dimensions, Sums};
@@ -13,13 +14,19 @@ use tokio_postgres::{IsolationLevel, Row};
 use super::rows;
 use crate::store::packed::status_no;
 use crate::store::postgres::Engine;
+use crate::store::postgres::audit::{AUDIT, TOKEN_END, read_entry, read_token_end};
 use crate::store::postgres::codec::{self, ALERT, DENIAL, OPERATION, SESSION, USER_MONTH, USERS};
 use crate::store::postgres::errors::unavailable;
-use crate::store::postgres::rows::RowReader;
+use crate::store::postgres::rows::{RowReader, damaged};
 use crate::store::postgres::shared::{Locked, Shared};
 use crate::store::postgres::statements::{LOCK_WAITING, Table};
 use crate::store::postgres::sums::{DAY_COLUMNS, SessionSums, read_day};
 use crate::store::{Finding, StoreError};
+
+/// What is said of a row that is not as it was written.
+const CHANGED: &str = "a column was changed: its sum is another";
+/// Rows of the audit log that are read at a time.
+const AUDIT_ROWS: i64 = 5_000;
 
 /// All buckets, one after the other.
 pub(super) async fn verify(engine: &Engine) -> Result<Vec<Finding>, StoreError> {
@@ -31,7 +38,59 @@ pub(super) async fn verify(engine: &Engine) -> Result<Vec<Finding>, StoreError> 
         verify_bucket(&snapshot, &engine.shared, bucket, &mut findings).await?;
         snapshot.commit().await.map_err(unavailable)?;
     }
+    let mut reader = engine.reader().await?;
+    let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    let snapshot = builder.start().await.map_err(unavailable)?;
+    verify_audit(&snapshot, &mut findings).await?;
+    snapshot.commit().await.map_err(unavailable)?;
     Ok(findings)
+}
+
+/// The audit log, whose numbers count up over all buckets, and the ends of tokens.
+async fn verify_audit(client: &Transaction<'_>, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+    let changed = |place: String| Finding { place, problem: CHANGED.to_owned() };
+    let found = rows(client, "select newest from audit_numbers", &[]).await?;
+    let newest = RowReader::new(found.first().ok_or_else(|| damaged("the audit log's numbers"))?).required()?;
+    let sql = format!("select {} from audit t where t.no > $1 order by t.no limit $2", AUDIT.select("t"));
+    let mut last: i64 = 0;
+    loop {
+        let found = rows(client, &sql, &[&last, &AUDIT_ROWS]).await?;
+        for row in &found {
+            let mut reader = RowReader::summed(row);
+            read_entry(&mut reader)?;
+            let (expected, sum) = reader.sums()?;
+            if expected != sum {
+                findings.push(changed(format!("audit {}", number(row))));
+            }
+            findings.extend(removed(last + 1..number(row)));
+            last = number(row);
+        }
+        if found.is_empty() {
+            break;
+        }
+    }
+    findings.extend(removed(last + 1..newest.saturating_add(1)));
+    let sql = format!("select {} from token_end t", TOKEN_END.select("t"));
+    for row in &rows(client, &sql, &[]).await? {
+        let mut reader = RowReader::summed(row);
+        read_token_end(&mut reader)?;
+        let (expected, sum) = reader.sums()?;
+        if expected != sum {
+            findings.push(changed(format!("token_end {}", number(row))));
+        }
+    }
+    Ok(())
+}
+
+/// Entries of the audit log that are not there; many in a row are one finding.
+fn removed(numbers: Range<i64>) -> Option<Finding> {
+    let place = format!("audit {}", numbers.start);
+    let problem = match numbers.end.saturating_sub(numbers.start) {
+        ..=0 => return None,
+        1 => "the row was removed".to_owned(),
+        count => format!("the row was removed, and {} after it", count - 1),
+    };
+    Some(Finding { place, problem })
 }
 
 async fn verify_bucket(
@@ -143,7 +202,7 @@ impl Check<'_> {
             all.push(read(&mut reader)?);
             let (expected, found) = reader.sums()?;
             if expected != found {
-                self.find(format!("{name} {}", number(row)), "a column was changed: its sum is another".to_owned());
+                self.find(format!("{name} {}", number(row)), CHANGED.to_owned());
             }
         }
         Ok(all)

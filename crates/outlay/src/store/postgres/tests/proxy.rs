@@ -29,7 +29,7 @@ pub(super) struct Proxy {
     /// How to connect through it.
     pub(super) config: Config,
     armed: Arc<AtomicU8>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Proxy {
@@ -49,11 +49,21 @@ impl Proxy {
         std::thread::Builder::new().name("proxy".to_owned()).spawn(accept).unwrap();
         let mut through = Config::new();
         through.host_path(folder.path()).user(config.get_user().unwrap()).dbname(config.get_dbname().unwrap());
-        Self { config: through, armed, _folder: folder }
+        Self { config: through, armed, folder }
     }
 
     pub(super) fn arm(&self, cut: Cut) {
         self.armed.store(cut as u8, Ordering::SeqCst);
+    }
+
+    /// Has nobody connect any more.
+    pub(super) fn hide(&self) {
+        std::fs::rename(self.folder.path().join(SOCKET), self.folder.path().join("hidden")).unwrap();
+    }
+
+    /// Takes that back.
+    pub(super) fn show(&self) {
+        std::fs::rename(self.folder.path().join("hidden"), self.folder.path().join(SOCKET)).unwrap();
     }
 
     /// Whether what it was armed for has happened.

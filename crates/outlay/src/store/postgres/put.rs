@@ -1,0 +1,273 @@
+//! Writes the records that no rule decides about, each in one transaction with what the audit log says of it.
+//!
+//! Each is written under the lock of a bucket: of the user whom it is about, or else of the first. So it is known by an
+//! event in that bucket's order, as a batch is: when an answer to COMMIT is lost, whoever has the lock sees what became of
+//! it. Records are few, so they go one after the other on a connection of their own.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outlay_core::month::Timestamp;
+use outlay_core::plan::Plan;
+use rand::Rng;
+use rand_pcg::Pcg64;
+
+use super::audit;
+use super::errors::{Cure, cure, told};
+use super::link::Link;
+use super::rows::{RowReader, Rows, nanos, stored};
+use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
+use super::shared::{Locked, Shared};
+use super::statements::{ADD_EVENTS, BEGIN, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK};
+use super::write::{NOBODY, RECORD};
+use crate::audit::Event;
+use crate::store::{KeyRecord, Record, SecretRecord, StoreError};
+
+/// How often a record is written again before its caller is told to.
+const TRIES_MAX: u32 = 5;
+/// The bucket of what is nobody's.
+const FIRST: i32 = 0;
+
+const NEXT_SEQ: &str = "update bucket set seq = $2::int8 where bucket = $1::int4";
+const PUT_KEY: &str = "insert into api_key (id, digest, role, description, last4, created_at, expires_at, revoked_at) \
+     values ($1, $2, $3, $4, $5, $6::int8, $7::int8, $8::int8)";
+const REVOKE_KEY: &str = "update api_key set revoked_at = $2::int8 where id = $1 and revoked_at is null";
+const PUT_SECRET: &str = "insert into secret (name, sealed, created_at) values ($1, $2, $3::int8) \
+     on conflict (name) do update set sealed = excluded.sealed, created_at = excluded.created_at";
+const REMOVE_SECRET: &str = "delete from secret where name = $1";
+const TOKENS_ENDED: &str = "select until from token_end where bucket = $1::int4 and user_no = $2::int8";
+const END_TOKENS: &str = "insert into token_end (bucket, user_no, until, sum, version) \
+     select u.bucket, u.user_no, u.until, u.sum, m.version \
+     from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) as u (bucket, user_no, until, sum), meta m \
+     on conflict (bucket, user_no) do update set until = excluded.until, sum = excluded.sum, version = excluded.version";
+const UNMARK_PLAN: &str = "update plan set recheck = false where name = $1 and tier = $2::int8 \
+     and cost is not distinct from $3::int8 and ai_runs is not distinct from $4::int8 \
+     and api_runs is not distinct from $5::int8";
+
+/// All statements that are prepared when the connection is made.
+pub(super) fn statements() -> Vec<&'static str> {
+    let fixed = [
+        LOCK_WAITING,
+        NEXT_VERSION,
+        NEXT_SEQ,
+        ADD_EVENTS,
+        PUT_KEY,
+        REVOKE_KEY,
+        PUT_SECRET,
+        REMOVE_SECRET,
+        TOKENS_ENDED,
+        END_TOKENS,
+        UNMARK_PLAN,
+        audit::TAKE_NUMBERS,
+        audit::PUT_COPIED,
+        FIND_BATCH,
+    ];
+    fixed.into_iter().chain([MADE.insert_audit.as_str()]).collect()
+}
+
+/// What a record did beside being written.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Put {
+    /// The newest number of the audit log, where it added to it.
+    pub(super) audit_newest: Option<i64>,
+}
+
+/// Why a record was not written, or is not known to be.
+#[derive(Debug)]
+enum Failed {
+    /// It is surely not.
+    Not(Cure, String),
+    /// It may or may not be: what it did, and where it is found.
+    Unknown(Put, Place, [u8; 16]),
+    /// It is recorded here, and perhaps on no standby.
+    WaitCut,
+    /// What is stored cannot be read.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failed {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Not(cure(&error), told(&error))
+    }
+}
+
+/// Writes records, one after the other.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    shared: Arc<Shared>,
+    link: Option<Link>,
+    random: Pcg64,
+}
+
+impl Clerk {
+    pub(super) fn new(shared: Arc<Shared>, random: Pcg64) -> Self {
+        Self { shared, link: None, random }
+    }
+
+    pub(super) async fn put(&mut self, record: &Record, event: Option<&Event>) -> Result<Put, StoreError> {
+        let mut tries = 0;
+        loop {
+            match self.transact(record, event).await {
+                Ok(put) => return Ok(put),
+                Err(Failed::Unknown(put, place, batch)) => {
+                    let (found, link) = settle(&self.shared, &statements(), &[place], &batch).await?;
+                    self.link = Some(link);
+                    if found {
+                        return Ok(put);
+                    }
+                    // It never happened: it is written again.
+                }
+                Err(Failed::Not(Cure::Again | Cure::Connect, said)) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::debug!(said, tries, "a record is written again");
+                    tokio::time::sleep(Duration::from_millis(5 + self.random.next_u64() % 45)).await;
+                }
+                Err(Failed::Not(Cure::Full, _)) => return Err(StoreError::DiskFull),
+                Err(Failed::Not(_, said)) => return Err(StoreError::Unavailable(said)),
+                Err(Failed::WaitCut) => return Err(self.shared.wait_was_cut()),
+                Err(Failed::Store(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs one transaction. The connection is kept, unless it is not known to be good.
+    async fn transact(&mut self, record: &Record, event: Option<&Event>) -> Result<Put, Failed> {
+        let link = match self.link.take().filter(|link| !link.client.is_closed()) {
+            Some(link) => link,
+            None => Link::open(&self.shared.config, &statements())
+                .await
+                .map_err(|error| Failed::Not(Cure::Connect, told(&error)))?,
+        };
+        let result = self.transact_on(&link, record, event).await;
+        let good = match &result {
+            Ok(_) | Err(Failed::WaitCut) => true,
+            Err(Failed::Unknown(..) | Failed::Not(Cure::Connect, _)) => false,
+            Err(_) => link.client.batch_execute(ROLLBACK).await.is_ok(),
+        };
+        if good {
+            link.take_wait_cut();
+            self.link = Some(link);
+        }
+        result
+    }
+
+    async fn transact_on(&mut self, link: &Link, record: &Record, event: Option<&Event>) -> Result<Put, Failed> {
+        link.control(BEGIN).await?;
+        let buckets = self.buckets_of(record);
+        let locked = link.send(LOCK_WAITING, vec![&buckets]).await?;
+        let locked: Vec<Locked> =
+            locked.iter().map(|row| Locked::read(row, self.shared.buckets())).collect::<Result<_, _>>()?;
+        let first = *locked.first().ok_or_else(|| StoreError::Corrupt("a bucket is not stored".to_owned()))?;
+        let at = self.shared.wall(first.clock_micros)?;
+        write_record(link, &self.shared, record).await?;
+        let events = match record {
+            Record::Events(events) => events,
+            _ => event.map(std::slice::from_ref).unwrap_or_default(),
+        };
+        let batch = self.shared.watch.batch(self.random.next_u64());
+        let place = Place { bucket: first.bucket, seq: first.seq };
+        let seq = first.seq + 1;
+        link.send(NEXT_SEQ, vec![&first.bucket, &seq]).await?;
+        let mut rows = Rows::default();
+        rows.int(i64::from(first.bucket)).int(seq).int(i64::from(at.day().index()));
+        rows.int(stored(NOBODY)).int(RECORD).int(None).blob(&batch).end();
+        link.send_rows(ADD_EVENTS, &rows).await?;
+        // The lock that all share comes last, and is held for the least time.
+        let put = Put { audit_newest: audit::write(link, self.shared.buckets(), at, events).await? };
+        let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), link.control(COMMIT)).await;
+        match committed {
+            Ok(Ok(_)) if link.take_wait_cut() => Err(Failed::WaitCut),
+            Ok(Ok(_)) => Ok(put),
+            Ok(Err(error)) if error.as_db_error().is_some() => Err(error.into()),
+            Ok(Err(_)) | Err(_) => Err(Failed::Unknown(put, place, batch)),
+        }
+    }
+
+    /// The buckets whose lock a record needs.
+    fn buckets_of(&self, record: &Record) -> Vec<i32> {
+        let of_no = |no: u64| self.shared.buckets().of_no(no);
+        let buckets: BTreeSet<i32> = match record {
+            Record::EndTokens { user_no, .. } => [of_no(user_no.0)].into(),
+            _ => [FIRST].into(),
+        };
+        buckets.into_iter().collect()
+    }
+}
+
+async fn write_record(link: &Link, shared: &Shared, record: &Record) -> Result<(), Failed> {
+    match record {
+        Record::Key(key) => put_key(link, key).await,
+        Record::RevokeKey { id, at } => {
+            link.send(REVOKE_KEY, vec![id, &nanos(*at)]).await?;
+            next_version(link).await
+        }
+        Record::Secret(secret) => put_secrets(link, std::slice::from_ref(secret)).await,
+        Record::Secrets(secrets) => put_secrets(link, secrets).await,
+        Record::RemoveSecret(name) => {
+            link.send(REMOVE_SECRET, vec![name]).await?;
+            next_version(link).await
+        }
+        Record::EndTokens { user_no, until } => end_tokens(link, shared, user_no.0, *until).await,
+        Record::PlanRechecked(plan) => unmark_plan(link, plan).await,
+        Record::AuditCopied(no) => {
+            link.send(audit::PUT_COPIED, vec![&stored(*no)]).await?;
+            Ok(())
+        }
+        Record::Events(_) => Ok(()),
+        Record::Webhook(..)
+        | Record::DeleteWebhook { .. }
+        | Record::Tried(..)
+        | Record::Again(..)
+        | Record::TestDelivery(..) => Err(super::not_built("webhooks and deliveries").into()),
+    }
+}
+
+/// Says that all nodes must read again what they keep in memory.
+async fn next_version(link: &Link) -> Result<(), Failed> {
+    link.send(NEXT_VERSION, Vec::new()).await?;
+    Ok(())
+}
+
+async fn put_key(link: &Link, key: &KeyRecord) -> Result<(), Failed> {
+    let KeyRecord { id, digest, role, description, last4, created_at, expires_at, revoked_at } = key;
+    let [created_at, expires_at, revoked_at] = [Some(*created_at), *expires_at, *revoked_at].map(|at| at.map(nanos));
+    let (digest, role) = (digest.as_slice(), role.as_str());
+    link.send(PUT_KEY, vec![id, &digest, &role, description, last4, &created_at, &expires_at, &revoked_at]).await?;
+    next_version(link).await
+}
+
+async fn put_secrets(link: &Link, secrets: &[SecretRecord]) -> Result<(), Failed> {
+    for SecretRecord { name, sealed, created_at } in secrets {
+        link.send(PUT_SECRET, vec![name, sealed, &nanos(*created_at)]).await?;
+    }
+    next_version(link).await
+}
+
+/// Never an earlier end than before.
+async fn end_tokens(link: &Link, shared: &Shared, user_no: u64, until: Timestamp) -> Result<(), Failed> {
+    let bucket = shared.buckets().of_no(user_no);
+    let found = link.send(TOKENS_ENDED, vec![&bucket, &stored(user_no)]).await?;
+    let before = found.first().map(|row| RowReader::new(row).time()).transpose()?;
+    let until = before.map_or(until, |before| before.max(until));
+    // First the version, under whose lock the row gets it.
+    next_version(link).await?;
+    let mut rows = Rows::default();
+    rows.int(i64::from(bucket)).number(user_no).time(until).end_with_sum();
+    link.send_rows(END_TOKENS, &rows).await?;
+    Ok(())
+}
+
+/// Takes the mark away, if the plan is still as its users were looked at.
+async fn unmark_plan(link: &Link, plan: &Plan) -> Result<(), Failed> {
+    let limits = &plan.limits;
+    let (name, tier) = (plan.name.as_str(), i64::from(plan.tier));
+    link.send(UNMARK_PLAN, vec![&name, &tier, &limits.cost, &limits.ai_runs, &limits.api_runs]).await?;
+    Ok(())
+}
