@@ -18,6 +18,7 @@ mod keys;
 mod maintain;
 mod man;
 mod reload;
+mod schema;
 mod serve;
 mod show;
 mod tokens;
@@ -178,6 +179,7 @@ enum Command {
     Restore(maintain::Restore),
     Doctor(doctor::Doctor),
     Config(check::Settings),
+    Schema(schema::Schema),
     Completions(Completions),
     Man(man::Man),
 }
@@ -240,6 +242,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Doctor(doctor) => doctor.run(flags),
         Command::Config(settings) => settings.run(flags),
+        Command::Schema(schema) => schema.run(),
         Command::Man(man) => man.run(Cli::command()),
         Command::Restore(restore) => restore.run(&read_config(&flags, "warn")?),
         Command::Record(record) => with_client(flags, record.server.url.clone(), record, ask::Record::run),

@@ -5,6 +5,7 @@
 //! published state. Publishing and answering may go on while the next batch is decided.
 
 pub mod embedded;
+mod hold_clock;
 pub mod outbox;
 mod packed;
 pub mod postgres;

@@ -15,8 +15,10 @@ mod lane;
 mod link;
 mod load;
 pub mod look;
+mod names;
 mod put;
 mod reads;
+mod retention;
 mod rows;
 mod schema;
 mod settle;
@@ -36,6 +38,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use outlay_core::id::SessionNo;
 use outlay_core::ledger::{Command, Written};
+use outlay_core::month::Timestamp;
 use outlay_core::plan::AlertThresholds;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
@@ -54,8 +57,10 @@ pub use bucket::Buckets;
 use errors::unavailable;
 use lane::{Answered, Item, Lane};
 use put::Clerk;
-use reads::PostgresReads;
+use reads::{PostgresReads, Views};
+use retention::{Trimmed, Trimmer};
 use rows::{RowReader, nanos, stored};
+pub use schema::{citus, tables};
 use shared::{Locked, Shared, read_plans};
 
 /// What connections of nodes are called, so that they are told from those of others.
@@ -66,10 +71,14 @@ const LANES: usize = 8;
 const READERS: usize = 4;
 /// As long as the answer to COMMIT is waited for.
 const PATIENCE: Duration = Duration::from_secs(settle::COMMIT_SECONDS_MAX);
+/// Statements that read views at the same time.
+const VIEWS: usize = 2;
 /// Threads that speak to the database.
 const THREADS: usize = 2;
 /// Rows that one transaction wipes or empties.
 const SLICE_ROWS: usize = 200;
+/// For how long the writer waits for one of them.
+const SLICE_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -92,6 +101,8 @@ pub struct Settings {
     pub slice_rows: usize,
     /// For how long it is asked what became of a COMMIT that was not answered.
     pub patience: Duration,
+    /// Whether each transaction keeps to one bucket, as a database needs it whose buckets lie on several machines.
+    pub sharded: bool,
 }
 
 impl Settings {
@@ -123,6 +134,7 @@ impl Settings {
             lanes: LANES,
             slice_rows: SLICE_ROWS,
             patience: PATIENCE,
+            sharded: false,
         })
     }
 }
@@ -132,6 +144,7 @@ impl Settings {
 struct Engine {
     runtime: Option<Runtime>,
     readers: Pool,
+    views: Views,
     shared: Arc<Shared>,
 }
 
@@ -161,6 +174,7 @@ pub struct PostgresStore {
     engine: Arc<Engine>,
     lanes: Vec<Arc<tokio::sync::Mutex<Lane>>>,
     clerk: Arc<tokio::sync::Mutex<Clerk>>,
+    trimmer: Arc<tokio::sync::Mutex<Trimmer>>,
 }
 
 /// Opens the store of a database, whose tables are made if there are none.
@@ -201,9 +215,11 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
     let clerk = Clerk::new(Arc::clone(&shared), Pcg64::seed_from_u64(random.next_u64()));
     let clerk = Arc::new(tokio::sync::Mutex::new(clerk));
     runtime.spawn(chores::run(Arc::clone(&shared)));
-    let engine = Arc::new(Engine { runtime: Some(runtime), readers, shared });
+    let views = Views::new(&readers, &shared, VIEWS, &runtime);
+    let engine = Arc::new(Engine { runtime: Some(runtime), readers, views, shared });
     engine.runtime().spawn(watch::hear(Arc::clone(&engine.shared), Arc::downgrade(&engine)));
-    Ok((PostgresStore { engine: Arc::clone(&engine), lanes, clerk }, Arc::new(PostgresReads::new(engine))))
+    let store = PostgresStore { engine: Arc::clone(&engine), lanes, clerk, trimmer: Arc::default() };
+    Ok((store, Arc::new(PostgresReads::new(engine))))
 }
 
 /// Prepares the database, and reads what every node keeps in memory.
@@ -223,8 +239,11 @@ async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(
     let (version, plans) = read_plans(&rows, &shared.settings)?;
     shared.keep_plans(version, &plans);
     let all: Vec<i32> = (0..shared.buckets().count()).collect();
-    let rows = client.query(statements::LOCK_WAITING, &[&all]).await.map_err(unavailable)?;
+    let rows = client.query(statements::BUCKETS, &[&all]).await.map_err(unavailable)?;
     let buckets = rows.iter().map(|row| Locked::read(row, shared.buckets())).collect::<Result<Vec<_>, _>>()?;
+    shared.names.keep_all(&client.query(names::NAMES, &[]).await.map_err(unavailable)?);
+    let count = client.query(retention::COUNT, &[&shared.buckets().bits().cast_signed()]).await?;
+    *shared.trimmed.lock() = Trimmed::read(&count, &client.query(retention::BEFORE, &[]).await?)?;
     let decided_at = buckets.iter().map(|one| one.now_at).max().unwrap_or(0);
     if let Some(one) = buckets.first() {
         shared.wall(one.clock_micros)?;
@@ -373,8 +392,15 @@ impl Store for PostgresStore {
         joined(self.engine.runtime().spawn(async move { Ok(shared.chores.rest().await) })).await
     }
 
-    async fn trim(&mut self, _before: outlay_core::month::Timestamp) -> Result<bool, StoreError> {
-        Err(not_built("retention and emptied operations"))
+    async fn trim(&mut self, before: Timestamp) -> Result<bool, StoreError> {
+        let (shared, trimmer) = (Arc::clone(&self.engine.shared), Arc::clone(&self.trimmer));
+        let trimming = async move {
+            let mut trimmer = trimmer.lock().await;
+            let slice = trimmer.trim(&shared, before);
+            let late = |_| StoreError::Unavailable("the database takes too long to empty operations".to_owned());
+            tokio::time::timeout(SLICE_SECONDS_MAX, slice).await.map_err(late)?
+        };
+        joined(self.engine.runtime().spawn(trimming)).await
     }
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {

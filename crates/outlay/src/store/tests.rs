@@ -3,11 +3,13 @@
 //!
 //! A store's own test calls [`suite`] with a function that opens it. A failure names the seed.
 
+pub(crate) mod caps;
 pub(crate) mod commands;
 pub(crate) mod erasure;
 mod naive;
 mod outbox;
 pub(crate) mod records;
+pub(crate) mod retention;
 #[expect(dead_code, reason = "the rows serve the core's tests too")]
 #[path = "../../../outlay-core/tests/support/rows.rs"]
 mod rows;
@@ -24,7 +26,7 @@ use outlay_core::plan::Plans;
 use outlay_core::session::SessionStatus;
 use parking_lot::Mutex;
 
-use super::{CommandError, PageOf, Reads, Reply, Store, StoreError, UsageQuery, embedded};
+use super::{CommandError, PageOf, Reads, Reply, Store, UsageQuery, embedded};
 use crate::clock::{Clock, SharedClock};
 use commands::Random;
 use rows::{Ledger, Rows};
@@ -164,18 +166,6 @@ impl Ledgers {
     }
 }
 
-/// Has a store empty what was recorded before an instant; gives whether it can yet.
-async fn trimmed<S: Store>(store: &mut S, before: Timestamp) -> bool {
-    loop {
-        match store.trim(before).await {
-            Ok(true) => {}
-            Ok(false) => return true,
-            Err(StoreError::Unavailable(_)) => return false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
 /// Runs random commands through the store that `open` opens, again and again on what it kept, and compares all reads.
 pub(crate) fn suite<S: Store>(
     seed: u64,
@@ -206,11 +196,10 @@ pub(crate) fn suite<S: Store>(
         ledgers.commit();
         if random.percent(10) {
             let before = wall.plus_seconds(-3_600 * i64::try_from(random.below(100)).unwrap());
-            if runtime.block_on(trimmed(&mut store, before)) {
-                let emptied = ledgers.trim(before);
-                assert_eq!(reads.status().trimmed, emptied);
-                assert!(reads.status().trimmed_before.is_some_and(|done| done >= before));
-            }
+            while runtime.block_on(store.trim(before)).unwrap() {}
+            let emptied = ledgers.trim(before);
+            assert_eq!(reads.status().trimmed, emptied);
+            assert!(reads.status().trimmed_before.is_some_and(|done| done >= before));
         }
         if random.percent(10) {
             while runtime.block_on(store.idle()).unwrap() {}

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use super::errors::unavailable;
 use super::link::Link;
-use super::rows::RowReader;
-use super::shared::Shared;
+use super::rows::{RowReader, damaged};
+use super::shared::{Locked, Shared};
 use super::statements::{BEGIN, COMMIT, LOCK_WAITING, ROLLBACK};
 use super::{connect, schema, wipe};
 use crate::store::StoreError;
@@ -73,7 +73,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         // A timeout is the usual case.
         let _ = tokio::time::timeout(LOOK_EVERY, chores.asked.notified()).await;
-        let (day, now) = (shared.time().day(), shared.settings.clock.monotonic_nanos());
+        let (day, now) = (shared.wall_now().max(shared.time()).day(), shared.settings.clock.monotonic_nanos());
         if partitions.is_none_or(|(of, at)| of != day || now.saturating_sub(at) >= ASK_NANOS) {
             match keep_partitions(&shared).await {
                 Ok(()) => {
@@ -106,8 +106,11 @@ async fn failed(what: &str, error: &StoreError) {
     tokio::time::sleep(AFTER_FAILURE).await;
 }
 
-async fn keep_partitions(shared: &Shared) -> Result<(), StoreError> {
-    schema::keep_partitions(&mut connect(&shared.config).await?, shared.time()).await
+/// Makes the partitions of the time that comes next. What is recorded says what time it is, whether or not that is believed;
+/// what goes does so by the earlier of both.
+pub(super) async fn keep_partitions(shared: &Shared) -> Result<(), StoreError> {
+    let (wall, time) = (shared.wall_now(), shared.time());
+    schema::keep_partitions(&mut connect(&shared.config).await?, wall.max(time), wall.min(time)).await
 }
 
 /// Wipes all whom the database names, bucket by bucket.
@@ -121,7 +124,7 @@ async fn wipe_all(shared: &Shared) -> Result<(), StoreError> {
         let Some(row) = found.first() else { return Ok(()) };
         let bucket = i32::try_from(RowReader::new(row).required()?).unwrap_or(i32::MAX);
         let rows_max = shared.settings.slice_rows;
-        match under_lock(&link, bucket, async || wipe::wipe(&link, bucket, rows_max).await).await {
+        match under_lock(&link, bucket, shared, async |_| wipe::wipe(&link, bucket, rows_max).await).await {
             // As long as it has somebody, it is the first again.
             Ok(()) => {}
             // A row that cannot be read keeps nobody of another bucket from being wiped; `verify` tells of it.
@@ -138,13 +141,18 @@ async fn wipe_all(shared: &Shared) -> Result<(), StoreError> {
 pub(super) async fn under_lock<T>(
     link: &Link,
     bucket: i32,
-    work: impl AsyncFnOnce() -> Result<T, StoreError>,
+    shared: &Shared,
+    work: impl AsyncFnOnce(Locked) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     link.control(BEGIN).await?;
-    let locked = link.send(LOCK_WAITING, vec![&vec![bucket]]).await;
-    let worked = match locked {
-        Ok(_) => work().await,
-        Err(error) => Err(unavailable(error)),
+    let locked = async {
+        let found = link.send(LOCK_WAITING, vec![&vec![bucket]]).await?;
+        let row = found.first().ok_or_else(|| damaged("table bucket"))?;
+        Locked::read(row, shared.buckets())
+    };
+    let worked = match locked.await {
+        Ok(locked) => work(locked).await,
+        Err(error) => Err(error),
     };
     match worked {
         // Every statement before it went well, so it says the truth.

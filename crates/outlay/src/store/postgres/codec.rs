@@ -212,6 +212,9 @@ pub(super) const OPERATION: Table = Table {
               reversed_by_id text, previous int8, previous_step int8, sum int8",
 };
 
+/// What retention takes of an operation: [`Operation::without_details`] by columns.
+pub(super) const OPERATION_DETAILS: [&str; 6] = ["tokens", "units", "step_label", "duration_ms", "metadata", "reason"];
+
 pub(super) fn write_operation<'a>(
     rows: &mut Rows<'a>,
     bucket: i32,

@@ -38,6 +38,8 @@ pub(super) enum Cure {
     Again,
     /// Connect again, then run it again: the server goes down, or is not the one that takes writes.
     Connect,
+    /// Time went on faster than partitions were made: make them.
+    Partition,
     /// Some command of it cannot be written: find which.
     Halve,
     /// The disk of the server is full.
@@ -53,6 +55,12 @@ pub(super) fn cure(error: &Error) -> Cure {
     match class {
         "53" if *code == SqlState::DISK_FULL => Cure::Full,
         "40" | "53" | "55" => Cure::Again,
+        // A row that no partition takes is told as one that fails a check without a name.
+        "23" if *code == SqlState::CHECK_VIOLATION
+            && error.as_db_error().is_some_and(|error| error.constraint().is_none()) =>
+        {
+            Cure::Partition
+        }
         // Also a duplicate: it means that somebody wrote without the bucket's lock, and must not stop the others.
         "22" | "23" => Cure::Halve,
         "08" | "57" => Cure::Connect,

@@ -4,7 +4,7 @@
 //! then all is decided, and the second writes and commits. Under READ COMMITTED each statement after the lock sees what
 //! every earlier holder of it committed, and nobody reads to write there without it: so batches on a bucket are serial.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use rand_pcg::Pcg64;
 
 use super::audit;
 use super::bucket::Buckets;
+use super::chores::keep_partitions;
 use super::errors::{Cure, cure, told};
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
@@ -125,7 +126,7 @@ impl Lane {
     /// Decides and commits; gives an answer for each command.
     pub(super) async fn commit(&mut self, items: Vec<Item>) -> Answered {
         let mut answered = Answered::default();
-        let mut groups = vec![items];
+        let mut groups = if self.shared.settings.sharded { by_bucket(items) } else { vec![items] };
         while let Some(group) = groups.pop() {
             self.commit_group(group, &mut answered, &mut groups).await;
         }
@@ -167,6 +168,13 @@ impl Lane {
                     let later = items.split_off(items.len() / 2);
                     groups.extend([later, items]);
                     return;
+                }
+                Err(Failed::Not(Cure::Partition, said)) if tries < TRIES_MAX => {
+                    tries += 1;
+                    tracing::warn!(said, "there is no partition for what is recorded now: it is made");
+                    if let Err(error) = keep_partitions(&self.shared).await {
+                        return refuse(&items, answered, |_| error.clone().into());
+                    }
                 }
                 Err(Failed::Not(Cure::Full, _)) => return refuse(&items, answered, |_| StoreError::DiskFull.into()),
                 Err(Failed::Not(cure @ (Cure::Again | Cure::Connect), said)) if tries < TRIES_MAX => {
@@ -234,7 +242,10 @@ impl Lane {
             Some(link) => link,
             None => self.connect().await.map_err(|error| Failed::Not(Cure::Connect, told(&error)))?,
         };
-        let result = self.transact_on(&link, items, wait).await;
+        let result = match self.add_names(&link, items).await {
+            Ok(()) => self.transact_on(&link, items, wait).await,
+            Err(error) => Err(error.into()),
+        };
         let good = match &result {
             Ok(_) | Err(Failed::WaitCut) => true,
             Err(Failed::Unknown(..) | Failed::Not(Cure::Connect, _)) => false,
@@ -246,6 +257,15 @@ impl Lane {
             self.link = Some(link);
         }
         result
+    }
+
+    /// What a batch books by is there before it, whatever becomes of the batch.
+    async fn add_names(&self, link: &Link, items: &[Item]) -> Result<(), tokio_postgres::Error> {
+        let operations = items.iter().filter_map(|item| match &item.command {
+            Command::Record(operation) => Some(&**operation),
+            _ => None,
+        });
+        self.shared.names.add(link, operations).await
     }
 
     async fn transact_on(&mut self, link: &Link, items: &[Item], wait: bool) -> Result<Decided, Failed> {
@@ -326,14 +346,14 @@ impl Lane {
         let Some(clock) = locked.iter().map(|one| one.clock_micros).max() else { return Ok(guess) };
         let wall = self.shared.wall(clock)?;
         let decided_at = locked.iter().map(|one| one.now_at).max().unwrap_or(0);
-        Ok(Now { holds: wall.max(time(decided_at.into())?), wall, entropy: guess.entropy })
+        Ok(Now { holds: self.shared.believed(wall).max(time(decided_at.into())?), wall, entropy: guess.entropy })
     }
 
     /// Writes and commits, in one round trip; in three where the audit log tells of it.
     async fn write(&mut self, link: &Link, mut decided: Decided) -> Result<Decided, Failed> {
         let batch = self.shared.watch.batch(self.random.next_u64());
         let ops = Ops::of(&decided.of);
-        let writes = Writes::new(&decided.of, &ops, &batch, decided.now)?;
+        let writes = Writes::new(&decided.of, &ops, &batch, decided.now, &self.shared.names)?;
         let mut sent = writes.send(link);
         let mut audit_newest = None;
         if !decided.events.is_empty() {
@@ -389,6 +409,15 @@ async fn load_missing(link: &Link, books: &mut BooksOf, items: &[&Item], now: No
         wanted.load(&answers, books)?;
     }
     Err(StoreError::Corrupt("what was read is still missing".to_owned()).into())
+}
+
+/// Each bucket's commands by themselves, the first at the end.
+fn by_bucket(items: Vec<Item>) -> Vec<Vec<Item>> {
+    let mut groups: BTreeMap<i32, Vec<Item>> = BTreeMap::new();
+    for item in items {
+        groups.entry(item.bucket).or_default().push(item);
+    }
+    groups.into_values().rev().collect()
 }
 
 fn refuse(items: &[Item], answered: &mut Answered, error: impl Fn(&Item) -> CommandError) {

@@ -4,6 +4,7 @@ mod lists;
 mod operator;
 pub(super) mod person;
 mod verify;
+mod views;
 
 use std::future::Future;
 use std::ops::{Range, RangeInclusive};
@@ -33,6 +34,8 @@ use crate::store::{
     Page, Person, PersonQuery, Reading, Reads, SecretRecord, SessionStats, SessionsQuery, StoreError, StoreStatus,
     UsageQuery, UsersPage, UsersQuery,
 };
+
+pub(super) use views::Views;
 
 /// The readers of a store.
 #[derive(Debug)]
@@ -97,9 +100,7 @@ impl Reads for PostgresReads {
 
     fn view<'a>(&'a self, user_id: &'a UserId, month: Month) -> Reading<'a, Arc<UserView>> {
         let user_id = user_id.clone();
-        self.run(async move |engine| {
-            snapshot!(engine, |snapshot| person::view(&snapshot, &engine.shared, &user_id, month)).map(Arc::new)
-        })
+        self.run(async move |engine| engine.views.view(user_id, month).await)
     }
 
     fn usage(&self, query: UsageQuery) -> Reading<'_, Page<Operation>> {
@@ -299,6 +300,7 @@ impl Reads for PostgresReads {
 
     fn status(&self) -> StoreStatus {
         let (operations, users, sessions) = self.engine.shared.counts();
+        let trimmed = *self.engine.shared.trimmed.lock();
         StoreStatus {
             not_ready: self.engine.shared.not_ready.read().clone(),
             promise: "acknowledged means on the primary's disk",
@@ -306,6 +308,9 @@ impl Reads for PostgresReads {
             operations,
             users,
             sessions,
+            trimmed: trimmed.count,
+            trimmed_before: trimmed.before,
+            clock_jump: self.engine.shared.holds.doubts(),
             ..StoreStatus::default()
         }
     }

@@ -157,6 +157,31 @@ fn add_bytes(bytes: &mut Vec<u8>, tag: u8, value: Option<&[u8]>) {
     }
 }
 
+/// A column of any type.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'r> {
+    Int(Option<i64>),
+    Text(Option<&'r str>),
+    Bytes(Option<&'r [u8]>),
+    Wide(Option<i128>),
+}
+
+impl Value<'_> {
+    /// Adds it to what a row's sum is over.
+    pub(super) fn add_to(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Int(None) | Self::Text(None) | Self::Bytes(None) | Self::Wide(None) => bytes.push(0),
+            Self::Int(Some(value)) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+            Self::Text(Some(value)) => add_bytes(bytes, 3, Some(value.as_bytes())),
+            Self::Bytes(Some(value)) => add_bytes(bytes, 4, Some(value)),
+            Self::Wide(Some(value)) => add_bytes(bytes, 5, Some(&value.to_le_bytes())),
+        }
+    }
+}
+
 /// A time of the server's clock in nanoseconds, which 64 bits hold until 2262.
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.nanos()).unwrap_or(i64::MAX)
@@ -226,6 +251,21 @@ impl<'r> RowReader<'r> {
             }
         }
         Ok(value)
+    }
+
+    /// The next column, whose type is this; it is no part of the reader's own sum.
+    pub(super) fn value(&mut self, of: &str) -> Result<Value<'r>, StoreError> {
+        Ok(match of {
+            "text" => Value::Text(self.get()?),
+            "bytea" => Value::Bytes(self.get()?),
+            "numeric" => Value::Wide(self.get::<Option<Wide>>()?.map(|Wide(value)| value)),
+            _ => Value::Int(self.int()?),
+        })
+    }
+
+    /// Passes over columns.
+    pub(super) fn skip(&mut self, columns: usize) {
+        self.column += columns;
     }
 
     pub(super) fn required(&mut self) -> Result<i64, StoreError> {

@@ -3,6 +3,7 @@
 //! Migrations only add, so that a node of the version before goes on beside one of this version: each says which program
 //! is the oldest that can work with the tables after it.
 
+use outlay_core::breakdown::OTHER;
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use tokio_postgres::{Client, GenericClient, Transaction};
@@ -26,6 +27,57 @@ const MONTHS_AHEAD: u32 = 3;
 const DAYS_AHEAD: u32 = 3;
 /// For how many days events are kept once their day is over.
 const EVENT_DAYS_KEPT: i64 = 2;
+
+/// The tables whose rows are a bucket's: where they lie on several machines, all rows of a bucket lie together.
+pub(super) const OF_BUCKETS: [&str; 15] = [
+    "bucket",
+    "users",
+    "user_month",
+    "breakdown",
+    "bucket_day",
+    "session",
+    "session_day",
+    "op_key",
+    "operation",
+    "denial",
+    "alert",
+    "event",
+    "erasure",
+    "token_end",
+    "audit",
+];
+
+/// The tables that every machine needs whole.
+pub(super) const OF_ALL: [&str; 7] =
+    ["schema_version", "meta", "audit_numbers", "plan", "name", "api_key", "secret"];
+
+/// Shards of each table: enough for as many machines, and few enough that each has work.
+const SHARDS: u32 = 128;
+
+/// What makes the tables, as a node does when it starts.
+pub fn tables() -> String {
+    MIGRATIONS.iter().map(|(sql, _)| *sql).collect::<Vec<_>>().join("\n")
+}
+
+/// What spreads the tables over several machines with Citus, once they are there and before a node runs.
+pub fn citus() -> String {
+    use std::fmt::Write as _;
+
+    let mut sql = String::new();
+    let mut line = |text: std::fmt::Arguments<'_>| {
+        // A string takes whatever is written.
+        let _ = sql.write_fmt(text);
+    };
+    let [first, rest @ ..] = OF_BUCKETS;
+    line(format_args!("select create_distributed_table('{first}', 'bucket', shard_count => {SHARDS});\n"));
+    for table in rest {
+        line(format_args!("select create_distributed_table('{table}', 'bucket', colocate_with => '{first}');\n"));
+    }
+    for table in OF_ALL {
+        line(format_args!("select create_reference_table('{table}');\n"));
+    }
+    sql
+}
 
 /// What the database says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +154,9 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
     transaction.execute(sql, &[&new.buckets.count(), &stored(new.buckets.step())]).await.map_err(unavailable)?;
     let sql = "insert into audit_numbers (newest, copied) values (0, 0)";
     transaction.execute(sql, &[]).await.map_err(unavailable)?;
+    // What stands for all names beyond those that are kept apart is one of them.
+    let sql = "insert into name (kind, name) select kind, $1 from generate_series(1, 3) kind";
+    transaction.execute(sql, &[&OTHER]).await.map_err(unavailable)?;
     for plan in plans.all() {
         let sql = "insert into plan (name, tier, cost, ai_runs, api_runs) values ($1, $2, $3, $4, $5)";
         let limits = &plan.limits;
@@ -117,13 +172,17 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
 }
 
 /// Makes the partitions that a node will need which runs on for some days, and drops those of events that nobody looks for
-/// any more. The connection is one of its own.
-pub(super) async fn keep_partitions(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
+/// any more at `events_until`. The connection is one of its own.
+pub(super) async fn keep_partitions(
+    client: &mut Client,
+    now: Timestamp,
+    events_until: Timestamp,
+) -> Result<(), StoreError> {
     let transaction = client.transaction().await.map_err(unavailable)?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
     make_partitions(&transaction, now).await?;
     transaction.commit().await.map_err(unavailable)?;
-    drop_events(client, now).await
+    drop_events(client, events_until).await
 }
 
 /// Makes the partitions of the months and days to come. The first of each takes whatever is older.
@@ -175,8 +234,8 @@ async fn make_partitions_of(transaction: &Transaction<'_>, table: &str, ends: &[
 
 /// Drops the events of days that are over for long enough: they are there for listeners who come back soon, and for batches
 /// whose outcome is looked for within seconds.
-async fn drop_events(client: &mut Client, now: Timestamp) -> Result<(), StoreError> {
-    let first_kept = now.plus_seconds(-86_400 * EVENT_DAYS_KEPT).day().index();
+async fn drop_events(client: &mut Client, until: Timestamp) -> Result<(), StoreError> {
+    let first_kept = until.plus_seconds(-86_400 * EVENT_DAYS_KEPT).day().index();
     for end in partitions_of(client, "event").await?.into_iter().filter(|end| *end <= first_kept) {
         // Whoever writes waits for as long as this waits for those before: not for long, and another time is as good.
         let sql = format!("set local lock_timeout = '500ms'; drop table if exists event_before_{end}");

@@ -13,11 +13,14 @@ use super::Settings;
 use super::bucket::Buckets;
 use super::chores::Chores;
 use super::kept::Kept;
+use super::names::Names;
+use super::retention::Trimmed;
 use super::rows::{RowReader, time};
 use super::schema::Identity;
 use super::watch::Watch;
 use crate::feed::Feed;
 use crate::store::StoreError;
+use crate::store::hold_clock::HoldClock;
 use outlay_core::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserNo};
 use outlay_core::plan::{Limits, Plan};
 
@@ -39,10 +42,16 @@ pub(super) struct Shared {
     ahead: AtomicI64,
     pub(super) not_ready: RwLock<Option<String>>,
     pub(super) chores: Chores,
+    pub(super) names: Names,
+    /// What is emptied of its details, as far as this node knows.
+    pub(super) trimmed: Mutex<Trimmed>,
+    /// What this node believes of the clock.
+    pub(super) holds: HoldClock,
 }
 
 impl Shared {
     pub(super) fn new(config: Config, settings: Settings, identity: Identity, epoch: u64) -> Self {
+        let holds = HoldClock::new(Arc::clone(&settings.clock), Timestamp::EPOCH);
         let count = usize::try_from(identity.buckets.count()).unwrap_or(1);
         Self {
             config,
@@ -57,6 +66,9 @@ impl Shared {
             ahead: AtomicI64::new(0),
             not_ready: RwLock::default(),
             chores: Chores::default(),
+            names: Names::default(),
+            trimmed: Mutex::default(),
+            holds,
         }
     }
 
@@ -82,12 +94,22 @@ impl Shared {
         }
     }
 
-    /// What time it is: the database's, as this machine's clock carries it on, or that of the settings' own clock.
+    /// What time it is for holds and months: that of the wall clock as far as it is believed, and never behind what was
+    /// decided at.
     pub(super) fn time(&self) -> Timestamp {
-        let wall = self.settings.clock.wall();
-        let now =
-            if self.settings.own_clock { wall } else { wall.plus_nanos(self.ahead.load(Ordering::Acquire).into()) };
+        self.believed(self.wall_now())
+    }
+
+    /// The same where the wall clock says this.
+    pub(super) fn believed(&self, wall: Timestamp) -> Timestamp {
+        let now = self.holds.at(wall);
         time(self.decided_at.load(Ordering::Acquire).into()).map_or(now, |decided_at| decided_at.max(now))
+    }
+
+    /// The wall clock: the database's, as this machine's clock carries it on, or that of the settings' own clock.
+    pub(super) fn wall_now(&self) -> Timestamp {
+        let wall = self.settings.clock.wall();
+        if self.settings.own_clock { wall } else { wall.plus_nanos(self.ahead.load(Ordering::Acquire).into()) }
     }
 
     /// The wall clock of a batch, when the database's says this many microseconds.

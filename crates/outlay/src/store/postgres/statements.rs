@@ -5,8 +5,11 @@
 
 use std::sync::LazyLock;
 
+use outlay_core::breakdown::{COMBINATIONS_MAX, COMBINATIONS_MAX_ALL_USERS, OTHER};
+
 use super::audit::{AUDIT, TAKE_NUMBERS};
 use super::codec::{ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, USERS};
+use super::names;
 use super::sums::{BREAKDOWN, BUCKET_DAY, SESSION_DAY};
 
 /// A table as its statements need it: `columns` are names with the types that their arrays are sent as.
@@ -19,6 +22,14 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.columns.split(',').filter_map(|column| column.split_whitespace().next())
+    }
+
+    /// The columns with the types that their arrays are sent as.
+    pub(super) fn typed_names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.columns.split(',').filter_map(|column| {
+            let mut words = column.split_whitespace();
+            words.next().zip(words.next())
+        })
     }
 
     /// The columns of the row `alias`, in their order.
@@ -79,6 +90,54 @@ impl Table {
         self.put_with(|name| format!("t.{name} + u.{name}"))
     }
 
+    /// Adds to rows of sums as [`Table::add`], where a day keeps no more than so many combinations apart: what would be one
+    /// more is added to `(other)`. `day` are the keys before the combination.
+    pub(super) fn add_capped(&self, day: &[&str], combinations_max: usize) -> String {
+        let (name, on_keys) = (self.name, self.on_keys());
+        let days = day.iter().map(|key| format!("u.{key}")).collect::<Vec<_>>().join(", ");
+        let on =
+            |alias: &str| day.iter().map(|key| format!("{alias}.{key} = u.{key}")).collect::<Vec<_>>().join(" and ");
+        let booked = |key: &&str| match *key {
+            "feature" | "provider" => format!("case when is_over then '{OTHER}' else {key} end as {key}"),
+            "model" => format!("case when is_over and model <> '' then '{OTHER}' else model end as model"),
+            key => key.to_owned(),
+        };
+        let booked: Vec<String> = self.keys.iter().map(booked).collect();
+        let groups: Vec<String> = (1..=self.keys.len()).map(|place| place.to_string()).collect();
+        let sums: Vec<String> = self
+            .typed_names()
+            .filter(|(name, _)| !self.keys.contains(name))
+            .map(|(name, of)| format!("sum({name})::{of} as {name}"))
+            .collect();
+        let sets: Vec<String> = self
+            .names()
+            .filter(|name| !self.keys.contains(name))
+            .map(|name| format!("{name} = t.{name} + u.{name}"))
+            .collect();
+        let keys: Vec<String> = self.keys.iter().map(|key| format!("t.{key}")).collect();
+        format!(
+            "with sent as materialized (select * from {unnest}), \
+             known as materialized (select u.*, exists(select from {name} t where {on_keys}) as is_known from sent u), \
+             day as materialized (select {days}, (select count(*) from {name} t where {of_day}) as count \
+             from (select distinct {days} from known u where not is_known) u), \
+             counted as materialized (select u.*, not is_known and d.count + row_number() over \
+             (partition by {days}, is_known order by usage_type, feature, provider, model) > {combinations_max} as is_over \
+             from known u left join day d on {on_day}), \
+             u as materialized (select {booked}, {sums} from counted group by {groups}), \
+             old as (update {name} t set {sets} from u where {on_keys} returning {keys}) \
+             insert into {name} ({list}) select {list} from u where not exists (select from old t where {on_keys})",
+            of_day = on("t"),
+            on_day = on("d"),
+            unnest = self.unnest(),
+            booked = booked.join(", "),
+            sums = sums.join(", "),
+            groups = groups.join(", "),
+            sets = sets.join(", "),
+            keys = keys.join(", "),
+            list = self.list(),
+        )
+    }
+
     /// Reads the rows that have these keys: `select t.bucket, .. from unnest($1::int8[], ..) as u (bucket, ..) join t`.
     fn find(&self, keys: &'static str, more: &str) -> String {
         let by = Table { name: self.name, keys: &[], columns: keys };
@@ -100,6 +159,10 @@ pub(super) const LOCK: &str = "select bucket, seq, now_at, next_user, next_opera
 pub(super) const LOCK_WAITING: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
      (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
      order by bucket for update";
+
+/// Buckets as they are, without their lock.
+pub(super) const BUCKETS: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) order by bucket";
 
 /// The version of what all nodes keep in memory: plans, keys, secrets.
 pub(super) const VERSION: &str = "select version from meta";
@@ -146,7 +209,9 @@ pub(super) struct Made {
     pub(super) insert_op_keys: String,
     pub(super) insert_alerts: String,
     pub(super) add_breakdown: String,
+    pub(super) add_breakdown_capped: String,
     pub(super) add_bucket_days: String,
+    pub(super) add_bucket_days_capped: String,
     pub(super) add_session_days: String,
     pub(super) find_users_by_id: String,
     pub(super) find_users: String,
@@ -173,7 +238,9 @@ pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
     insert_op_keys: OP_KEY.insert(),
     insert_alerts: ALERT.insert(),
     add_breakdown: BREAKDOWN.add(),
+    add_breakdown_capped: BREAKDOWN.add_capped(&["bucket", "user_no", "month", "day"], COMBINATIONS_MAX),
     add_bucket_days: BUCKET_DAY.add(),
+    add_bucket_days_capped: BUCKET_DAY.add_capped(&["bucket", "day"], COMBINATIONS_MAX_ALL_USERS),
     add_session_days: SESSION_DAY.add(),
     find_users_by_id: USERS.find("bucket int8, user_id text", ""),
     find_users: USERS.find("bucket int8, user_no int8", ""),
@@ -225,7 +292,9 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         &made.insert_op_keys,
         &made.insert_alerts,
         &made.add_breakdown,
+        &made.add_breakdown_capped,
         &made.add_bucket_days,
+        &made.add_bucket_days_capped,
         &made.add_session_days,
         &made.find_users_by_id,
         &made.find_users,
@@ -237,7 +306,7 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         &made.find_denials,
         &made.insert_audit,
     ];
-    fixed.into_iter().chain(made.into_iter().map(String::as_str)).collect()
+    fixed.into_iter().chain(names::statements()).chain(made.into_iter().map(String::as_str)).collect()
 }
 
 #[cfg(test)]
@@ -246,7 +315,8 @@ mod tests {
 
     #[test]
     fn every_statement_on_the_ledgers_rows_names_its_bucket() {
-        let of_all = [VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS];
+        let mut of_all = vec![VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS];
+        of_all.extend(names::statements());
         for sql in of_a_lane().into_iter().filter(|sql| !of_all.contains(sql)) {
             assert!(sql.contains("bucket = u.bucket") || sql.contains("bucket = ") || sql.contains("(bucket"), "{sql}");
         }

@@ -10,6 +10,7 @@ use outlay_core::month::Day;
 use outlay_core::operation::{Operation, UsageType};
 use outlay_core::session::Session;
 
+use super::names::Names;
 use super::rows::{RowReader, Rows, damaged, stored};
 use super::statements::Table;
 use crate::store::StoreError;
@@ -36,7 +37,7 @@ pub(super) const SESSION_DAY: Table = Table {
 };
 
 /// What stands for an absent model: a name is never empty.
-const NO_MODEL: &str = "";
+pub(super) const NO_MODEL: &str = "";
 
 type Combination<'a> = (UsageType, &'a str, &'a str, &'a str);
 
@@ -78,13 +79,9 @@ pub(super) struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
-    pub(super) fn operation(&mut self, bucket: i32, operation: &'a Operation) {
-        let combination = (
-            operation.usage_type,
-            operation.feature.as_str(),
-            operation.provider.as_str(),
-            operation.model.as_ref().map_or(NO_MODEL, Name::as_str),
-        );
+    pub(super) fn operation(&mut self, bucket: i32, operation: &'a Operation, names: &Names) {
+        let (feature, provider, model) = names.of(operation);
+        let combination = (operation.usage_type, feature, provider, model);
         let (day, sums) = (operation.timestamp.day(), Sums::of(operation));
         for row in [
             self.users.entry((bucket, operation.user_no, day, combination)).or_default(),

@@ -5,7 +5,9 @@ mod failures;
 mod lanes;
 mod nodes;
 mod numbers;
+mod pieces;
 mod proxy;
+mod sharded;
 mod watching;
 mod wiping;
 
@@ -29,6 +31,7 @@ fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock)
         lanes: 3,
         slice_rows: 3,
         patience: std::time::Duration::from_millis(300),
+        sharded: false,
     })
     .unwrap()
 }
@@ -132,12 +135,13 @@ fn tables_that_need_a_newer_program_are_refused() {
 fn months_and_days_have_their_partitions_however_long_nobody_was_there() {
     let config = cluster::database(Buckets::USUAL);
     let now = SystemClock::shared().wall();
+    let in_a_year = now.plus_seconds(366 * 86_400);
     let (before, after, again) = cluster::block_on(async {
         let mut client = cluster::connect(&config).await;
         let sql = "select count(*) from pg_inherits where inhparent = 'operation'::regclass";
         let mut counts: Vec<i64> = vec![client.query_one(sql, &[]).await.unwrap().get(0)];
         for _ in 0..2 {
-            schema::keep_partitions(&mut client, now.plus_seconds(366 * 86_400)).await.unwrap();
+            schema::keep_partitions(&mut client, in_a_year, in_a_year).await.unwrap();
             counts.push(client.query_one(sql, &[]).await.unwrap().get(0));
         }
         // Every day has a place of which events are kept.

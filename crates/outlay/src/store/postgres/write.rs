@@ -6,6 +6,7 @@ use tokio_postgres::types::ToSql;
 
 use super::codec;
 use super::link::{Link, Sent};
+use super::names::Names;
 use super::rows::{Rows, nanos, stored};
 use super::statements::{ADD_ERASURES, ADD_EVENTS, MADE, MOVE_BUCKETS, NEXT_VERSION, PUT_PLAN, REVERSE_OP_KEYS};
 use super::sums::Added;
@@ -62,7 +63,13 @@ pub(super) struct Writes<'a> {
 
 impl<'a> Writes<'a> {
     /// All that the batch changed. `ops` are the operations' ids as they are looked for, those of the new ones first.
-    pub(super) fn new(of: &'a [InBucket], ops: &'a Ops, batch: &'a [u8; 16], now: Now) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        of: &'a [InBucket],
+        ops: &'a Ops,
+        batch: &'a [u8; 16],
+        now: Now,
+        names: &Names,
+    ) -> Result<Self, StoreError> {
         let made = &*MADE;
         let (mut erased, mut erasures, mut users, mut months) = Default::default();
         let (mut operations, mut keys, mut reversed, mut reversed_keys) = Default::default();
@@ -82,7 +89,7 @@ impl<'a> Writes<'a> {
             for (operation, op) in written.operations.iter().zip(&mut new_ops) {
                 codec::write_operation(&mut operations, bucket, operation)?;
                 codec::write_op_key(&mut keys, bucket, op, operation);
-                added.operation(bucket, operation);
+                added.operation(bucket, operation, names);
             }
             for (operation, op) in written.reversed.iter().zip(&mut reversed_ops) {
                 codec::write_operation(&mut reversed, bucket, operation)?;
@@ -108,6 +115,11 @@ impl<'a> Writes<'a> {
             buckets.number(numbers.operation.0).number(numbers.session.0).number(numbers.denial.0);
             buckets.number(numbers.alert.0).end();
         }
+        let (add_breakdown, add_bucket_days) = if names.may_overflow() {
+            (made.add_breakdown_capped.as_str(), made.add_bucket_days_capped.as_str())
+        } else {
+            (made.add_breakdown.as_str(), made.add_bucket_days.as_str())
+        };
         let all = [
             // The id of an erased user may be a new user's in the same batch, so it is freed first.
             (made.put_users.as_str(), erased),
@@ -118,8 +130,8 @@ impl<'a> Writes<'a> {
             (&made.put_operations, reversed),
             (REVERSE_OP_KEYS, reversed_keys),
             (&made.put_months, months),
-            (&made.add_breakdown, added.breakdown()),
-            (&made.add_bucket_days, added.bucket_days()),
+            (add_breakdown, added.breakdown()),
+            (add_bucket_days, added.bucket_days()),
             (&made.put_sessions, sessions),
             (&made.add_session_days, added.session_days()),
             (&made.put_denials, denials),
@@ -192,10 +204,12 @@ fn write_events<'a>(rows: &mut Rows<'a>, one: &InBucket, batch: &'a [u8; 16], no
     if events.is_empty() && !one.written.is_empty() {
         events.push((NOBODY, BUDGET, None));
     }
+    // Of a clock that is set back there may be no partition any more, and time that decides never runs back.
+    let day = i64::from(now.wall.max(now.holds).day().index());
     let mut seq = one.seq;
     for (user_no, kind, no) in events {
         seq += 1;
-        rows.int(i64::from(one.bucket)).int(seq).int(i64::from(now.wall.day().index()));
+        rows.int(i64::from(one.bucket)).int(seq).int(day);
         rows.int(stored(user_no)).int(kind).optional_number(no).blob(batch).end();
     }
     seq

@@ -9,7 +9,9 @@ create table meta (
     version int8 not null,
     bucket_bits int4 not null,
     deployment_id bytea not null,
-    default_plan text collate "C" not null);
+    default_plan text collate "C" not null,
+    -- What was recorded before is emptied of its details, in every bucket.
+    trimmed_before int8);
 
 -- The lock, the order and the clock of the bucket's users. Every batch rewrites its row: room for that within the page.
 create table bucket (
@@ -18,6 +20,8 @@ create table bucket (
     now_at int8 not null,
     next_user int8 not null, next_operation int8 not null, next_session int8 not null,
     next_denial int8 not null, next_alert int8 not null,
+    -- The last operation that is emptied of its details, as all before it are.
+    trimmed int8 not null default 0,
     owner text, owner_until int8)
     with (fillfactor = 10, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0);
 
@@ -26,6 +30,7 @@ create table plan (
     tier int8 not null, cost int8, ai_runs int8, api_runs int8,
     recheck bool not null default false);
 
+-- Features, providers and models that sums keep apart.
 create table name (kind int2, name text collate "C", primary key (kind, name));
 
 create table users (
@@ -114,6 +119,8 @@ create table operation (
     previous int8, previous_step int8, sum int8 not null,
     primary key (bucket, user_no, no, month))
     partition by range (month);
+-- In the order of recording, what retention may empty.
+create index operation_with_details on operation (bucket, no) where flags & 16 = 0;
 create index operation_of_session on operation (bucket, session_no, position) where session_no is not null;
 
 create table denial (

@@ -1,10 +1,10 @@
 //! Proves every counter from the operations, bucket by bucket: each in one snapshot, which shows a bucket whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use deadpool_postgres::Transaction;
-use outlay_core::breakdown::{Dimensions, Sums};
+use outlay_core::breakdown::{Dimensions, OTHER, Sums};
 use outlay_core::id::UserNo;
 use outlay_core::ledger::verify::Recount;
 use outlay_core::month::Day;
@@ -17,9 +17,10 @@ use crate::store::postgres::Engine;
 use crate::store::postgres::audit::{AUDIT, TOKEN_END, read_entry, read_token_end};
 use crate::store::postgres::codec::{self, ALERT, DENIAL, OPERATION, SESSION, USER_MONTH, USERS};
 use crate::store::postgres::errors::unavailable;
+use crate::store::postgres::retention::CURSOR;
 use crate::store::postgres::rows::{RowReader, damaged};
 use crate::store::postgres::shared::{Locked, Shared};
-use crate::store::postgres::statements::{LOCK_WAITING, Table};
+use crate::store::postgres::statements::{BUCKETS, Table};
 use crate::store::postgres::sums::{DAY_COLUMNS, SessionSums, read_day};
 use crate::store::{Finding, StoreError};
 
@@ -105,9 +106,13 @@ async fn verify_bucket(
     }
     let mut check = Check { bucket: i64::from(bucket), client, findings };
     let mut recount = Recount::of_some_users();
-    let mut days: BTreeMap<(Day, Dimensions), Sums> = BTreeMap::new();
+    let mut days: Days = BTreeMap::new();
     let operations = check.rows(&OPERATION, "no", codec::read_operation).await?;
+    let trimmed = rows(client, CURSOR, &[&bucket]).await?;
+    let trimmed = RowReader::new(trimmed.first().ok_or_else(|| damaged("table bucket"))?).number()?;
     for operation in &operations {
+        let place = format!("operation {}", operation.no.0);
+        check.compare(&place, "whether it is emptied", &(operation.no.0 <= trimmed), &operation.trimmed);
         recount.operation(operation);
     }
     let alerts = check.rows(&ALERT, "no", codec::read_alert).await?;
@@ -128,18 +133,23 @@ async fn verify_bucket(
     for (user_no, (day, dimensions, sums)) in check.plain_rows(&columns, "breakdown", read).await? {
         let of_user = of_users.entry((user_no, day)).or_default();
         *of_user = of_user.and(&sums);
-        let of_all = days.entry((day, dimensions)).or_default();
-        *of_all = of_all.and(&sums);
+        add(&mut days, day, dimensions, &sums);
     }
     for ((user_no, day), sums) in &of_users {
         recount.compare_day(*user_no, *day, sums);
     }
+    let mut of_all: Days = BTreeMap::new();
     for (day, dimensions, sums) in check.plain_rows(DAY_COLUMNS, "bucket_day", read_day).await? {
-        let expected = days.remove(&(day, dimensions)).unwrap_or_default();
-        check.compare(&format!("day {day} of all users"), "its sums", &expected, &sums);
+        add(&mut of_all, day, dimensions, &sums);
     }
-    if let Some(((day, _), sums)) = days.first_key_value() {
-        check.compare(&format!("day {day} of all users"), "its sums", sums, &Sums::default());
+    for day in days.keys().chain(of_all.keys()).copied().collect::<BTreeSet<Day>>() {
+        let [expected, found] = [&mut days, &mut of_all].map(|days| days.remove(&day).unwrap_or_default());
+        check.compare(
+            &format!("day {day} of all users"),
+            "its sums",
+            &comparable(&found, &expected),
+            &comparable(&expected, &found),
+        );
     }
 
     let sessions = check.rows(&SESSION, "no", codec::read_session).await?;
@@ -172,10 +182,26 @@ async fn verify_bucket(
     Ok(())
 }
 
+/// Sums by day and combination.
+type Days = BTreeMap<Day, BTreeMap<Dimensions, Sums>>;
+
+fn add(days: &mut Days, day: Day, dimensions: Dimensions, sums: &Sums) {
+    let of_all = days.entry(day).or_default().entry(dimensions).or_default();
+    *of_all = of_all.and(sums);
+}
+
+/// One of two days that must be the same: by combination, or in one sum where one of them books some under `(other)`, since
+/// a user's day and that of all keep others apart.
+fn comparable(one: &BTreeMap<Dimensions, Sums>, other: &BTreeMap<Dimensions, Sums>) -> Vec<(Option<Dimensions>, Sums)> {
+    if one.keys().chain(other.keys()).any(|dimensions| dimensions.feature.as_str() == OTHER) {
+        return vec![(None, one.values().fold(Sums::default(), |sum, sums| sum.and(sums)))];
+    }
+    one.iter().map(|(dimensions, sums)| (Some(dimensions.clone()), *sums)).collect()
+}
+
 /// The bucket's numbers, without its lock.
 async fn numbers(client: &Transaction<'_>, shared: &Shared, bucket: i32) -> Result<Locked, StoreError> {
-    let sql = LOCK_WAITING.trim_end_matches(" for update");
-    let found = rows(client, sql, &[&vec![bucket]]).await?;
+    let found = rows(client, BUCKETS, &[&vec![bucket]]).await?;
     let row = found.first().ok_or_else(|| StoreError::Corrupt(format!("bucket {bucket} is not stored")))?;
     Locked::read(row, shared.buckets())
 }

@@ -18,7 +18,7 @@ const OLDEST: u32 = 14;
 /// As whom the server runs, since it refuses to run as root.
 const SERVICE_USER: &str = "postgres";
 /// Small, since nothing is measured here; and nothing here outlives a power cut.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "listen_addresses=",
     "shared_buffers=32MB",
     "max_connections=200",
@@ -26,6 +26,7 @@ const SETTINGS: [&str; 8] = [
     "full_page_writes=off",
     "autovacuum=off",
     "log_min_messages=error",
+    "log_line_prefix=%d %p|",
     "unix_socket_permissions=0777",
 ];
 

@@ -44,8 +44,13 @@ impl HoldClock {
 
     /// The time that decides holds.
     pub(super) fn now(&self) -> Timestamp {
+        self.at(self.clock.wall())
+    }
+
+    /// The same where a wall clock says this, that of the database for instance: what has passed since is this machine's to say.
+    pub(super) fn at(&self, wall: Timestamp) -> Timestamp {
         let mut state = self.state.lock();
-        let (wall, monotonic) = (self.clock.wall(), self.clock.monotonic_nanos());
+        let monotonic = self.clock.monotonic_nanos();
         let passed = i128::from(monotonic.saturating_sub(state.monotonic));
         let jumped = wall.nanos() - state.last.nanos() - passed > JUMP_NANOS;
         match state.doubted_until {
