@@ -107,6 +107,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The database that holds the store, in place of the data folder.
     pub store: Option<StoreAddress>,
+    /// Whether that database spreads the store over several machines.
+    pub store_sharded: bool,
     /// Where the server listens.
     pub listen: SocketAddr,
     /// Where it also listens for browsers.
@@ -286,6 +288,7 @@ impl Config {
         let config = Self {
             data: layers.path(&settings::DATA).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
             store: layers.store(),
+            store_sharded: layers.read(&settings::STORE_SHARDED, flag).unwrap_or(false),
             listen: listen
                 .or_else(|| LISTEN_DEFAULT.parse().ok())
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),

@@ -39,6 +39,13 @@ pub const STORE_PASSWORD: Setting = secret(
     Some("store_password"),
     "the password of that database's user, where it does not stand in the address; default none",
 );
+/// Whether that database spreads its tables over several machines.
+pub const STORE_SHARDED: Setting = setting_without_flag(
+    "OUTLAY_STORE_SHARDED",
+    "store_sharded",
+    "true: that database spreads the store over several machines, as `outlay schema --citus` has it do, so each \
+     transaction keeps to one bucket of users; the same on every node; default false",
+);
 /// The configuration file.
 pub const CONFIG: Setting = Setting {
     variable: "OUTLAY_CONFIG",
@@ -177,10 +184,11 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 27] = [
+pub const SETTINGS: [&Setting; 28] = [
     &DATA,
     &STORE,
     &STORE_PASSWORD,
+    &STORE_SHARDED,
     &CONFIG,
     &LISTEN,
     &PUBLIC_LISTEN,

@@ -93,6 +93,7 @@ pub(super) fn of_database(
         settings.config.application_name(postgres::APPLICATION);
     }
     settings.alerts = config.alerts.clone();
+    settings.sharded = config.store_sharded;
     settings.own_clock = clock.is_told();
     Ok(settings)
 }
