@@ -7,7 +7,8 @@ use crate::store::StoreError;
 
 /// The oldest version that has all that is sent, as `server_version_num` has it.
 pub const OLDEST_VERSION: i64 = 140_000;
-/// Connections of one node, at most: its lanes, those that read, and one each for records, tables and beginning.
+/// Connections of one node, at most: its lanes, those that read, and one each for records, chores and retention.
+#[expect(clippy::cast_possible_wrap, reason = "they are few")]
 pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 3;
 
 const LOOK: &str = "select current_setting('server_version'), current_setting('server_version_num')::int8, \

@@ -48,8 +48,7 @@ pub(super) const OF_BUCKETS: [&str; 15] = [
 ];
 
 /// The tables that every machine needs whole.
-pub(super) const OF_ALL: [&str; 7] =
-    ["schema_version", "meta", "audit_numbers", "plan", "name", "api_key", "secret"];
+pub(super) const OF_ALL: [&str; 7] = ["schema_version", "meta", "audit_numbers", "plan", "name", "api_key", "secret"];
 
 /// Shards of each table: enough for as many machines, and few enough that each has work.
 const SHARDS: u32 = 128;

@@ -11,11 +11,13 @@ use tokio_postgres::config::Host;
 use super::super::{Buckets, Settings, open, schema, statements};
 use super::cluster::{self, block_on};
 use super::failures::change;
+use crate::audit::{Action, Actor};
 use crate::clock::SystemClock;
 use crate::store::tests::{Ledgers, suite};
+use crate::store::{AuditQuery, PageOf, Record, Store};
 
 /// Reads over everybody, by what no other statement has. Nothing is decided by them.
-const OVER_ALL: [&str; 15] = [
+const OVER_ALL: [&str; 18] = [
     // A start, and what retention and wiping look for.
     "from bucket where bucket = any($1::int4[]) order by bucket",
     "select bucket from erasure where stage >= 0",
@@ -34,6 +36,10 @@ const OVER_ALL: [&str; 15] = [
     "select plan, count(*) from users",
     "from session_day where day >= $1::int8",
     "_at, t.no) < ($1, $2)",
+    // The audit log is one; and what every node keeps in memory.
+    "from audit t where t.no > $1 order by t.no",
+    "t.no < $1 and $2::int8 is null and $3::int8 is null",
+    "t.sum from token_end t",
 ];
 
 /// A statement as the server took it, by which connection.
@@ -142,11 +148,26 @@ fn every_statement_names_its_bucket_and_where_they_are_spread_a_transaction_keep
         open(Settings { config, own_clock: true, lanes: 3, slice_rows: 3, sharded: true, ..settings }).unwrap()
     });
     let settings = Settings::new("postgres://localhost", SystemClock::shared()).unwrap();
-    let (store, reads) = open(Settings { config: config.clone(), sharded: true, ..settings }).unwrap();
+    let (mut store, reads) = open(Settings { config: config.clone(), sharded: true, ..settings }).unwrap();
     let user_id = UserId::new("ada").unwrap();
     let next = block_on(reads.next_user(&user_id)).unwrap();
     block_on(reads.any_erased(&user_id, UserNo(0)..next)).unwrap();
     block_on(reads.users_by_plan()).unwrap();
+    let until = SystemClock::shared().wall();
+    block_on(store.put(Record::EndTokens { user_no: next, until }, None)).unwrap();
+    let event = Actor::here("socket").did(Action::BackupTaken);
+    block_on(store.put(Record::Events(vec![event]), None)).unwrap();
+    let query = AuditQuery {
+        user_id: None,
+        user_no: None,
+        action: None,
+        who: None,
+        from: None,
+        to: None,
+        page: PageOf { before: None, limit: 10 },
+    };
+    assert_eq!(block_on(reads.audit(query)).unwrap().items.len(), 1);
+    assert_eq!(block_on(reads.audit_above(0, 10)).unwrap().len(), 1);
     drop((store, reads));
 
     let all = logged(&config);
