@@ -290,6 +290,8 @@ pub enum Record {
     },
     /// A sealed secret, new or in place of the one of its name.
     Secret(SecretRecord),
+    /// A sealed secret, unless there is one of its name.
+    FirstSecret(SecretRecord),
     /// The secret of this name is gone.
     RemoveSecret(String),
     /// Tokens of a user that were made up to this instant are good no more.

@@ -274,7 +274,11 @@ impl Access {
     }
 
     fn caller(&self, shown: &str, reads: &dyn Reads, now: Timestamp, keys_too: bool) -> Option<Caller> {
-        let user = self.tokens.as_ref().and_then(|tokens| tokens.read(shown, now));
+        let tokens = self.tokens.as_ref().filter(|_| Tokens::are_like(shown));
+        let user = tokens.and_then(|tokens| {
+            tokens.look(reads);
+            tokens.read(shown, now)
+        });
         user.or_else(|| if keys_too { self.key(shown, reads, now) } else { None })
     }
 

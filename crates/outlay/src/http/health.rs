@@ -1,14 +1,20 @@
 //! Whether the server is alive, whether the store takes writes and what it promises, and the figures of both.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::SharedApp;
 use super::problem::{Kind, Problem};
 use crate::store::StoreError;
+
+/// How long a database may take to answer. Load balancers wait little longer.
+const ANSWER_WAIT: Duration = Duration::from_secs(3);
 
 /// Whether the server is alive
 ///
@@ -51,6 +57,14 @@ pub(super) async fn ready(State(app): State<SharedApp>) -> Result<Response, Prob
         Some("an earlier write failed; the server is ending".to_owned())
     } else {
         status.not_ready
+    };
+    // A database elsewhere is asked, a second after it last answered.
+    let not_ready = match (not_ready, app.reads.catch_up()) {
+        (None, Some(answering)) => match timeout(ANSWER_WAIT, answering).await {
+            Ok(answered) => answered.err().map(|error| error.to_string()),
+            Err(_) => Some("the database does not answer in time".to_owned()),
+        },
+        (not_ready, _) => not_ready,
     };
     if let Some(why) = not_ready {
         return Err(Problem::new(Kind::StoreUnavailable).with("promise", &status.promise).because(why));

@@ -85,6 +85,7 @@ pub(super) async fn make(
     // One that is made after the older ones were ended is good, whatever the clock did meanwhile.
     let ended = view.user.as_ref().and_then(|user| app.reads.tokens_ended(user.no));
     let made_at = ended.map_or(app.clock.wall(), |ended| app.clock.wall().max(after(ended)));
+    tokens.look(&*app.reads);
     tokens
         .mint(user_id, whose, readable, ttl_seconds, app.clock.wall(), made_at)
         .map_err(|error| Problem::new(Kind::Internal).because(error))
@@ -211,6 +212,7 @@ pub enum TokensError {
 /// What makes and reads user tokens.
 pub struct Tokens {
     /// Those that are live, the oldest first; the newest signs.
+    /// Those that were live when they were last opened; another node may have made one since.
     keys: RwLock<Arc<[SigningKey]>>,
     master: MasterKey,
     /// One rotation at a time.
@@ -323,8 +325,9 @@ impl Tokens {
         let mut keys = live_keys(&master, reads)?;
         if keys.is_empty() {
             let key = SigningKey::make(name_of(1))?;
-            writer.put(Record::Secret(key.sealed(&master, ids, now)?)).await?;
-            keys.push(key);
+            writer.put(Record::FirstSecret(key.sealed(&master, ids, now)?)).await?;
+            // Another node may have been first, and then its key counts.
+            keys = live_keys(&master, reads)?;
         }
         Ok(Self {
             keys: RwLock::new(keys.into()),
@@ -363,6 +366,24 @@ impl Tokens {
             writer.put(Record::RemoveSecret(name)).await?;
         }
         Ok(name)
+    }
+
+    /// Whether this may be a token, and no key.
+    pub(super) fn are_like(shown: &str) -> bool {
+        shown.starts_with(PublicToken::HEADER)
+    }
+
+    /// Opens the keys again where another node has made one, or taken one away.
+    pub(super) fn look(&self, reads: &dyn Reads) {
+        let secrets = reads.secrets();
+        let kept = Arc::clone(&self.keys.read());
+        if live_names(&secrets).into_iter().eq(kept.iter().map(|key| key.name.as_str())) {
+            return;
+        }
+        match live_keys(&self.master, reads) {
+            Ok(live) => *self.keys.write() = live.into(),
+            Err(error) => tracing::error!("the keys of user tokens stay as they were: failed to {error}"),
+        }
     }
 
     /// Makes a token for a user; gives it and when it ends. `made_at` is what it says of when it was made.
@@ -407,7 +428,7 @@ impl Tokens {
 
     /// Whose token it is, and what it reads; `None` when it is not one of ours, or not of this time.
     pub(super) fn read(&self, shown: &str, now: Timestamp) -> Option<Caller> {
-        if !shown.starts_with(PublicToken::HEADER) {
+        if !Self::are_like(shown) {
             return None;
         }
         let untrusted = UntrustedToken::<Public, V4>::try_from(shown).ok()?;
@@ -480,10 +501,17 @@ fn number_of(name: &str) -> Option<u32> {
 /// The signing keys of a store that are live, the oldest first.
 fn live_keys(master: &MasterKey, reads: &dyn Reads) -> Result<Vec<SigningKey>, TokensError> {
     let secrets = reads.secrets();
-    let mut numbered: Vec<_> = secrets.iter().filter_map(|record| Some((number_of(&record.name)?, record))).collect();
-    numbered.sort_unstable_by_key(|(number, _)| *number);
+    let of = |name: &str| secrets.iter().find(|record| record.name == name);
+    live_names(&secrets).into_iter().filter_map(of).map(|record| SigningKey::open(master, record)).collect()
+}
+
+/// Their names.
+fn live_names(secrets: &[Arc<SecretRecord>]) -> Vec<&str> {
+    let mut numbered: Vec<_> =
+        secrets.iter().filter_map(|record| Some((number_of(&record.name)?, record.name.as_str()))).collect();
+    numbered.sort_unstable();
     let from = numbered.len().saturating_sub(LIVE_KEYS);
-    numbered.into_iter().skip(from).map(|(_, record)| SigningKey::open(master, record)).collect()
+    numbered.into_iter().skip(from).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]

@@ -205,7 +205,14 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
         let _ = opened.send(begin(settings, deployment, epoch).await);
     });
     let ended = |_| StoreError::Unavailable("the store could not be opened".to_owned());
-    let (shared, readers) = opening.recv().map_err(ended)??;
+    let (shared, readers) = match opening.recv().map_err(ended).flatten() {
+        Ok(opened) => opened,
+        Err(error) => {
+            // Whoever opens it may be where waiting is not allowed.
+            runtime.shutdown_background();
+            return Err(error);
+        }
+    };
     let shared = Arc::new(shared);
     let lane = |_| {
         let lane = Lane::new(Arc::clone(&shared), Pcg64::seed_from_u64(random.next_u64()));

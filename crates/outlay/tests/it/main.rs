@@ -7,6 +7,10 @@
     clippy::disallowed_types,
     reason = "a black box has a real clock, an environment and threads, and is not replayed"
 )]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the scenarios are run by one server on its folder, and by nodes on PostgreSQL"
+)]
 #![expect(clippy::similar_names, reason = "the meters are called aiRuns and apiRuns")]
 
 mod api;
@@ -18,6 +22,7 @@ mod crash;
 mod events;
 mod kept;
 mod logs;
+mod nodes;
 mod packaging;
 #[cfg(feature = "test-clock")]
 mod replies;
@@ -33,3 +38,6 @@ mod tidy;
 mod told;
 mod traces;
 mod upgrade;
+
+/// What the scenarios are run by here; in [`nodes`] it is another.
+use support::Server as Ledger;

@@ -1,8 +1,9 @@
-//! S1 to S23: what happens, and the exact figures that must come of it.
+//! S1 to S23: what happens, and the exact figures that must come of it, whatever the ledger is kept by.
 
 use serde_json::{Value, json};
 
-use crate::support::{Asks, Json, Server, With, ai, ai_run, api, api_run, at_once, of};
+use super::Ledger;
+use crate::support::{Asks, Json, With, ai, ai_run, api, api_run, at_once, of};
 
 /// The user of the scenario that every release must show.
 const USER: &str = "bgtfrdsZ";
@@ -27,13 +28,13 @@ fn extraction(user: &str, session: &str) -> Value {
 }
 
 /// A whole scan without a hold, now.
-fn scan(server: &Server, user: &str, session: &str) {
+fn scan(server: &Ledger, user: &str, session: &str) {
     server.record(ocr(user, session));
     server.record(extraction(user, session).with("finishSession", "completed"));
 }
 
 /// A whole scan, opened with a hold, its steps in October 2025.
-fn scan_in_october(server: &Server, session: &str, operation: &str) {
+fn scan_in_october(server: &Ledger, session: &str, operation: &str) {
     let opening =
         json!({"sessionId": session, "feature": "business_card_scan", "estimate": {"cost": 0.002, "aiRuns": 1}});
     server.post(&of(USER, "/sessions"), opening).is(201).shows("/status", "in-progress").shows("/sessionId", session);
@@ -66,7 +67,7 @@ fn budget_after_s1() -> Json {
 
 #[test]
 fn s01_a_card_scan_moves_session_and_user_at_once() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     scan_in_october(&server, SESSION, "usage_1760380378785_zrix");
 
@@ -95,7 +96,7 @@ fn s01_a_card_scan_moves_session_and_user_at_once() {
 #[test]
 #[cfg(feature = "test-clock")]
 fn s01_on_its_own_day_draws_its_hold_down() {
-    let server = Server::at("2025-10-13T18:32:56.660Z");
+    let server = Ledger::at("2025-10-13T18:32:56.660Z");
     server.user(USER, "premium");
     server.open_session(USER, SESSION, json!({"cost": 0.002, "aiRuns": 1})).is(201).amounts("/held", "0.002", "1", "0");
     server.record(ocr(USER, SESSION));
@@ -110,7 +111,7 @@ fn s01_on_its_own_day_draws_its_hold_down() {
 
 #[test]
 fn s02_the_same_again_doubles_it() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     scan_in_october(&server, SESSION, "usage_1760380378785_zrix");
     scan_in_october(&server, "session_scan_1760380999999_b2c3", "usage_1760381000000_b2c3");
@@ -121,7 +122,7 @@ fn s02_the_same_again_doubles_it() {
 
 #[test]
 fn s03_after_thirty_scans_the_basic_one_is_offered() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     for n in 1..=30 {
         let session = format!("scan_{n}");
@@ -156,7 +157,7 @@ fn s03_after_thirty_scans_the_basic_one_is_offered() {
 
 #[test]
 fn s04_four_hundred_scans_at_once_add_up_exactly() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     at_once(16, |client| {
         for n in 0..25 {
@@ -178,7 +179,7 @@ fn s04_four_hundred_scans_at_once_add_up_exactly() {
 
 #[test]
 fn s05_a_double_sided_scan_is_one_run() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     server.record(ocr(USER, "both-sides"));
     server.record(ocr(USER, "both-sides"));
@@ -188,7 +189,7 @@ fn s05_a_double_sided_scan_is_one_run() {
 
 #[test]
 fn s06_a_basic_double_sided_scan_counts_on_the_other_meter() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "pro");
     server.record(api_run(USER, 0.0015).with("sessionId", "basic"));
     server.record(api(USER, 0.0015).with("sessionId", "basic").with("finishSession", "completed"));
@@ -199,7 +200,7 @@ fn s06_a_basic_double_sided_scan_counts_on_the_other_meter() {
 
 #[test]
 fn s07_a_place_search_of_four_steps_is_one_api_run() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     for _ in 0..3 {
         let autocomplete =
@@ -218,7 +219,7 @@ fn s07_a_place_search_of_four_steps_is_one_api_run() {
 
 #[test]
 fn s08_an_enrichment_gives_back_the_rest_of_its_hold() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     let estimate = json!({"cost": 0.0371, "aiRuns": 1, "apiRuns": 2});
     server.open_session(USER, "event", estimate).is(201).amounts("/held", "0.0371", "1", "2");
@@ -236,7 +237,7 @@ fn s08_an_enrichment_gives_back_the_rest_of_its_hold() {
 
 #[test]
 fn s09_a_cached_enrichment_costs_the_geocoding() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     for step in [api_run(USER, 0.005), api(USER, 0.0), ai(USER, 0.0), ai(USER, 0.000_01)] {
         server.record(step.with("sessionId", "cached"));
@@ -247,7 +248,7 @@ fn s09_a_cached_enrichment_costs_the_geocoding() {
 
 #[test]
 fn s10_what_goes_beyond_a_hold_is_recorded_and_shown() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     server.open_session(USER, "worst", json!({"cost": 0.037, "apiRuns": 1})).is(201);
     server.record(api_run(USER, 0.005).with("sessionId", "worst"));
@@ -264,7 +265,7 @@ fn s10_what_goes_beyond_a_hold_is_recorded_and_shown() {
 
 #[test]
 fn s11_a_session_that_does_not_fit_is_denied_with_its_estimate() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     server.record(api(USER, 2.97));
     let refused = server.open_session(USER, "too-dear", json!({"cost": 0.037})).is(402);
@@ -284,7 +285,7 @@ fn s11_a_session_that_does_not_fit_is_denied_with_its_estimate() {
 
 #[test]
 fn s12_the_last_run_goes_to_exactly_one() {
-    let server = Server::open();
+    let server = Ledger::open();
     for user in ["in-turn", "at-once"] {
         server.user(user, "premium");
         server.record(Value::Array((0..29).map(|_| ai_run(user, 0.0)).collect()));
@@ -306,7 +307,7 @@ fn s12_the_last_run_goes_to_exactly_one() {
 
 #[test]
 fn s13_a_thousand_times_0_0015_is_exactly_the_limit() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "pro");
     server.record(Value::Array((0..999).map(|_| api(USER, 0.0015)).collect()));
     server.afford(USER, json!({"cost": 0.0015})).shows("/allowed", "true").shows("/reason", "within_limits");
@@ -320,7 +321,7 @@ fn s13_a_thousand_times_0_0015_is_exactly_the_limit() {
 
 #[test]
 fn s14_nine_steps_in_order_and_no_total_recorded() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     let costs = [0.0, 0.0003, 0.0002, 0.000_003_8, 0.0, 0.0, 0.0, 0.002, 0.0];
     for (index, cost) in costs.into_iter().enumerate() {
@@ -341,7 +342,7 @@ fn s14_nine_steps_in_order_and_no_total_recorded() {
 
 #[test]
 fn s15_exactly_eighty_percent_warns_once() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     server.record(api(USER, 2.398_392_15)).shows("/budget/meters/cost/state", "ok");
     assert_eq!(server.all("/v1/alerts").len(), 0);
@@ -359,7 +360,7 @@ fn s15_exactly_eighty_percent_warns_once() {
 
 #[test]
 fn s16_a_session_over_the_border_belongs_to_both_months() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     let before = ai_run(USER, 0.25).with("timestamp", "2025-10-31T23:59:59.999Z").with("sessionId", "border");
     let after = ai_run(USER, 0.5).with("timestamp", "2025-11-01T00:00:00Z").with("sessionId", "border");
@@ -372,7 +373,7 @@ fn s16_a_session_over_the_border_belongs_to_both_months() {
 
 #[test]
 fn s17_a_step_after_finish_is_recorded_and_changes_no_status() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     server.open_session(USER, "done", json!({"cost": 0.01})).is(201);
     server.record(ai(USER, 0.002).with("sessionId", "done"));
@@ -385,7 +386,7 @@ fn s17_a_step_after_finish_is_recorded_and_changes_no_status() {
 
 #[test]
 fn s18_a_limit_of_nothing_refuses_the_smallest_cost() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "base");
     let refused = server.afford(USER, json!({"cost": 0.0001}));
     refused.shows("/allowed", "false").shows("/reason", "budget_exceeded").shows("/failed", r#"["cost"]"#);
@@ -396,7 +397,7 @@ fn s18_a_limit_of_nothing_refuses_the_smallest_cost() {
 
 #[test]
 fn s19_an_unlimited_user_sees_the_real_use() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "enterprise");
     for n in 0..10 {
         scan(&server, USER, &format!("scan_{n}"));
@@ -412,7 +413,7 @@ fn s19_an_unlimited_user_sees_the_real_use() {
 
 #[test]
 fn s20_one_operation_from_twenty_clients_counts_once() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     let operation = ai_run(USER, 0.125).with("operationId", "the-one").with("timestamp", "2025-10-13T18:32:58Z");
     let replies: Vec<Json> = at_once(20, |_| server.record(operation.clone()));
@@ -429,7 +430,7 @@ fn s20_one_operation_from_twenty_clients_counts_once() {
 #[test]
 #[cfg(feature = "test-clock")]
 fn s21_a_hold_over_the_border_counts_in_both_months() {
-    let server = Server::at("2025-11-30T23:59:50Z");
+    let server = Ledger::at("2025-11-30T23:59:50Z");
     server.user(USER, "premium");
     server.record(Value::Array((0..29).map(|_| ai_run(USER, 0.0)).collect()));
     server.record(Value::Array((0..29).map(|_| ai_run(USER, 0.0).with("timestamp", "2025-12-01T00:00:01Z")).collect()));
@@ -454,7 +455,7 @@ fn s21_a_hold_over_the_border_counts_in_both_months() {
 #[test]
 #[cfg(feature = "test-clock")]
 fn s22_an_expired_hold_is_given_back_and_its_session_still_completes() {
-    let server = Server::at("2025-11-10T12:00:00Z");
+    let server = Ledger::at("2025-11-10T12:00:00Z");
     server.user(USER, "premium");
     let opening =
         json!({"sessionId": "slow", "feature": "test", "estimate": {"cost": 0.01, "aiRuns": 1}, "holdSeconds": 1});
@@ -474,7 +475,7 @@ fn s22_an_expired_hold_is_given_back_and_its_session_still_completes() {
 
 #[test]
 fn s23_a_reversed_operation_stays_known() {
-    let server = Server::open();
+    let server = Ledger::open();
     server.user(USER, "premium");
     let operation = ai_run(USER, 0.5).with("operationId", "mistake");
     server.record(operation.clone());

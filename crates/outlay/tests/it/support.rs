@@ -5,6 +5,11 @@ mod asks;
 mod events;
 pub(crate) mod exact;
 mod hook;
+mod nodes;
+mod postgres;
+#[path = "../../src/store/postgres/tests/server.rs"]
+#[allow(dead_code, reason = "the store's own tests ask for more of it")]
+mod postgres_server;
 mod server;
 #[allow(dead_code, reason = "each test asks for what it needs of it")]
 mod smtp;
@@ -22,10 +27,19 @@ pub(crate) use asks::{Asks, With, ai, ai_run, api, api_run, encoded, of};
 pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
 pub(crate) use hook::{Does, HookReceiver, Message};
+pub(crate) use nodes::Nodes;
+pub(crate) use postgres::Database;
 pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;
 pub(crate) use tls::{TlsFront, certificate};
 pub(crate) use wire::{Connection, Reply};
+
+/// What the servers of PostgreSQL are waited for with.
+mod cluster {
+    pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+}
 
 /// How long anything may take that is waited for; only something broken takes as long.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -57,6 +57,11 @@ impl EmbeddedStore {
             Record::Key(key) => write::put_key(connection, key)?,
             Record::RevokeKey { id, at } => write::revoke_key(connection, id, *at)?,
             Record::Secret(secret) => write::put_secret(connection, secret)?,
+            Record::FirstSecret(secret) => {
+                if !self.shared.published.secrets.read().iter().any(|kept| kept.name == secret.name) {
+                    write::put_secret(connection, secret)?;
+                }
+            }
             Record::Secrets(secrets) => outbox::put_secrets(connection, secrets)?,
             Record::RemoveSecret(name) => write::remove_secret(connection, name)?,
             Record::EndTokens { user_no, until } => audit::end_tokens(connection, *user_no, *until)?,
@@ -88,7 +93,7 @@ impl EmbeddedStore {
         let published = &self.shared.published;
         match record {
             Record::Key(_) | Record::RevokeKey { .. } => *published.keys.write() = write::load_keys(&self.connection)?,
-            Record::Secret(_) | Record::Secrets(_) | Record::RemoveSecret(_) => {
+            Record::Secret(_) | Record::FirstSecret(_) | Record::Secrets(_) | Record::RemoveSecret(_) => {
                 *published.secrets.write() = write::load_secrets(&self.connection)?;
             }
             Record::EndTokens { user_no, until } => {

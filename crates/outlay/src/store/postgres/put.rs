@@ -35,6 +35,8 @@ const PUT_KEY: &str = "insert into api_key (id, digest, role, description, last4
 const REVOKE_KEY: &str = "update api_key set revoked_at = $2::int8 where id = $1 and revoked_at is null";
 const PUT_SECRET: &str = "insert into secret (name, sealed, created_at) values ($1, $2, $3::int8) \
      on conflict (name) do update set sealed = excluded.sealed, created_at = excluded.created_at";
+const PUT_FIRST_SECRET: &str = "insert into secret (name, sealed, created_at) values ($1, $2, $3::int8) \
+     on conflict (name) do nothing";
 const REMOVE_SECRET: &str = "delete from secret where name = $1";
 const TOKENS_ENDED: &str = "select until from token_end where bucket = $1::int4 and user_no = $2::int8";
 const END_TOKENS: &str = "insert into token_end (bucket, user_no, until, sum, version) \
@@ -55,6 +57,7 @@ pub(super) fn statements() -> Vec<&'static str> {
         PUT_KEY,
         REVOKE_KEY,
         PUT_SECRET,
+        PUT_FIRST_SECRET,
         REMOVE_SECRET,
         TOKENS_ENDED,
         END_TOKENS,
@@ -209,6 +212,10 @@ async fn write_record(link: &Link, shared: &Shared, record: &Record) -> Result<(
             next_version(link).await
         }
         Record::Secret(secret) => put_secrets(link, std::slice::from_ref(secret)).await,
+        Record::FirstSecret(SecretRecord { name, sealed, created_at }) => {
+            link.send(PUT_FIRST_SECRET, vec![name, sealed, &nanos(*created_at)]).await?;
+            next_version(link).await
+        }
         Record::Secrets(secrets) => put_secrets(link, secrets).await,
         Record::RemoveSecret(name) => {
             link.send(REMOVE_SECRET, vec![name]).await?;

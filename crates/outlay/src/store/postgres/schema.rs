@@ -103,7 +103,9 @@ pub(super) async fn prepare(client: &mut Client, new: New, now: Timestamp) -> Re
 
 async fn prepare_locked(client: &mut Client, new: New, now: Timestamp) -> Result<Identity, StoreError> {
     let transaction = client.transaction().await.map_err(unavailable)?;
-    let sql = "create table if not exists schema_version (version int4 primary key, oldest_program int4 not null)";
+    // That the table is there already is nothing to be told of at every start.
+    let sql = "set local client_min_messages = warning; \
+               create table if not exists schema_version (version int4 primary key, oldest_program int4 not null)";
     transaction.batch_execute(sql).await.map_err(unavailable)?;
     let sql = "select version, oldest_program from schema_version order by version desc limit 1";
     let row = transaction.query_opt(sql, &[]).await.map_err(unavailable)?;

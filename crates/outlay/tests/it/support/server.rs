@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use super::asks::Caller;
 use super::exact::Json;
 use super::wire::{Connection, Reply};
-use super::{AtEnd, PATIENCE, until};
+use super::{AtEnd, Database, PATIENCE, until};
 
 /// The admin key of a server that asks for keys.
 pub(crate) const ADMIN: &str = "the-admin-key-of-a-test-0123456789abcdef";
+
+/// The master key of nodes.
+pub(crate) const MASTER: &str = "dGhlIG1hc3RlciBrZXkgb2YgdGhlIHRlc3RzIG5vZGU=";
 
 /// How a server is to be started.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +78,11 @@ impl Setup {
         let disk = self.disk_mebibytes.map(|mebibytes| Disk::mount(&home.path().join("data"), mebibytes));
         let running = Running::start(home.path(), &self);
         Server { running: Some(running), setup: self, _disk: disk, home }
+    }
+
+    /// A node on a database, with the master key that all of a test's nodes share.
+    pub(crate) fn on(self, database: &Database) -> Setup {
+        self.argument("--store").argument(&database.url()).variable("OUTLAY_MASTER_KEY", MASTER)
     }
 
     fn command(&self, home: &Path) -> Command {

@@ -1,0 +1,127 @@
+//! Several nodes on one PostgreSQL: each is asked in turn, one is killed, and no client can tell how many there are.
+
+mod edge;
+#[path = "scenario.rs"]
+mod scenario;
+mod starting;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// What the scenarios are run by here.
+use crate::support::Nodes as Ledger;
+use crate::support::{Asks, Events, Nodes, Setup, ai_run, of, until};
+
+/// How soon a node knows what another one did, where nothing is written for it.
+const SOON: Duration = Duration::from_secs(2);
+/// How soon a watcher sees it.
+const WATCHED_SOON: Duration = Duration::from_secs(1);
+
+/// AI runs of no cost, so many in one batch.
+fn runs(user: &str, count: usize) -> Value {
+    Value::Array((0..count).map(|_| ai_run(user, 0.0)).collect())
+}
+
+/// The next event of this name, which must come within a second; those before it are let go.
+#[track_caller]
+fn soon(events: &mut Events, name: &str) -> crate::support::Event {
+    let begun = Instant::now();
+    let event = events.until(|event| event.name == name);
+    assert!(begun.elapsed() < WATCHED_SOON, "{name} came after {:?}", begun.elapsed());
+    event
+}
+
+#[test]
+fn a_watcher_at_one_node_sees_what_another_records() {
+    let nodes = Nodes::open();
+    let [here, there] = nodes.all.as_slice() else { panic!("two nodes") };
+    there.user("u", "premium");
+    let mut events = here.events(&of("u", "/events"));
+    let mut everybody = here.events("/v1/events");
+    events.expect("budget").data.meter("aiRuns", "0", "0");
+    everybody.expect("overview");
+
+    there.record(ai_run("u", 0.25));
+    let event = events.expect("budget");
+    event.data.meter("aiRuns", "1", "0").meter("cost", "0.25", "0");
+    assert_eq!(event.data.to_string(), here.budget("u").to_string());
+    soon(&mut everybody, "overview");
+
+    // An alert of another node, and a denial; then one of this node.
+    there.record(runs("u", 23));
+    soon(&mut events, "alert").data.shows("/threshold", "80").shows("/meter", "aiRuns").shows("/used", "24");
+    events.expect("budget").data.meter("aiRuns", "24", "0");
+    soon(&mut everybody, "alert").data.shows("/userId", "u").shows("/threshold", "80");
+    there.open_session("u", "too-much", json!({"aiRuns": 7})).is(402);
+    soon(&mut everybody, "denial").data.shows("/userId", "u").shows("/sessionId", "too-much");
+    here.record(runs("u", 5));
+    soon(&mut events, "alert").data.shows("/threshold", "95");
+    soon(&mut everybody, "alert").data.shows("/threshold", "95");
+    nodes.verifies();
+}
+
+#[test]
+fn a_watcher_whose_node_is_gone_goes_on_at_another() {
+    let mut nodes = Nodes::open();
+    nodes.user("u", "premium");
+    let mut events = nodes.all[0].events(&of("u", "/events"));
+    let id = events.expect("budget").id.unwrap();
+    nodes.all[0].kill9();
+    let there = nodes.all.pop().unwrap();
+    there.record(runs("u", 24));
+    there.record(runs("u", 5));
+    let mut again = there.events_after(&of("u", "/events"), Some(&id));
+    let first = again.expect("alert");
+    first.data.shows("/threshold", "80");
+    again.expect("alert").data.shows("/threshold", "95");
+    again.expect("budget").data.meter("aiRuns", "29", "0");
+    drop(again);
+    // What was seen does not come again.
+    let mut again = there.events_after(&of("u", "/events"), first.id.as_deref());
+    again.expect("alert").data.shows("/threshold", "95");
+    again.expect("budget");
+    there.verifies();
+}
+
+#[test]
+fn what_one_node_is_told_all_know_soon() {
+    let nodes = Nodes::of(2, Setup::keyed());
+    let [here, there] = nodes.all.as_slice() else { panic!("two nodes") };
+    let made = here.post("/v1/keys", json!({"role": "app", "description": "the shop"})).is(201);
+    let key = made.text("/key").to_owned();
+    let takes = |status: u16| {
+        let begun = Instant::now();
+        until("the other node knows", || there.with_key(&key).get(&of("u", "/budget")).status == status);
+        assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    };
+    takes(200);
+    // A token of one node opens the other.
+    let token = there.with_key(&key).post(&of("u", "/tokens"), json!({"ttlSeconds": 60})).is(201);
+    here.with_key(token.text("/token")).get(&of("u", "/budget")).is(200);
+    here.delete(&format!("/v1/keys/{}", made.text("/id"))).is_one_of(&[200, 204]);
+    here.with_key(&key).get(&of("u", "/budget")).is(401);
+    takes(401);
+
+    // So do the plans.
+    there.user("u", "premium");
+    let plan = json!({"tier": 20, "limits": {"cost": 3, "aiRuns": 7, "apiRuns": 100}});
+    here.put("/v1/plans/premium", plan).is_one_of(&[200, 201]);
+    let begun = Instant::now();
+    until("the other node knows the plan", || there.budget("u").at("/meters/aiRuns/limit").to_string() == "7");
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    nodes.verifies();
+}
+
+#[test]
+fn a_hold_of_a_node_that_is_gone_is_given_back_by_another() {
+    let mut nodes = Nodes::open();
+    nodes.user("u", "premium");
+    let opening = json!({"sessionId": "left", "feature": "test", "estimate": {"aiRuns": 1}, "holdSeconds": 1});
+    nodes.all[0].post(&of("u", "/sessions"), opening).is(201);
+    nodes.all[0].kill9();
+    let there = nodes.all.pop().unwrap();
+    until("the session is abandoned", || there.session("u", "left").text("/status") == "abandoned");
+    there.budget("u").meter("aiRuns", "0", "0");
+    there.verifies();
+}
