@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// What the scenarios are run by here.
 use crate::support::Nodes as Ledger;
-use crate::support::{Asks, Events, Nodes, Setup, ai_run, of, until};
+use crate::support::{Asks, Events, Nodes, Setup, With, ai_run, of, until};
 
 /// How soon a node knows what another one did, where nothing is written for it.
 const SOON: Duration = Duration::from_secs(2);
@@ -124,4 +124,25 @@ fn a_hold_of_a_node_that_is_gone_is_given_back_by_another() {
     until("the session is abandoned", || there.session("u", "left").text("/status") == "abandoned");
     there.budget("u").meter("aiRuns", "0", "0");
     there.verifies();
+}
+
+/// No database, no "allowed", and nothing is accepted into memory only; what was sent again with the same ids counts once.
+#[test]
+fn a_node_whose_database_is_gone_is_not_ready_and_comes_back() {
+    let nodes = Nodes::of(1, Setup::open());
+    let node = &nodes.all[0];
+    node.user("u", "premium");
+    node.get("/readyz").is(200).shows("/promise", "acknowledged means on the primary's disk");
+    nodes.database.is_there(false);
+    until("the node is not ready", || node.get("/readyz").status == 503);
+    assert_eq!(node.get("/healthz").status, 200);
+    let operation = ai_run("u", 0.5).with("operationId", "meanwhile");
+    node.post("/v1/usage", operation.clone()).is(503);
+    node.post(&of("u", "/afford"), json!({"estimate": {"aiRuns": 1}})).is(503);
+    node.open_session("u", "meanwhile", json!({"aiRuns": 1})).is(503);
+    nodes.database.is_there(true);
+    until("the node is ready", || node.get("/readyz").status == 200);
+    node.record(operation).shows("/duplicate", "false");
+    node.budget("u").meter("cost", "0.5", "0").meter("aiRuns", "1", "0");
+    node.verifies();
 }

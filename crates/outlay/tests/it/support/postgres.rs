@@ -32,6 +32,18 @@ impl Database {
         format!("postgres://postgres@/{}?host={folder}&port={}", self.name, cluster().port)
     }
 
+    /// Lets nobody in any more and cuts off who is, or lets all in again: as when it is gone for a while.
+    pub(crate) fn is_there(&self, is_there: bool) {
+        let server = cluster().config("postgres");
+        run(&server, &format!("alter database {} with allow_connections {is_there}", self.name));
+        if !is_there {
+            run(
+                &server,
+                &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'", self.name),
+            );
+        }
+    }
+
     /// A number that it gives.
     pub(crate) fn number(&self, sql: &str) -> i64 {
         block_on(async {
