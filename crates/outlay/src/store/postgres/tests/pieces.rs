@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 
 use super::super::{Buckets, Settings, open};
 use super::cluster::{self, block_on};
-use super::failures::{change, commit};
+use super::failures::{change, commit, node};
 use super::opened;
+use super::sharded::logged;
 use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::store::tests::commands::plain;
 use crate::store::tests::{SetClock, caps, retention};
 use crate::store::{Reads, Store};
 
@@ -130,7 +132,7 @@ fn a_jump_of_the_clock_gives_back_no_hold_for_ten_minutes() {
     assert_eq!((held(&*reads), reads.status().clock_jump), (1, true));
     assert_eq!(block_on(store.due(10)).unwrap(), []);
     let wall = clock.wall();
-    let record = crate::store::tests::commands::plain(&user_id, "o", "scan", None, wall);
+    let record = plain(&user_id, "o", "scan", None, wall);
     commit(&mut store, vec![record])[0].as_ref().unwrap();
     assert_eq!(held(&*reads), 1, "nor by a batch");
     // Ten minutes later it is what it says, and the hold is over.
@@ -141,4 +143,47 @@ fn a_jump_of_the_clock_gives_back_no_hold_for_ten_minutes() {
     commit(&mut store, due.into_iter().map(|session_no| Command::Expire { session_no }).collect());
     let session = block_on(reads.session(&user_id, &session_id)).unwrap().unwrap();
     assert_eq!(session.status, SessionStatus::Abandoned);
+}
+
+/// Many who ask at the same time share statements, and each is told of whom they asked for.
+#[test]
+fn views_that_are_asked_for_together_are_read_together() {
+    let config = cluster::database(Buckets::USUAL);
+    let (mut store, reads) = node(&config);
+    let user = |no: usize| UserId::new(&format!("user-{no}")).unwrap();
+    let now = SystemClock::shared().wall();
+    let mut commands = Vec::new();
+    for no in 0..30 {
+        let plan = Some(Name::new("premium").unwrap());
+        commands.push(Command::PutUser { user_id: user(no), plan, email: None, overrides: Overrides::default() });
+        commands.extend((0..no).map(|run| plain(&user(no), &format!("o{run}"), "scan", None, now)));
+        commands.extend((0..2).filter(|_| no % 3 == 1 && no < 20).map(|session| Command::Open {
+            user_id: user(no),
+            session_id: SessionId::new(&format!("s{session}")).unwrap(),
+            feature: Name::new("scan").unwrap(),
+            ask: Ask::Estimate(Amounts { cost: 0, ai_runs: 1, api_runs: 0 }),
+            hold_seconds: 900,
+            metadata: None,
+        }));
+    }
+    let replies = commit(&mut store, commands);
+    assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+    change(&config, &format!("alter database {} set log_statement = 'all'", config.get_dbname().unwrap()));
+    let (_, reads_of_another) = node(&config);
+    let month = now.month();
+    let asked: Vec<UserId> = (0..400).map(|no| user(no % 40)).collect();
+    let views = asked.iter().map(|user_id| reads_of_another.view(user_id, month));
+    let views = block_on(futures_util::future::join_all(views));
+    for (no, view) in views.into_iter().enumerate().map(|(place, view)| (place % 40, view.unwrap())) {
+        // The last ten are nobody.
+        let found = view.user.as_ref().map(|user| user.user_id.clone());
+        assert_eq!(found, Some(user(no)).filter(|_| no < 30));
+        let budget = view.budget(&reads.plans(), &user(no), month, reads.now()).unwrap();
+        let (runs, held) =
+            if no < 30 { (i64::try_from(no).unwrap(), if no % 3 == 1 && no < 20 { 2 } else { 0 }) } else { (0, 0) };
+        assert_eq!((budget.meters.ai_runs.used, budget.meters.ai_runs.held), (runs, held), "{no}");
+    }
+    let statements =
+        logged(&config).iter().filter(|logged| logged.sql.contains("(bucket, user_id, month, place)")).count();
+    assert!((1..100).contains(&statements), "{statements} statements for 400 views");
 }

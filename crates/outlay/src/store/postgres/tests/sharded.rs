@@ -44,15 +44,15 @@ const OVER_ALL: [&str; 18] = [
 
 /// A statement as the server took it, by which connection.
 #[derive(Debug)]
-struct Logged {
+pub(super) struct Logged {
     connection: String,
-    sql: String,
+    pub(super) sql: String,
     /// The numbers in its first parameter.
     first: BTreeSet<i64>,
 }
 
 /// All statements on a database so far.
-fn logged(config: &Config) -> Vec<Logged> {
+pub(super) fn logged(config: &Config) -> Vec<Logged> {
     let [Host::Unix(folder)] = config.get_hosts() else { panic!("the tests' server has a Unix socket") };
     let log = std::fs::read_to_string(folder.join("log")).unwrap();
     let database = config.get_dbname().unwrap();
