@@ -172,7 +172,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.watched.take().map(end);
+        if let Some(watched) = self.watched.take() {
+            end(watched);
+        }
     }
 }
 
