@@ -253,7 +253,7 @@ impl Local {
 /// # Errors
 /// When it cannot.
 pub fn check_database(address: &StoreAddress, config: &Config) -> Result<(), LocalError> {
-    opened::of_database(address, config, &SystemClock::shared())?;
+    opened::of_database(address, config, &SystemClock::shared(), Purpose::Command)?;
     Ok(())
 }
 
@@ -262,7 +262,7 @@ pub fn check_database(address: &StoreAddress, config: &Config) -> Result<(), Loc
 /// # Errors
 /// When it cannot be reached.
 pub async fn look_at_database(address: &StoreAddress, config: &Config) -> Result<Look, StoreError> {
-    look(&opened::of_database(address, config, &SystemClock::shared())?).await
+    look(&opened::of_database(address, config, &SystemClock::shared(), Purpose::Command)?).await
 }
 
 async fn give_back_what_is_due(writer: &Writer) {

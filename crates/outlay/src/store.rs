@@ -671,6 +671,9 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
     /// The store's clock: never behind what it decided at. It decides holds and the current month.
     fn now(&self) -> Timestamp;
 
+    /// The wall clock that rows are stamped by, and deliveries fall due by: the same for all who share a store.
+    fn wall(&self) -> Timestamp;
+
     /// The plans that hold.
     fn plans(&self) -> Arc<Plans>;
 
@@ -734,6 +737,12 @@ pub trait Reads: Send + Sync + std::fmt::Debug + 'static {
 
     /// Deliveries to a receiver that are due by now, the longest due first, at most so many.
     fn deliveries_due(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>>;
+
+    /// The same for who sends them: no other process is given them while this one is at it. What becomes of them is to be
+    /// noted with [`Record::Tried`]; what a process that ends leaves is given to another after a while.
+    fn take_deliveries(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>> {
+        self.deliveries_due(to, now, limit)
+    }
 
     /// Whom anything waits to be told, and when the first of it is due.
     fn receivers_waiting(&self) -> Reading<'_, Vec<(Receiver, Timestamp)>>;

@@ -62,7 +62,7 @@ impl Courier {
         let mut busy = JoinSet::new();
         let post = courier.app.reads.feed().post();
         loop {
-            let now = courier.app.clock.wall();
+            let now = courier.app.reads.wall();
             for (receiver, lane) in &mut lanes {
                 if !lane.is_busy && (lane.is_called || lane.due.is_some_and(|due| is_due(due, now))) {
                     *lane = Lane { is_busy: true, ..Lane::default() };
@@ -73,7 +73,10 @@ impl Courier {
                     });
                 }
             }
-            post.wake_at(lanes.values().filter(|lane| !lane.is_busy).filter_map(|lane| lane.due).min());
+            let due = lanes.values().filter(|lane| !lane.is_busy).filter_map(|lane| lane.due).min();
+            // The bell goes by this machine's clock.
+            let ahead = courier.app.clock.wall().nanos() - now.nanos();
+            post.wake_at(due.map(|due| due.plus_nanos(ahead)));
             tokio::select! {
                 called = post.taken() => {
                     for receiver in called {
@@ -86,7 +89,7 @@ impl Courier {
                     // A bug in one lane ends neither it nor the others.
                     lane.due = carried.unwrap_or_else(|| {
                         tracing::error!(?receiver, "a lane of deliveries ended by a bug in Outlay; it begins anew");
-                        Some(courier.app.clock.wall().plus_seconds(LANE_REST_SECONDS))
+                        Some(courier.app.reads.wall().plus_seconds(LANE_REST_SECONDS))
                     });
                 }
             }
@@ -114,7 +117,7 @@ impl Courier {
     /// Sends all that is due to a receiver, and gives when the next is.
     async fn carry(&self, receiver: Receiver) -> Option<Timestamp> {
         loop {
-            let due = match self.app.reads.deliveries_due(receiver, self.app.clock.wall(), AT_ONCE).await {
+            let due = match self.app.reads.take_deliveries(receiver, self.app.reads.wall(), AT_ONCE).await {
                 Ok(due) => due,
                 Err(error) => {
                     self.rest(&error).await;
@@ -147,7 +150,7 @@ impl Courier {
     }
 
     async fn write(&self, tried: Vec<TriedRecord>) {
-        let at = self.app.clock.wall();
+        let at = self.app.reads.wall();
         while let Err(error) = self.app.writer.put(Record::Tried(tried.clone(), at)).await {
             if self.app.writer.is_poisoned() {
                 // The process ends; the next one sends again.
@@ -240,7 +243,7 @@ impl Courier {
     /// What is to be noted of a try.
     fn tried(&self, due: &DueDelivery, tried: Tried) -> TriedRecord {
         let delivery = &due.delivery;
-        let at = self.app.clock.wall();
+        let at = self.app.reads.wall();
         let (tried, next) = match tried {
             Tried::Delivered { status } => {
                 let next = AfterTry::Ended { state: DeliveryState::Delivered, gone: false };

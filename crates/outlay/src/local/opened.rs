@@ -12,7 +12,7 @@ use super::{LocalError, Purpose, STAGING_NAME, WriterEnd};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::config::store::StoreAddress;
-use crate::store::outbox::MailTo;
+use crate::store::outbox::{ConfiguredWebhook, MailTo};
 use crate::store::{Reads, Store, StoreError, embedded, postgres};
 use crate::writer::{Ended, Writer};
 
@@ -37,7 +37,7 @@ impl Opened {
             return Self::run(store, reads, None);
         };
         let folder = if purpose == Purpose::Serving { node_folder(config, address)? } else { None };
-        let (store, reads) = postgres::open(of_database(address, config, clock)?)?;
+        let (store, reads) = postgres::open(of_database(address, config, clock, purpose)?)?;
         Self::run(store, reads, folder)
     }
 
@@ -67,16 +67,26 @@ impl Opened {
 fn of_folder(config: &Config, clock: &SharedClock, purpose: Purpose) -> embedded::Settings {
     embedded::Settings {
         plans: config.plans.clone(),
-        mail: config
-            .mail
-            .as_ref()
-            .map_or_else(MailTo::default, |mail| MailTo { user: mail.to_users, operator: mail.operator.is_some() }),
-        // A command may be run where the server's file is not: what it does not name is not to be taken away.
-        webhooks: (purpose == Purpose::Serving)
-            .then(|| config.webhooks.iter().map(|webhook| webhook.record.clone()).collect()),
+        mail: mail_to(config),
+        webhooks: webhooks(config, purpose),
         alerts: config.alerts.clone(),
         ..embedded::Settings::new(config.data.clone(), Arc::clone(clock))
     }
+}
+
+/// Which mails are sent.
+fn mail_to(config: &Config) -> MailTo {
+    let of = |mail: &crate::config::receivers::MailSettings| MailTo {
+        user: mail.to_users,
+        operator: mail.operator.is_some(),
+    };
+    config.mail.as_ref().map_or_else(MailTo::default, of)
+}
+
+/// The webhooks of the configuration. A command may be run where the server's file is not: what it does not name is not to be
+/// taken away.
+fn webhooks(config: &Config, purpose: Purpose) -> Option<Vec<ConfiguredWebhook>> {
+    (purpose == Purpose::Serving).then(|| config.webhooks.iter().map(|webhook| webhook.record.clone()).collect())
 }
 
 /// How the store of a database is opened.
@@ -84,6 +94,7 @@ pub(super) fn of_database(
     address: &StoreAddress,
     config: &Config,
     clock: &SharedClock,
+    purpose: Purpose,
 ) -> Result<postgres::Settings, StoreError> {
     let mut settings = postgres::Settings::new(address.url().expose_secret(), Arc::clone(clock))?;
     if let Some(password) = address.password() {
@@ -94,6 +105,9 @@ pub(super) fn of_database(
     }
     settings.alerts = config.alerts.clone();
     settings.sharded = config.store_sharded;
+    settings.plans.clone_from(&config.plans);
+    settings.mail = mail_to(config);
+    settings.webhooks = webhooks(config, purpose);
     settings.own_clock = clock.is_told();
     Ok(settings)
 }

@@ -3,6 +3,8 @@
 //! A delivery is one message to one receiver. It is written in the transaction of what it tells of, so nothing is told that
 //! did not happen, and nothing that happened is missing, whatever crashes. It names rows, and holds no text of a person.
 
+mod telling;
+
 use std::sync::Arc;
 
 use outlay_core::alert::Alert;
@@ -14,6 +16,7 @@ use outlay_core::session::Session;
 use outlay_core::user::User;
 
 use crate::audit::Facts;
+pub(in crate::store) use telling::{NewDelivery, Receivers, Telling};
 
 /// What can be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,10 @@
 //! What both stores pack into one column: lists as text, and kinds as small numbers. Both keep them alike, so that a copy
 //! from one store to the other is a copy.
 
+pub(super) mod delivery;
+
+use std::collections::BTreeSet;
+
 use outlay_core::alert::AlertKey;
 use outlay_core::budget::Failed;
 use outlay_core::denial::{DenialSource, Reason};
@@ -8,7 +12,7 @@ use outlay_core::id::{Label, Name};
 use outlay_core::money::Quantity;
 use outlay_core::month::Month;
 use outlay_core::operation::{Operation, Tokens, Units, UsageType};
-use outlay_core::plan::{Amounts, Meter};
+use outlay_core::plan::{Amounts, Meter, Plan, Plans};
 use outlay_core::session::{Ask, Choice, Finish, SessionStatus};
 
 use super::StoreError;
@@ -221,4 +225,16 @@ pub(super) const fn meter_no(meter: Meter) -> i64 {
 
 pub(super) fn read_meter(no: i64) -> Result<Meter, StoreError> {
     Meter::ALL.into_iter().find(|meter| meter_no(*meter) == no).ok_or_else(|| damaged("a meter"))
+}
+
+/// The plans that are to be marked where these take the place of others: all of which anything is another than before.
+pub(super) fn changed_plans(before: &Plans, after: &Plans) -> BTreeSet<Name> {
+    let differs = |plan: &&Plan| before.get(plan.name.as_str()) != Some(*plan);
+    let mut changed: BTreeSet<Name> = after.all().iter().filter(differs).map(|plan| plan.name.clone()).collect();
+    // Whose plan is gone is on the default plan.
+    let is_gone = |plan: &Plan| after.get(plan.name.as_str()).is_none();
+    if before.default_plan() != after.default_plan() || before.all().iter().any(is_gone) {
+        changed.insert(after.default_plan().clone());
+    }
+    changed
 }

@@ -9,6 +9,7 @@ mod audit;
 mod bucket;
 mod chores;
 mod codec;
+mod configure;
 mod errors;
 mod kept;
 mod lane;
@@ -16,6 +17,7 @@ mod link;
 mod load;
 pub mod look;
 mod names;
+mod outbox;
 mod put;
 mod reads;
 mod retention;
@@ -31,6 +33,7 @@ mod wipe;
 mod write;
 
 use std::iter::Peekable;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +42,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use outlay_core::id::SessionNo;
 use outlay_core::ledger::{Command, Written};
 use outlay_core::month::Timestamp;
-use outlay_core::plan::AlertThresholds;
+use outlay_core::plan::{AlertThresholds, Plans};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use tokio::runtime::Runtime;
@@ -47,6 +50,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::outbox::{ConfiguredWebhook, MailTo};
 use super::{
     Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, until_plans_change,
 };
@@ -61,7 +65,7 @@ use reads::{PostgresReads, Views};
 use retention::{Trimmed, Trimmer};
 use rows::{RowReader, nanos, stored};
 pub use schema::{citus, tables};
-use shared::{Locked, Shared, read_plans};
+use shared::{Locked, Shared};
 
 /// What connections of nodes are called, so that they are told from those of others.
 pub const APPLICATION: &str = "outlay";
@@ -93,6 +97,12 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// At what percentages of a limit alerts are raised.
     pub alerts: AlertThresholds,
+    /// Plans of the configuration, which replace those that are stored.
+    pub plans: Option<Plans>,
+    /// Which mails are sent.
+    pub mail: MailTo,
+    /// The webhooks of the configuration, in place of those that stood there before; `None` leaves those as they are.
+    pub webhooks: Option<Vec<ConfiguredWebhook>>,
     /// Into how many buckets a new store spreads its users.
     pub buckets: Buckets,
     /// How many batches are on their way at the same time.
@@ -130,6 +140,9 @@ impl Settings {
             own_clock: false,
             seed: None,
             alerts: AlertThresholds::default(),
+            plans: None,
+            mail: MailTo::default(),
+            webhooks: None,
             buckets: Buckets::USUAL,
             lanes: LANES,
             slice_rows: SLICE_ROWS,
@@ -242,9 +255,6 @@ async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(
         .build()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let shared = Shared::new(config, settings, identity, epoch);
-    let rows = client.query(statements::PLANS, &[]).await.map_err(unavailable)?;
-    let (version, plans) = read_plans(&rows, &shared.settings)?;
-    shared.keep_plans(version, &plans);
     let all: Vec<i32> = (0..shared.buckets().count()).collect();
     let rows = client.query(statements::BUCKETS, &[&all]).await.map_err(unavailable)?;
     let buckets = rows.iter().map(|row| Locked::read(row, shared.buckets())).collect::<Result<Vec<_>, _>>()?;
@@ -256,6 +266,8 @@ async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(
         shared.wall(one.clock_micros)?;
     }
     shared.committed(decided_at, buckets.iter().map(|one| (one.bucket, one.numbers)));
+    configure::configure(&mut client, &shared).await?;
+    outbox::bring_forward(&mut client, shared.time()).await?;
     kept::catch_up(&shared, &readers).await?;
     Ok((shared, readers))
 }
@@ -309,7 +321,7 @@ impl super::Lane for WriterLane {
     fn commit(&mut self, batch: Batch) -> Committing<'_> {
         Box::pin(async move {
             let count = batch.commands.len();
-            let mut of = Of::new(batch.by);
+            let mut of = Of::new(batch.by, batch.quiet);
             let commands = batch.commands.into_iter().enumerate();
             let items = commands.map(|(place, command)| of.item(place, command, self.shared.buckets())).collect();
             let answered = self.lane.lock().await.commit(items).await;
@@ -321,16 +333,19 @@ impl super::Lane for WriterLane {
 /// What is said of a batch's commands, which are asked for in their order.
 struct Of {
     by: Peekable<std::vec::IntoIter<(usize, Actor)>>,
+    quiet: Peekable<std::vec::IntoIter<Range<usize>>>,
 }
 
 impl Of {
-    fn new(by: Vec<(usize, Actor)>) -> Self {
-        Self { by: by.into_iter().peekable() }
+    fn new(by: Vec<(usize, Actor)>, quiet: Vec<Range<usize>>) -> Self {
+        Self { by: by.into_iter().peekable(), quiet: quiet.into_iter().peekable() }
     }
 
     fn item(&mut self, place: usize, command: Command, buckets: Buckets) -> Item {
         let by = self.by.next_if(|(of, _)| *of == place).map(|(_, actor)| actor);
-        Item::new(place, command, by, buckets)
+        while self.quiet.next_if(|range| range.end <= place).is_some() {}
+        let quiet = self.quiet.peek().is_some_and(|range| range.contains(&place));
+        Item { place, bucket: buckets.of_command(&command), command, by, quiet }
     }
 }
 
@@ -348,6 +363,7 @@ fn committed(count: usize, answered: Answered, shared: &Arc<Shared>) -> Committe
     Committed::new(replies, move || {
         shared.kept.audit_grew(answered.audit_newest);
         publish(&shared, answered.written);
+        shared.feed.post().put(answered.receivers);
     })
 }
 
@@ -367,7 +383,7 @@ impl Store for PostgresStore {
         let count = batch.commands.len();
         let buckets = self.engine.shared.buckets();
         let mut all = Answered::default();
-        let mut of = Of::new(batch.by);
+        let mut of = Of::new(batch.by, batch.quiet);
         let mut commands = batch.commands.into_iter().enumerate().peekable();
         while commands.peek().is_some() {
             let commands = until_plans_change(&mut commands).into_iter();
@@ -381,9 +397,19 @@ impl Store for PostgresStore {
         let (engine, clerk) = (Arc::clone(&self.engine), Arc::clone(&self.clerk));
         let put = async move {
             let put = clerk.lock().await.put(&record, event.as_ref()).await?;
+            let shared = &engine.shared;
             // Whoever is answered sees it, at once and on this node.
-            kept::show_written(&engine.shared, &engine.readers).await;
-            engine.shared.kept.audit_grew(put.audit_newest);
+            if put.is_kept
+                && let Err(error) = kept::look_now(shared, &engine.readers).await
+            {
+                tracing::warn!("what was written is shown later: failed to {error}");
+            }
+            shared.kept.audit_grew(put.audit_newest);
+            if matches!(record, Record::Tried(..) | Record::Again(..) | Record::TestDelivery(..)) {
+                // The lists of alerts say how each was delivered.
+                shared.feed.tell(Tidings::default());
+            }
+            shared.feed.post().put(put.told);
             Ok(())
         };
         joined(self.engine.runtime().spawn(put)).await
@@ -436,10 +462,6 @@ impl Store for PostgresStore {
 /// What a task came to.
 async fn joined<T>(task: tokio::task::JoinHandle<Result<T, StoreError>>) -> Result<T, StoreError> {
     task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
-}
-
-fn not_built(what: &str) -> StoreError {
-    StoreError::Unavailable(format!("{what} are not built yet on PostgreSQL"))
 }
 
 /// Tells those who watch what is committed. Alerts and denials are told in the order of their bucket, with what other nodes

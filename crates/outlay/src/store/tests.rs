@@ -6,8 +6,8 @@
 pub(crate) mod caps;
 pub(crate) mod commands;
 pub(crate) mod erasure;
-mod naive;
-mod outbox;
+pub(crate) mod naive;
+pub(crate) mod outbox;
 pub(crate) mod records;
 pub(crate) mod retention;
 #[expect(dead_code, reason = "the rows serve the core's tests too")]

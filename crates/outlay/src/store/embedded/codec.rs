@@ -22,16 +22,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::names::{Kind, Names};
 use crate::store::StoreError;
+pub(super) use crate::store::packed::delivery::{
+    delivery_state_no, event_kind_no, read_delivery_state, read_event_kind, read_receiver, receiver_no,
+};
 use crate::store::packed::{
     ask_text, damaged, failed_bits, meter_no, months_text, operation_flags, raised_text, read_ask, read_failed,
     read_flags, read_meter, read_months, read_raised, read_reason, read_source, read_tokens, read_units,
     reason_columns, source_no, tokens_text, units_text,
 };
 pub(super) use crate::store::packed::{read_status, status_no};
-pub(super) use delivery::{
-    DELIVERY_COLUMNS, delivery_state_no, event_kind_no, limits_text, read_delivery, read_delivery_state,
-    read_event_kind, read_receiver, receiver_no,
-};
+pub(super) use delivery::{DELIVERY_COLUMNS, read_delivery};
 
 /// A number as SQLite keeps it. Numbers of rows count up from 1 and never reach the sign.
 pub(super) fn stored(number: u64) -> i64 {

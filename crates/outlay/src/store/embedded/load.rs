@@ -14,6 +14,7 @@ use super::codec::{self, stored};
 use super::names::Names;
 use super::runs::RunIndex;
 use crate::store::StoreError;
+use crate::store::packed::changed_plans;
 
 /// Reads at most one row through a statement that stays prepared.
 pub(super) fn one<T>(
@@ -172,14 +173,7 @@ pub(super) fn plans(connection: &Connection) -> Result<Plans, StoreError> {
 /// Replaces all plans, and marks those of which anything is another than before.
 pub(super) fn replace_plans(connection: &Connection, plans: &Plans) -> Result<(), StoreError> {
     let before = self::plans(connection)?;
-    for plan in plans.all().iter().filter(|plan| before.get(plan.name.as_str()) != Some(plan)) {
-        mark_plan(connection, &plan.name)?;
-    }
-    // Whose plan is gone is on the default plan.
-    let is_gone = |plan: &Plan| plans.get(plan.name.as_str()).is_none();
-    if before.default_plan() != plans.default_plan() || before.all().iter().any(is_gone) {
-        mark_plan(connection, plans.default_plan())?;
-    }
+    changed_plans(&before, plans).iter().try_for_each(|name| mark_plan(connection, name))?;
     insert_plans(connection, plans)
 }
 

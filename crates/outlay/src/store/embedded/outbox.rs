@@ -1,45 +1,26 @@
-//! What is to be told: written in the transaction of what it tells of, and moved on by what became of its tries.
-//!
-//! A decision's changes are looked at before they are applied, while the books still say what was before. Who is told is
-//! known here, and nothing is derived later: no receiver, no row.
+//! What is to be told: written in the transaction of what it tells of, and moved on by what became of its tries. What it is,
+//! and who is told, is said by [`Telling`].
 
-use outlay_core::id::{Name, UserNo};
+use outlay_core::id::UserNo;
 use outlay_core::ledger::{Books, Change, Command, Now};
 use outlay_core::month::Timestamp;
-use outlay_core::plan::{Limits, Plans};
-use outlay_core::session::SessionStatus;
-use outlay_core::user::User;
+use outlay_core::plan::Plans;
 use rusqlite::Connection;
 
 use super::codec::{self, RowReader, RowWriter, stored};
 use super::load;
 use crate::audit::{Action, Actor};
 use crate::store::outbox::{
-    AfterTry, Again, ConfiguredWebhook, DeliveryState, EventKind, EventKinds, LimitChange, MailTo, Receiver,
-    TriedRecord, WebhookRecord,
+    AfterTry, Again, ConfiguredWebhook, DeliveryState, EventKind, EventKinds, MailTo, NewDelivery, Receiver, Receivers,
+    Telling, TriedRecord, WebhookRecord,
 };
 use crate::store::{SecretRecord, StoreError};
 
 /// What the writer knows of those who are told, and what the batch tells.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    webhooks: Vec<(u64, EventKinds)>,
-    mail: MailTo,
-    /// The number of the next delivery.
-    next: u64,
-    /// What the batch tells.
-    new: Vec<New>,
-}
-
-/// A delivery that is to be written.
 #[derive(Debug)]
-struct New {
-    no: u64,
-    kind: EventKind,
-    about: u64,
-    user_no: Option<UserNo>,
-    receiver: Receiver,
-    body: Option<String>,
+pub(super) struct Outbox {
+    receivers: Receivers,
+    telling: Telling,
 }
 
 impl Outbox {
@@ -63,69 +44,24 @@ impl Outbox {
             }
         }
         let last: Option<i64> = connection.query_row("select max(no) from delivery", [], |row| row.get(0))?;
-        let mut outbox = Self { mail, next: last.unwrap_or(0).cast_unsigned() + 1, ..Self::default() };
-        outbox.set_webhooks(&load_webhooks(connection)?);
-        Ok(outbox)
+        Ok(Self {
+            receivers: Receivers::new(&load_webhooks(connection)?, mail),
+            telling: Telling::new(last.unwrap_or(0).cast_unsigned() + 1, 1),
+        })
     }
 
     /// Learns who is told now.
     pub(super) fn set_webhooks(&mut self, webhooks: &[WebhookRecord]) {
-        let told = webhooks.iter().filter(|webhook| webhook.gone_at.is_none());
-        self.webhooks = told.map(|webhook| (webhook.no, webhook.events)).collect();
+        self.receivers = Receivers::new(webhooks, self.receivers.mail());
     }
 
     /// Notes what a decision tells, before it is applied.
     pub(super) fn note(&mut self, books: &Books, command: &Command, changes: &[Change], now: Now) {
-        let nobody = self.webhooks.is_empty() && self.mail == MailTo::default();
-        // An erased person is nobody of whom anything is told, though their sessions end.
-        if nobody || matches!(command, Command::Erase { .. }) {
-            return;
-        }
-        for change in changes {
-            match change {
-                // Records are made for every month; messages go out for the running one, and of several thresholds that are
-                // crossed at once only for the highest.
-                Change::Alert(alert) if alert.superseded_by.is_none() && alert.month == now.wall.month() => {
-                    let user = user_after(books, changes, alert.user_no);
-                    let to_user = self.mail.user && user.is_some_and(|user| user.email.is_some());
-                    let mails = [(to_user, Receiver::UserMail), (self.mail.operator, Receiver::OperatorMail)];
-                    let mails = mails.into_iter().filter_map(|(is_told, mail)| is_told.then_some(mail));
-                    self.tell(EventKind::ThresholdCrossed, Some(alert.no.0), Some(alert.user_no), mails, None);
-                }
-                Change::Denial(denial) if denial.no >= books.numbers().denial => {
-                    self.tell(EventKind::DenialRecorded, Some(denial.no.0), Some(denial.user_no), [], None);
-                }
-                Change::Session(session) if session.status == SessionStatus::Abandoned => {
-                    let before = books.session_by_no(session.no).map(|before| before.status);
-                    if before == Some(SessionStatus::InProgress) {
-                        self.tell(EventKind::SessionAbandoned, Some(session.no.0), Some(session.user_no), [], None);
-                    }
-                }
-                Change::User(user) if matches!(command, Command::PutUser { .. }) => {
-                    let before = books.user_by_no(user.no).map(|user| &**user);
-                    let (_, before) = limits_of(books.plans(), before);
-                    let (plan, after) = limits_of(books.plans(), Some(user));
-                    self.tell_of_limits(Some(user.no), &plan, before, after);
-                }
-                Change::Plan(plan) => {
-                    let before = books.plans().get(plan.name.as_str()).or_else(|| books.plans().effective(None));
-                    let before = before.map(|plan| plan.limits).unwrap_or_default();
-                    self.tell_of_limits(None, &plan.name, before, plan.limits);
-                }
-                _ => {}
-            }
-        }
+        self.telling.note(&self.receivers, books, command, changes, now);
     }
 
-    fn tell_of_limits(&mut self, user_no: Option<UserNo>, plan: &Name, before: Limits, after: Limits) {
-        if before != after {
-            let body = codec::limits_text(&LimitChange { plan: plan.clone(), before, after });
-            self.tell(EventKind::LimitChanged, None, user_no, [], body.as_deref());
-        }
-    }
-
-    /// Tells of plans that the configuration puts in place of others, and writes that. The limits of who is on a plan that is
-    /// gone are those of the default plan. In a store without users nobody's limits are others.
+    /// Tells of plans that the configuration puts in place of others, and writes that. In a store without users nobody's
+    /// limits are others.
     pub(super) fn tell_of_configured_plans(
         &mut self,
         connection: &Connection,
@@ -137,81 +73,40 @@ impl Outbox {
         if !has_users {
             return Ok(());
         }
-        let limits = |plans: &Plans, name: &Name| {
-            plans.get(name.as_str()).or_else(|| plans.effective(None)).map(|plan| plan.limits).unwrap_or_default()
-        };
-        let is_new = |name: &&Name| before.get(name.as_str()).is_none();
-        let new = after.all().iter().map(|plan| &plan.name).filter(is_new);
-        for name in before.all().iter().map(|plan| &plan.name).chain(new) {
-            self.tell_of_limits(None, name, limits(before, name), limits(after, name));
-        }
-        let new = std::mem::take(&mut self.new);
+        self.telling.note_configured_plans(&self.receivers, before, after);
+        let new = self.telling.take();
         new.iter().try_for_each(|new| insert(connection, new, now, &mut Vec::new()))
-    }
-
-    /// One delivery for each receiver. An event without a row of its own has the number of its first delivery.
-    fn tell(
-        &mut self,
-        kind: EventKind,
-        about: Option<u64>,
-        user_no: Option<UserNo>,
-        mails: impl IntoIterator<Item = Receiver>,
-        body: Option<&str>,
-    ) {
-        let about = about.unwrap_or(self.next);
-        let webhooks = self.webhooks.iter().filter(|(_, events)| events.contains(kind));
-        let receivers: Vec<Receiver> =
-            mails.into_iter().chain(webhooks.map(|(no, _)| Receiver::Webhook(*no))).collect();
-        for receiver in receivers {
-            self.new.push(New { no: self.next, kind, about, user_no, receiver, body: body.map(str::to_owned) });
-            self.next += 1;
-        }
     }
 
     /// Writes what the batch tells.
     pub(super) fn write(&self, connection: &Connection, now: Now, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.new.iter().try_for_each(|new| insert(connection, new, now.wall, bytes))
+        self.telling.noted().iter().try_for_each(|new| insert(connection, new, now.wall, bytes))
     }
 
     /// Whom the batch tells, once it is written.
     pub(super) fn take_receivers(&mut self) -> Vec<Receiver> {
-        self.new.drain(..).map(|new| new.receiver).collect()
+        self.telling.take().into_iter().map(|new| new.receiver).collect()
     }
 
     /// Forgets what a batch would have told that is not written.
     pub(super) fn roll_back(&mut self) {
-        self.next -= self.new.len() as u64;
-        self.new.clear();
+        self.telling.forget();
     }
 
     /// Writes a test, which is due at once.
     pub(super) fn test(&mut self, connection: &Connection, to: Receiver, at: Timestamp) -> Result<(), StoreError> {
-        let no = self.next;
-        let new = New { no, kind: EventKind::Test, about: no, user_no: None, receiver: to, body: None };
-        insert(connection, &new, at, &mut Vec::new())?;
-        self.next += 1;
-        Ok(())
+        self.telling.note_test(to);
+        let written = self.telling.noted().iter().try_for_each(|new| insert(connection, new, at, &mut Vec::new()));
+        if written.is_ok() {
+            self.telling.take();
+        } else {
+            self.telling.forget();
+        }
+        written
     }
 }
 
-/// The user as they are after a decision.
-fn user_after<'a>(books: &'a Books, changes: &'a [Change], user_no: UserNo) -> Option<&'a User> {
-    let changed = changes.iter().find_map(|change| match change {
-        Change::User(user) if user.no == user_no => Some(&**user),
-        _ => None,
-    });
-    changed.or_else(|| books.user_by_no(user_no).map(|user| &**user))
-}
-
-/// The plan and the limits that hold for a user; nobody is on the default plan.
-fn limits_of(plans: &Plans, user: Option<&User>) -> (Name, Limits) {
-    let plan = plans.effective(user.and_then(|user| user.plan.as_ref()));
-    let name = plan.map_or_else(|| plans.default_plan().clone(), |plan| plan.name.clone());
-    let limits = plan.map(|plan| plan.limits).unwrap_or_default();
-    (name, user.map_or(limits, |user| user.overrides.over(&limits)))
-}
-
-fn insert(connection: &Connection, new: &New, at: Timestamp, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+fn insert(connection: &Connection, new: &NewDelivery, at: Timestamp, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
     let sql = "insert into delivery (no, kind, about, user, receiver, created_at, body, sum, state, due, step, tries) \
                values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?6, 0, 0)";
     let mut statement = connection.prepare_cached(sql)?;

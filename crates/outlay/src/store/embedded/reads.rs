@@ -213,6 +213,10 @@ impl Reads for EmbeddedReads {
         self.inner.shared.clock.now()
     }
 
+    fn wall(&self) -> Timestamp {
+        self.inner.shared.clock.wall()
+    }
+
     fn plans(&self) -> Arc<Plans> {
         self.inner.shared.published.plans()
     }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use outlay_core::id::UserNo;
 use outlay_core::month::Timestamp;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Transaction};
 
 use super::bucket::Buckets;
+use super::errors::unavailable;
 use super::link::Link;
 use super::rows::{RowReader, Rows, damaged};
 use super::statements::{MADE, Table};
@@ -63,6 +64,22 @@ pub(super) async fn write(
     write_events(&mut rows, buckets, newest, at, events);
     link.send_rows(&MADE.insert_audit, &rows).await?;
     Ok(Some(newest))
+}
+
+/// The same in a transaction of a connection that prepares nothing ahead.
+pub(super) async fn write_in(
+    transaction: &Transaction<'_>,
+    buckets: Buckets,
+    at: Timestamp,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let taken = transaction.query_one(TAKE_NUMBERS, &[&count]).await.map_err(unavailable)?;
+    let newest = RowReader::new(&taken).required()?;
+    let mut rows = Rows::default();
+    write_events(&mut rows, buckets, newest, at, events);
+    transaction.execute(&MADE.insert_audit, &rows.parameters()).await.map_err(unavailable)?;
+    Ok(())
 }
 
 /// The events' rows, with the numbers that end at `newest`.

@@ -17,10 +17,13 @@ use tokio_postgres::{IsolationLevel, Row};
 use super::audit::{TOKEN_END, ends_that_matter, read_token_end};
 use super::codec::read_all;
 use super::errors::unavailable;
+use super::outbox::{WEBHOOKS, read_webhook};
 use super::reads::rows;
 use super::rows::{RowReader, damaged, nanos};
-use super::shared::{Shared, read_plans};
+use super::shared::{Rules, Shared};
 use super::statements::PLANS;
+use crate::store::outbox::{Receiver, WebhookRecord};
+use crate::store::packed::delivery::read_receiver;
 use crate::store::{KeyRecord, Role, SecretRecord, StoreError};
 
 /// From this age on a question is asked beside what goes on.
@@ -28,7 +31,12 @@ const SOON_NANOS: u64 = 1_000_000_000;
 /// From this age on nothing is answered before another one was: a key that was revoked longer ago lets nobody in.
 const LATE_NANOS: u64 = 2_000_000_000;
 
-const VERSIONS: &str = "select m.version, a.newest, a.copied from meta m, audit_numbers a";
+/// What is due for so long is sent by whoever sees it: the node that should have may be gone.
+const OVERDUE_SECONDS: i64 = 10;
+
+/// Versions, and by the way who should have been told something before an instant.
+const VERSIONS: &str = "select m.version, a.newest, a.copied, array(select distinct d.receiver \
+     from (select receiver from delivery where due < $1 order by due limit 100) d) from meta m, audit_numbers a";
 
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -47,6 +55,7 @@ struct Of {
     version: i64,
     keys: Vec<Arc<KeyRecord>>,
     secrets: Vec<Arc<SecretRecord>>,
+    webhooks: Arc<[WebhookRecord]>,
     /// Of whom tokens were ended that could otherwise still be good.
     token_ends: HashMap<UserNo, Timestamp, foldhash::fast::FixedState>,
 }
@@ -77,6 +86,10 @@ impl Kept {
 
     pub(super) fn secrets(&self) -> Vec<Arc<SecretRecord>> {
         self.of.read().secrets.clone()
+    }
+
+    pub(super) fn webhooks(&self) -> Arc<[WebhookRecord]> {
+        Arc::clone(&self.of.read().webhooks)
     }
 
     pub(super) fn tokens_ended(&self, user_no: UserNo) -> Option<Timestamp> {
@@ -132,13 +145,14 @@ pub(super) async fn catch_up(shared: &Shared, readers: &Pool) -> Result<(), Stor
     look(shared, readers, &asking).await
 }
 
-/// Shows what this node has just written. Where that fails, the next one who asks for anything looks first.
-pub(super) async fn show_written(shared: &Shared, readers: &Pool) {
+/// Does so whoever looked when. Where that fails, the next one who asks for anything looks first.
+pub(super) async fn look_now(shared: &Shared, readers: &Pool) -> Result<(), StoreError> {
     let asking = shared.kept.asking.lock().await;
-    if let Err(error) = look(shared, readers, &asking).await {
-        tracing::warn!("what was written is shown later: failed to {error}");
+    let looked = look(shared, readers, &asking).await;
+    if looked.is_err() {
         shared.kept.forget_age();
     }
+    looked
 }
 
 /// Asks for the version, and reads all that is kept where it is another.
@@ -146,7 +160,9 @@ async fn look(shared: &Shared, readers: &Pool, _asking: &tokio::sync::MutexGuard
     let kept = &shared.kept;
     let asked_at = shared.settings.clock.monotonic_nanos();
     let mut reader = readers.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let version = keep_versions(kept, &rows(&reader, VERSIONS, &[]).await?)?;
+    let overdue_since = nanos(shared.time().plus_seconds(-OVERDUE_SECONDS));
+    let (version, overdue) = keep_versions(kept, &rows(&reader, VERSIONS, &[&overdue_since]).await?)?;
+    shared.feed.post().put(overdue);
     if kept.of.read().version != version {
         let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let snapshot = builder.start().await.map_err(unavailable)?;
@@ -157,20 +173,23 @@ async fn look(shared: &Shared, readers: &Pool, _asking: &tokio::sync::MutexGuard
     Ok(())
 }
 
-/// Keeps how far the audit log goes; gives the version of all else.
-fn keep_versions(kept: &Kept, found: &[Row]) -> Result<i64, StoreError> {
+/// Keeps how far the audit log goes; gives the version of all else, and who should have been told something.
+fn keep_versions(kept: &Kept, found: &[Row]) -> Result<(i64, Vec<Receiver>), StoreError> {
     let mut row = RowReader::new(found.first().ok_or_else(|| damaged("table meta"))?);
     let (version, newest, copied) = (row.required()?, row.number()?, row.number()?);
     kept.audit_copied.store(copied, Ordering::Release);
     kept.audit_newest.fetch_max(newest, Ordering::AcqRel);
-    Ok(version)
+    Ok((version, row.ints()?.into_iter().map(read_receiver).collect()))
 }
 
 /// Reads all that is kept, of one snapshot. Only one may do so at a time.
 async fn load(snapshot: &Transaction<'_>, shared: &Shared) -> Result<(), StoreError> {
     let kept = &shared.kept;
-    let version = keep_versions(kept, &rows(snapshot, VERSIONS, &[]).await?)?;
-    let (of_plans, plans) = read_plans(&rows(snapshot, PLANS, &[]).await?, &shared.settings)?;
+    let (version, _) = keep_versions(kept, &rows(snapshot, VERSIONS, &[&0_i64]).await?)?;
+    let plans = rows(snapshot, PLANS, &[]).await?;
+    let webhooks = rows(snapshot, WEBHOOKS, &[]).await?;
+    let rules = Rules::read(&plans, &webhooks, &shared.settings)?;
+    let webhooks = read_all(&webhooks, read_webhook)?.into();
     let sql = "select id, digest, role, description, last4, created_at, expires_at, revoked_at from api_key \
                order by created_at, id";
     let keys = read_all(&rows(snapshot, sql, &[]).await?, |row| read_key(row).map(Arc::new))?;
@@ -181,7 +200,7 @@ async fn load(snapshot: &Transaction<'_>, shared: &Shared) -> Result<(), StoreEr
     let sql = format!("select {} from token_end t where t.version > $1 and t.until > $2", TOKEN_END.select("t"));
     let since = nanos(ends_that_matter(shared.time()));
     let ends = read_all(&rows(snapshot, &sql, &[&before.unwrap_or(0), &since]).await?, read_token_end)?;
-    shared.keep_plans(of_plans, &plans);
+    shared.keep_rules(&rules);
     let mut of = kept.of.write();
     if before.is_none() {
         of.token_ends.clear();
@@ -191,7 +210,7 @@ async fn load(snapshot: &Transaction<'_>, shared: &Shared) -> Result<(), StoreEr
         of.token_ends.retain(|_, until| *until > since);
     }
     of.token_ends.extend(ends);
-    *of = Of { version, keys, secrets, token_ends: std::mem::take(&mut of.token_ends) };
+    *of = Of { version, keys, secrets, webhooks, token_ends: std::mem::take(&mut of.token_ends) };
     Ok(())
 }
 

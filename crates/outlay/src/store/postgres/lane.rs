@@ -15,17 +15,18 @@ use rand::Rng;
 use rand_pcg::Pcg64;
 
 use super::audit;
-use super::bucket::Buckets;
 use super::chores::keep_partitions;
 use super::errors::{Cure, cure, told};
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
+use super::outbox::WEBHOOKS;
 use super::rows::{nanos, time};
 use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
-use super::shared::{Locked, Shared, read_plans};
+use super::shared::{Locked, Rules, Shared};
 use super::statements::{self, BEGIN, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, VERSION};
 use super::write::{InBucket, Ops, Writes};
 use crate::audit::{Actor, Event, of_decision};
+use crate::store::outbox::{Receiver, Telling};
 use crate::store::{CommandError, Reply, StoreError};
 
 /// How often a batch is run again before its callers are told to.
@@ -46,12 +47,8 @@ pub(super) struct Item {
     pub(super) command: Command,
     /// Who asked for it, where what it changes is to be kept in the audit log.
     pub(super) by: Option<Actor>,
-}
-
-impl Item {
-    pub(super) fn new(place: usize, command: Command, by: Option<Actor>, buckets: Buckets) -> Self {
-        Self { place, bucket: buckets.of_command(&command), command, by }
-    }
+    /// Whether nobody is told of it.
+    pub(super) quiet: bool,
 }
 
 /// What became of a lane's part of a batch.
@@ -62,6 +59,8 @@ pub(super) struct Answered {
     pub(super) written: Vec<Written>,
     /// The newest number of the audit log, where it added to it.
     pub(super) audit_newest: Option<i64>,
+    /// Whom it tells something.
+    pub(super) receivers: Vec<Receiver>,
 }
 
 impl Answered {
@@ -70,6 +69,7 @@ impl Answered {
         self.replies.extend(other.replies);
         self.written.extend(other.written);
         self.audit_newest = self.audit_newest.max(other.audit_newest);
+        self.receivers.extend(other.receivers);
     }
 }
 
@@ -210,6 +210,7 @@ impl Lane {
         }
         let places = replies.iter().map(|(place, _)| *place).collect();
         answered.replies.extend(replies);
+        answered.receivers.extend(of.iter().flat_map(|one| &one.told).map(|told| told.receiver));
         answered.written.extend(of.into_iter().map(|one| one.written));
         answered.audit_newest = answered.audit_newest.max(audit_newest);
         places
@@ -219,12 +220,17 @@ impl Lane {
     /// batch does it.
     async fn read_plans(&self) {
         let Some(link) = &self.link else { return };
-        let rows = link.send(PLANS, Vec::new()).await.map_err(|error| told(&error));
-        match rows.map(|rows| read_plans(&rows, &self.shared.settings)) {
-            Ok(Ok((version, plans))) => self.shared.keep_plans(version, &plans),
-            Ok(Err(error)) => tracing::warn!(%error, "the plans could not be read again"),
-            Err(said) => tracing::warn!(said, "the plans could not be read again"),
+        if let Err(failed) = self.read_rules(link).await {
+            tracing::warn!(?failed, "the plans could not be read again");
         }
+    }
+
+    /// Reads what batches go by.
+    async fn read_rules(&self, link: &Link) -> Result<Rules, Failed> {
+        let plans = link.send(PLANS, Vec::new()).await?;
+        let rules = Rules::read(&plans, &link.send(WEBHOOKS, Vec::new()).await?, &self.shared.settings)?;
+        self.shared.keep_rules(&rules);
+        Ok(rules)
     }
 
     async fn pause(&mut self, least: u64, most: u64) {
@@ -297,19 +303,20 @@ impl Lane {
         let answers = asked.answered(answers)?;
         self.shared.kept.saw(version, asked_at);
 
-        let plans = if let Some(plans) = self.shared.plans_of(version) {
-            plans
-        } else {
-            let rows = link.send(PLANS, Vec::new()).await?;
-            let (version, plans) = read_plans(&rows, &self.shared.settings)?;
-            self.shared.keep_plans(version, &plans);
-            plans
+        let rules = match self.shared.rules_of(version) {
+            Some(rules) => rules,
+            None => self.read_rules(link).await?,
         };
         let now = self.now(&locked, guess)?;
         let mut books: BooksOf = locked
             .iter()
-            .map(|one| (one.bucket, Books::new(now.entropy, outlay_core::plan::Plans::clone(&plans), one.numbers)))
+            .map(|one| {
+                (one.bucket, Books::new(now.entropy, outlay_core::plan::Plans::clone(&rules.plans), one.numbers))
+            })
             .collect();
+        let step = self.shared.buckets().step();
+        let mut told: BTreeMap<i32, Telling> =
+            locked.iter().map(|one| (one.bucket, Telling::new(one.next_delivery, step))).collect();
         drop(asked);
         wanted.load(&answers, &mut books)?;
         let here: Vec<&Item> = items.iter().filter(|item| books.contains_key(&item.bucket)).collect();
@@ -322,6 +329,9 @@ impl Lane {
             // Deciding is pure, so a panic in it has changed nothing: it costs this one command.
             let decided = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(books, &item.command, now)));
             let reply = decided.unwrap_or(Err(Rejection::Internal)).map(|decision| {
+                if let Some(told) = told.get_mut(&item.bucket).filter(|_| !item.quiet) {
+                    told.note(&rules.receivers, books, &item.command, &decision.changes, now);
+                }
                 let by = item.by.as_ref();
                 events.extend(by.and_then(|actor| of_decision(books, &item.command, &decision.changes, actor)));
                 books.apply(decision.changes);
@@ -335,7 +345,8 @@ impl Lane {
             .filter_map(|one| {
                 let books = books.get_mut(&one.bucket)?;
                 let written = books.take_written();
-                Some(InBucket::new(one.bucket, one.seq, books.numbers(), written))
+                let told = told.remove(&one.bucket)?;
+                Some(InBucket::new(one.bucket, one.seq, books.numbers(), written, told))
             })
             .collect();
         self.write(link, Decided { replies, of, now, events, audit_newest: None }).await

@@ -4,6 +4,8 @@
 //! event in that bucket's order, as a batch is: when an answer to COMMIT is lost, whoever has the lock sees what became of
 //! it. Records are few, so they go one after the other on a connection of their own.
 
+mod deliveries;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +18,23 @@ use rand_pcg::Pcg64;
 use super::audit;
 use super::errors::{Cure, cure, told};
 use super::link::Link;
+use super::outbox::{DELETE_WEBHOOK, END_PENDING, PUT_WEBHOOK};
 use super::rows::{RowReader, Rows, nanos, stored};
 use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
 use super::shared::{Locked, Shared};
 use super::statements::{ADD_EVENTS, BEGIN, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK};
 use super::write::{NOBODY, RECORD};
 use crate::audit::Event;
+use crate::store::outbox::{Again, Receiver};
 use crate::store::{KeyRecord, Record, SecretRecord, StoreError};
+use deliveries::{ADD_TRIES, FIND_TRIED, PUT_TRIED, SEND_AGAIN, SendAgain, WEBHOOK_BACK, WEBHOOK_GONE};
 
 /// How often a record is written again before its caller is told to.
 const TRIES_MAX: u32 = 5;
 /// The bucket of what is nobody's.
 const FIRST: i32 = 0;
 
-const NEXT_SEQ: &str = "update bucket set seq = $2::int8 where bucket = $1::int4";
+const NEXT_SEQ: &str = "update bucket set seq = $2::int8, next_delivery = $3::int8 where bucket = $1::int4";
 const PUT_KEY: &str = "insert into api_key (id, digest, role, description, last4, created_at, expires_at, revoked_at) \
      values ($1, $2, $3, $4, $5, $6::int8, $7::int8, $8::int8)";
 const REVOKE_KEY: &str = "update api_key set revoked_at = $2::int8 where id = $1 and revoked_at is null";
@@ -65,15 +70,36 @@ pub(super) fn statements() -> Vec<&'static str> {
         audit::TAKE_NUMBERS,
         audit::PUT_COPIED,
         FIND_BATCH,
+        PUT_WEBHOOK,
+        DELETE_WEBHOOK,
+        END_PENDING,
+        FIND_TRIED,
+        PUT_TRIED,
+        ADD_TRIES,
+        WEBHOOK_GONE,
+        WEBHOOK_BACK,
     ];
-    fixed.into_iter().chain([MADE.insert_audit.as_str()]).collect()
+    let SendAgain { one, failed, alert } = &*SEND_AGAIN;
+    let made = [&MADE.insert_audit, &MADE.insert_deliveries, one, failed, alert];
+    fixed.into_iter().chain(made.into_iter().map(String::as_str)).collect()
 }
 
 /// What a record did beside being written.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Put {
     /// The newest number of the audit log, where it added to it.
     pub(super) audit_newest: Option<i64>,
+    /// Whether nodes keep it in memory.
+    pub(super) is_kept: bool,
+    /// Whom it tells something.
+    pub(super) told: Vec<Receiver>,
+}
+
+impl Put {
+    /// Of a record that nodes keep in memory, or that they do not.
+    fn kept(is_kept: bool) -> Self {
+        Self { is_kept, ..Self::default() }
+    }
 }
 
 /// Why a record was not written, or is not known to be.
@@ -169,7 +195,12 @@ impl Clerk {
             locked.iter().map(|row| Locked::read(row, self.shared.buckets())).collect::<Result<_, _>>()?;
         let first = *locked.first().ok_or_else(|| StoreError::Corrupt("a bucket is not stored".to_owned()))?;
         let at = self.shared.wall(first.clock_micros)?;
-        write_record(link, &self.shared, record).await?;
+        let mut put = write_record(link, &self.shared, record, at).await?;
+        let mut next_delivery = first.next_delivery;
+        if let Record::TestDelivery(to, _) = record {
+            next_delivery = deliveries::test(link, &first, self.shared.buckets().step(), *to, at).await?;
+            put.told.push(*to);
+        }
         let events = match record {
             Record::Events(events) => events,
             _ => event.map(std::slice::from_ref).unwrap_or_default(),
@@ -177,13 +208,13 @@ impl Clerk {
         let batch = self.shared.watch.batch(self.random.next_u64());
         let place = Place { bucket: first.bucket, seq: first.seq };
         let seq = first.seq + 1;
-        link.send(NEXT_SEQ, vec![&first.bucket, &seq]).await?;
+        link.send(NEXT_SEQ, vec![&first.bucket, &seq, &stored(next_delivery)]).await?;
         let mut rows = Rows::default();
         rows.int(i64::from(first.bucket)).int(seq).int(i64::from(at.day().index()));
         rows.int(stored(NOBODY)).int(RECORD).int(None).blob(&batch).end();
         link.send_rows(ADD_EVENTS, &rows).await?;
         // The lock that all share comes last, and is held for the least time.
-        let put = Put { audit_newest: audit::write(link, self.shared.buckets(), at, events).await? };
+        put.audit_newest = audit::write(link, self.shared.buckets(), at, events).await?;
         let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), link.control(COMMIT)).await;
         match committed {
             Ok(Ok(_)) if link.take_wait_cut() => Err(Failed::WaitCut),
@@ -198,42 +229,51 @@ impl Clerk {
         let of_no = |no: u64| self.shared.buckets().of_no(no);
         let buckets: BTreeSet<i32> = match record {
             Record::EndTokens { user_no, .. } => [of_no(user_no.0)].into(),
+            // Erasing a person waits for what is noted of mails to them, or is seen by it.
+            Record::Tried(tried, _) if !tried.is_empty() => tried.iter().map(|one| of_no(one.delivery)).collect(),
+            Record::Again(Again::One(no) | Again::Alert(no), _) => [of_no(*no)].into(),
             _ => [FIRST].into(),
         };
         buckets.into_iter().collect()
     }
 }
 
-async fn write_record(link: &Link, shared: &Shared, record: &Record) -> Result<(), Failed> {
+/// Writes a record, but for a test, which needs its bucket's numbers. What is sent from now on is due by the database's
+/// clock, whatever that of the caller says.
+async fn write_record(link: &Link, shared: &Shared, record: &Record, now: Timestamp) -> Result<Put, Failed> {
     match record {
-        Record::Key(key) => put_key(link, key).await,
+        Record::Key(key) => put_key(link, key).await?,
         Record::RevokeKey { id, at } => {
             link.send(REVOKE_KEY, vec![id, &nanos(*at)]).await?;
-            next_version(link).await
+            next_version(link).await?;
         }
-        Record::Secret(secret) => put_secrets(link, std::slice::from_ref(secret)).await,
+        Record::Secret(secret) => put_secrets(link, std::slice::from_ref(secret)).await?,
         Record::FirstSecret(SecretRecord { name, sealed, created_at }) => {
             link.send(PUT_FIRST_SECRET, vec![name, sealed, &nanos(*created_at)]).await?;
-            next_version(link).await
+            next_version(link).await?;
         }
-        Record::Secrets(secrets) => put_secrets(link, secrets).await,
+        Record::Secrets(secrets) => put_secrets(link, secrets).await?,
         Record::RemoveSecret(name) => {
             link.send(REMOVE_SECRET, vec![name]).await?;
-            next_version(link).await
+            next_version(link).await?;
         }
-        Record::EndTokens { user_no, until } => end_tokens(link, shared, user_no.0, *until).await,
-        Record::PlanRechecked(plan) => unmark_plan(link, plan).await,
+        Record::EndTokens { user_no, until } => end_tokens(link, shared, user_no.0, *until).await?,
         Record::AuditCopied(no) => {
             link.send(audit::PUT_COPIED, vec![&stored(*no)]).await?;
-            Ok(())
         }
-        Record::Events(_) => Ok(()),
-        Record::Webhook(..)
-        | Record::DeleteWebhook { .. }
-        | Record::Tried(..)
-        | Record::Again(..)
-        | Record::TestDelivery(..) => Err(super::not_built("webhooks and deliveries").into()),
+        Record::Webhook(webhook, secret) => deliveries::put_webhook(link, webhook, secret).await?,
+        Record::DeleteWebhook { no, at } => deliveries::delete_webhook(link, *no, *at).await?,
+        Record::PlanRechecked(plan) => {
+            unmark_plan(link, plan).await?;
+            return Ok(Put::kept(false));
+        }
+        Record::Tried(tried, at) => {
+            return Ok(Put::kept(deliveries::put_tried(link, shared, tried, *at).await?));
+        }
+        Record::Again(which, _) => return deliveries::again(link, shared, *which, now).await,
+        Record::Events(_) | Record::TestDelivery(..) => return Ok(Put::kept(false)),
     }
+    Ok(Put::kept(true))
 }
 
 /// Says that all nodes must read again what they keep in memory.

@@ -2,6 +2,7 @@
 
 mod lists;
 mod operator;
+mod outbox;
 pub(super) mod person;
 mod verify;
 mod views;
@@ -25,7 +26,7 @@ use tokio_postgres::{IsolationLevel, Row};
 use super::errors::unavailable;
 use super::kept::{self, Age};
 use super::rows::{RowReader, damaged, stored};
-use super::{Engine, joined, not_built, watch};
+use super::{Engine, joined, watch};
 use crate::audit::Entry;
 use crate::feed::{Feed, Place};
 use crate::store::outbox::{DeliveriesQuery, Delivery, DueDelivery, EventKind, Receiver, Waiting, WebhookRecord};
@@ -80,12 +81,12 @@ impl PostgresReads {
     }
 }
 
-fn none_built<'a, T: Send + 'a>(what: &str) -> Reading<'a, T> {
-    Box::pin(std::future::ready(Err(not_built(what))))
-}
-
 impl Reads for PostgresReads {
     fn now(&self) -> Timestamp {
+        self.engine.shared.time()
+    }
+
+    fn wall(&self) -> Timestamp {
         self.engine.shared.time()
     }
 
@@ -188,39 +189,61 @@ impl Reads for PostgresReads {
     }
 
     fn webhooks(&self) -> Arc<[WebhookRecord]> {
-        Arc::new([])
+        self.engine.shared.kept.webhooks()
     }
 
-    fn deliveries_due(&self, _: Receiver, _: Timestamp, _: usize) -> Reading<'_, Vec<DueDelivery>> {
-        none_built("deliveries")
+    fn deliveries_due(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| outbox::due(&snapshot, &engine.shared, to, now, limit))
+        })
+    }
+
+    fn take_deliveries(&self, to: Receiver, now: Timestamp, limit: usize) -> Reading<'_, Vec<DueDelivery>> {
+        self.run(async move |engine| {
+            let (shared, readers) = (&engine.shared, &engine.readers);
+            kept::catch_up(shared, readers).await?;
+            let taken = outbox::take(&engine.reader().await?, to, now, limit).await?;
+            if let Receiver::Webhook(no) = to
+                && !taken.is_empty()
+                && !shared.kept.webhooks().iter().any(|webhook| webhook.no == no)
+            {
+                // Another node has only just added it: whoever sends would take it for one that is gone.
+                kept::look_now(shared, readers).await?;
+            }
+            snapshot!(engine, |snapshot| outbox::with_subjects(&snapshot, &engine.shared, taken))
+        })
     }
 
     fn receivers_waiting(&self) -> Reading<'_, Vec<(Receiver, Timestamp)>> {
-        none_built("deliveries")
+        self.run(async move |engine| snapshot!(engine, |snapshot| outbox::receivers(&snapshot)))
     }
 
-    fn delivery_next_due(&self, _: Receiver) -> Reading<'_, Option<Timestamp>> {
-        none_built("deliveries")
+    fn delivery_next_due(&self, to: Receiver) -> Reading<'_, Option<Timestamp>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| outbox::next_due(&snapshot, to)))
     }
 
     fn deliveries_waiting(&self) -> Reading<'_, Waiting> {
-        none_built("deliveries")
+        self.run(async move |engine| snapshot!(engine, |snapshot| outbox::waiting(&snapshot)))
     }
 
-    fn deliveries(&self, _: DeliveriesQuery) -> Reading<'_, Page<Of<Delivery>>> {
-        none_built("deliveries")
+    fn deliveries(&self, query: DeliveriesQuery) -> Reading<'_, Page<Of<Delivery>>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| outbox::of_receiver(&snapshot, &engine.shared, &query))
+        })
     }
 
-    fn deliveries_failed(&self, _: Receiver) -> Reading<'_, u64> {
-        none_built("deliveries")
+    fn deliveries_failed(&self, to: Receiver) -> Reading<'_, u64> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| outbox::failed(&snapshot, to)))
     }
 
-    fn deliveries_about(&self, _: EventKind, _: Vec<u64>) -> Reading<'_, Vec<Delivery>> {
-        none_built("deliveries")
+    fn deliveries_about(&self, kind: EventKind, numbers: Vec<u64>) -> Reading<'_, Vec<Delivery>> {
+        self.run(async move |engine| {
+            snapshot!(engine, |snapshot| outbox::about(&snapshot, &engine.shared, kind, &numbers))
+        })
     }
 
-    fn delivery(&self, _: u64) -> Reading<'_, Option<Of<Delivery>>> {
-        none_built("deliveries")
+    fn delivery(&self, no: u64) -> Reading<'_, Option<Of<Delivery>>> {
+        self.run(async move |engine| snapshot!(engine, |snapshot| outbox::delivery(&snapshot, &engine.shared, no)))
     }
 
     fn verify(&self) -> Reading<'_, Vec<Finding>> {

@@ -300,6 +300,10 @@ impl<'r> RowReader<'r> {
         value.try_into().map_err(|_| damaged("a column of bytes"))
     }
 
+    pub(super) fn ints(&mut self) -> Result<Vec<i64>, StoreError> {
+        self.get()
+    }
+
     /// Bytes of any number.
     pub(super) fn bytes(&mut self) -> Result<&'r [u8], StoreError> {
         self.get()

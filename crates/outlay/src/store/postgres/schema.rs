@@ -29,7 +29,7 @@ const DAYS_AHEAD: u32 = 3;
 const EVENT_DAYS_KEPT: i64 = 2;
 
 /// The tables whose rows are a bucket's: where they lie on several machines, all rows of a bucket lie together.
-pub(super) const OF_BUCKETS: [&str; 15] = [
+pub(super) const OF_BUCKETS: [&str; 17] = [
     "bucket",
     "users",
     "user_month",
@@ -45,10 +45,13 @@ pub(super) const OF_BUCKETS: [&str; 15] = [
     "erasure",
     "token_end",
     "audit",
+    "delivery",
+    "delivery_try",
 ];
 
 /// The tables that every machine needs whole.
-pub(super) const OF_ALL: [&str; 7] = ["schema_version", "meta", "audit_numbers", "plan", "name", "api_key", "secret"];
+pub(super) const OF_ALL: [&str; 8] =
+    ["schema_version", "meta", "audit_numbers", "plan", "name", "api_key", "secret", "webhook"];
 
 /// Shards of each table: enough for as many machines, and few enough that each has work.
 const SHARDS: u32 = 128;
@@ -149,8 +152,8 @@ async fn begin(transaction: &Transaction<'_>, new: New) -> Result<(), StoreError
         .execute(sql, &[&bits, &new.random.as_slice(), &plans.default_plan().as_str()])
         .await
         .map_err(unavailable)?;
-    let sql = "insert into bucket (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert) \
-               select b, 0, 0, first, first, first, first, first \
+    let sql = "insert into bucket (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
+               next_delivery) select b, 0, 0, first, first, first, first, first, first \
                from generate_series(0, $1::int4 - 1) b, lateral (select $2::int8 | b as first) n";
     transaction.execute(sql, &[&new.buckets.count(), &stored(new.buckets.step())]).await.map_err(unavailable)?;
     let sql = "insert into audit_numbers (newest, copied) values (0, 0)";

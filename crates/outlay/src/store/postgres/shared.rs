@@ -12,8 +12,10 @@ use tokio_postgres::{Config, Row};
 use super::Settings;
 use super::bucket::Buckets;
 use super::chores::Chores;
+use super::codec::read_all;
 use super::kept::Kept;
 use super::names::Names;
+use super::outbox::read_webhook;
 use super::retention::Trimmed;
 use super::rows::{RowReader, time};
 use super::schema::Identity;
@@ -21,8 +23,27 @@ use super::watch::Watch;
 use crate::feed::Feed;
 use crate::store::StoreError;
 use crate::store::hold_clock::HoldClock;
+use crate::store::outbox::Receivers;
 use outlay_core::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserNo};
 use outlay_core::plan::{Limits, Plan};
+
+/// What batches go by beside their books, of one version of what all nodes keep in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) version: i64,
+    pub(super) plans: Arc<Plans>,
+    /// Who is told of what.
+    pub(super) receivers: Arc<Receivers>,
+}
+
+impl Rules {
+    /// Reads them from the answers to [`super::statements::PLANS`] and, asked after it, [`super::outbox::WEBHOOKS`].
+    pub(super) fn read(plans: &[Row], webhooks: &[Row], settings: &Settings) -> Result<Self, StoreError> {
+        let (version, plans) = read_plans(plans, settings)?;
+        let webhooks = read_all(webhooks, read_webhook)?;
+        Ok(Self { version, plans, receivers: Arc::new(Receivers::new(&webhooks, settings.mail)) })
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -31,8 +52,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) feed: Arc<Feed>,
     pub(super) watch: Watch,
-    /// The plans, and the version of what all nodes keep in memory that they are of.
-    plans: RwLock<(i64, Arc<Plans>)>,
+    rules: RwLock<Rules>,
     pub(super) kept: Kept,
     /// The numbers that come next, by bucket, as far as this process knows.
     numbers: Mutex<Vec<Numbers>>,
@@ -59,7 +79,11 @@ impl Shared {
             identity,
             feed: Arc::new(Feed::new(epoch)),
             watch: Watch::new(epoch),
-            plans: RwLock::new((0, Arc::new(Plans::standard()))),
+            rules: RwLock::new(Rules {
+                version: 0,
+                plans: Arc::new(Plans::standard()),
+                receivers: Arc::new(Receivers::default()),
+            }),
             kept: Kept::default(),
             numbers: Mutex::new(vec![Numbers::default(); count]),
             decided_at: AtomicI64::new(i64::MIN),
@@ -76,21 +100,21 @@ impl Shared {
         self.identity.buckets
     }
 
-    /// The plans, if they are of this version.
-    pub(super) fn plans_of(&self, version: i64) -> Option<Arc<Plans>> {
-        let plans = self.plans.read();
-        (plans.0 == version).then(|| Arc::clone(&plans.1))
+    /// What batches go by, if it is of this version.
+    pub(super) fn rules_of(&self, version: i64) -> Option<Rules> {
+        let rules = self.rules.read();
+        (rules.version == version).then(|| rules.clone())
     }
 
     pub(super) fn plans(&self) -> Arc<Plans> {
-        Arc::clone(&self.plans.read().1)
+        Arc::clone(&self.rules.read().plans)
     }
 
-    /// Keeps the plans of a version, unless newer ones are there.
-    pub(super) fn keep_plans(&self, version: i64, plans: &Arc<Plans>) {
-        let mut kept = self.plans.write();
-        if kept.0 <= version {
-            *kept = (version, Arc::clone(plans));
+    /// Keeps what batches go by, unless newer ones are there.
+    pub(super) fn keep_rules(&self, rules: &Rules) {
+        let mut kept = self.rules.write();
+        if kept.version <= rules.version {
+            *kept = rules.clone();
         }
     }
 
@@ -159,6 +183,7 @@ pub(super) struct Locked {
     pub(super) seq: i64,
     pub(super) now_at: i64,
     pub(super) numbers: Numbers,
+    pub(super) next_delivery: u64,
     pub(super) clock_micros: i64,
 }
 
@@ -177,6 +202,7 @@ impl Locked {
                 alert: AlertNo(row.number()?),
                 step: buckets.step(),
             },
+            next_delivery: row.number()?,
             clock_micros: row.required()?,
         })
     }

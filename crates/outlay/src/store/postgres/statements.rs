@@ -10,6 +10,7 @@ use outlay_core::breakdown::{COMBINATIONS_MAX, COMBINATIONS_MAX_ALL_USERS, OTHER
 use super::audit::{AUDIT, TAKE_NUMBERS};
 use super::codec::{ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, USERS};
 use super::names;
+use super::outbox::{BLANK_REASONS, DELIVERY, WEBHOOKS};
 use super::sums::{BREAKDOWN, BUCKET_DAY, SESSION_DAY};
 
 /// A table as its statements need it: `columns` are names with the types that their arrays are sent as.
@@ -152,17 +153,17 @@ pub(super) const ROLLBACK: &str = "rollback";
 
 /// Locks these buckets, in ascending order, but for those that another batch has.
 pub(super) const LOCK: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
+     next_delivery, (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
      order by bucket for update skip locked";
 
 /// Locks these buckets, and waits for who has one.
 pub(super) const LOCK_WAITING: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
+     next_delivery, (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) \
      order by bucket for update";
 
 /// Buckets as they are, without their lock.
 pub(super) const BUCKETS: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) order by bucket";
+     next_delivery, (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) order by bucket";
 
 /// The version of what all nodes keep in memory: plans, keys, secrets.
 pub(super) const VERSION: &str = "select version from meta";
@@ -178,9 +179,9 @@ pub(super) const NEXT_VERSION: &str = "update meta set version = version + 1";
 
 /// Moves the buckets' order, clock and numbers on.
 pub(super) const MOVE_BUCKETS: &str = "update bucket t set seq = u.seq, now_at = u.now_at, next_user = u.next_user, next_operation = u.next_operation, \
-     next_session = u.next_session, next_denial = u.next_denial, next_alert = u.next_alert \
-     from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[]) \
-     as u (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert) \
+     next_session = u.next_session, next_denial = u.next_denial, next_alert = u.next_alert, next_delivery = u.next_delivery \
+     from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[]) \
+     as u (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, next_delivery) \
      where t.bucket = u.bucket";
 
 pub(super) const ADD_EVENTS: &str = "insert into event (bucket, seq, day, user_no, kind, no, batch) \
@@ -224,6 +225,7 @@ pub(super) struct Made {
     pub(super) find_denials_by_no: String,
     pub(super) find_alerts: String,
     pub(super) insert_audit: String,
+    pub(super) insert_deliveries: String,
 }
 
 pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
@@ -263,6 +265,12 @@ pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
         DENIAL.select("t")
     ),
     insert_audit: AUDIT.insert(),
+    // Due at once.
+    insert_deliveries: format!(
+        "insert into delivery ({list}, state, due, step, tries) select {list}, 0, created_at, 0, 0 from {}",
+        DELIVERY.unnest(),
+        list = DELIVERY.list()
+    ),
 });
 
 /// All statements that a lane prepares when it connects.
@@ -281,6 +289,8 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         REVERSE_OP_KEYS,
         ADD_ERASURES,
         TAKE_NUMBERS,
+        WEBHOOKS,
+        BLANK_REASONS,
     ];
     let made = [
         &made.put_users,
@@ -305,6 +315,7 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         &made.find_operations,
         &made.find_denials,
         &made.insert_audit,
+        &made.insert_deliveries,
     ];
     fixed.into_iter().chain(names::statements()).chain(made.into_iter().map(String::as_str)).collect()
 }
@@ -315,7 +326,7 @@ mod tests {
 
     #[test]
     fn every_statement_on_the_ledgers_rows_names_its_bucket() {
-        let mut of_all = vec![VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS];
+        let mut of_all = vec![VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS, WEBHOOKS];
         of_all.extend(names::statements());
         for sql in of_a_lane().into_iter().filter(|sql| !of_all.contains(sql)) {
             assert!(sql.contains("bucket = u.bucket") || sql.contains("bucket = ") || sql.contains("(bucket"), "{sql}");

@@ -5,35 +5,44 @@ mod failures;
 mod lanes;
 mod nodes;
 mod numbers;
+mod outbox;
 mod pieces;
 mod proxy;
 mod sharded;
 mod watching;
 mod wiping;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Buckets, PostgresStore, Settings, errors, open, put, schema, statements};
 use crate::clock::{SharedClock, SystemClock};
+use crate::store::outbox::MailTo;
 use crate::store::tests::{Ledgers, long_lists, records, suite};
 use crate::store::{Reads, StoreError};
 use outlay_core::plan::AlertThresholds;
 
 /// A store of a test's database that decides by the test's clock.
-fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> (PostgresStore, Arc<dyn Reads>) {
-    open(Settings {
+fn settings(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> Settings {
+    Settings {
         config: config.clone(),
         clock,
         own_clock: true,
         seed: Some(5),
         alerts: AlertThresholds::default(),
+        plans: None,
+        mail: MailTo { user: true, operator: true },
+        webhooks: None,
         buckets,
         lanes: 3,
         slice_rows: 3,
         patience: std::time::Duration::from_millis(300),
         sharded: false,
-    })
-    .unwrap()
+    }
+}
+
+fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> (PostgresStore, Arc<dyn Reads>) {
+    open(settings(config, buckets, clock)).unwrap()
 }
 
 #[test]
@@ -81,6 +90,25 @@ fn the_postgres_store_keeps_the_audit_log() {
 fn the_postgres_store_marks_changed_plans() {
     let config = cluster::database(Buckets::USUAL);
     records::marked_plans(|clock| opened(&config, Buckets::USUAL, clock));
+}
+
+#[test]
+fn the_postgres_store_tells_each_receiver_of_each_event_once() {
+    let buckets = Buckets::of_bits(0).unwrap();
+    let mut seen = BTreeSet::new();
+    for seed in 1..=3 {
+        let config = cluster::database(buckets);
+        let told = crate::store::tests::outbox::each_event_once(seed, |clock| opened(&config, buckets, clock));
+        seen.extend(told.into_iter().map(|(kind, _, to)| (kind, to)));
+    }
+    assert_eq!(seen.len(), 8, "four kinds to one webhook, two to the other, and alerts to both mails: {seen:?}");
+}
+
+#[test]
+fn the_postgres_store_keeps_what_became_of_tries() {
+    let buckets = Buckets::of_bits(0).unwrap();
+    let config = cluster::database(buckets);
+    crate::store::tests::outbox::what_became_of_tries(|clock| opened(&config, buckets, clock));
 }
 
 #[test]

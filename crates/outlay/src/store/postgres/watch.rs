@@ -21,9 +21,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Engine;
 use super::codec;
 use super::errors::unavailable;
+use super::outbox::WEBHOOKS;
 use super::reads::rows;
 use super::rows::{RowReader, stored};
-use super::shared::{Shared, read_plans};
+use super::shared::{Rules, Shared};
 use super::statements::{MADE, PLANS};
 use super::write::{ALERT, BUDGET, DENIAL, NOBODY};
 use crate::feed::{Notice, Place, Tidings, Watched};
@@ -304,8 +305,8 @@ async fn tell_events(
             tidings.notices.extend(denial.map(|denial| Notice::Denial(user_id.clone(), denial)));
         }
         if tidings.plans {
-            let (version, plans) = read_plans(&rows(client, PLANS, &[]).await?, &shared.settings)?;
-            shared.keep_plans(version, &plans);
+            let plans = rows(client, PLANS, &[]).await?;
+            shared.keep_rules(&Rules::read(&plans, &rows(client, WEBHOOKS, &[]).await?, &shared.settings)?);
         }
         shared.feed.tell(tidings);
         told = true;

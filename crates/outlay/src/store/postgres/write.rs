@@ -7,10 +7,12 @@ use tokio_postgres::types::ToSql;
 use super::codec;
 use super::link::{Link, Sent};
 use super::names::Names;
+use super::outbox::{self, BLANK_REASONS};
 use super::rows::{Rows, nanos, stored};
 use super::statements::{ADD_ERASURES, ADD_EVENTS, MADE, MOVE_BUCKETS, NEXT_VERSION, PUT_PLAN, REVERSE_OP_KEYS};
 use super::sums::Added;
 use crate::store::StoreError;
+use crate::store::outbox::{NewDelivery, Telling};
 use outlay_core::id::UserId;
 use outlay_core::ledger::Now;
 use outlay_core::plan::Overrides;
@@ -26,10 +28,13 @@ pub(super) struct InBucket {
     pub(super) written: Written,
     /// The users who are erased, as rows that say nothing of anybody.
     pub(super) nobodies: Vec<User>,
+    /// What is to be told of it, and the number of the delivery that comes next.
+    pub(super) told: Vec<NewDelivery>,
+    pub(super) next_delivery: u64,
 }
 
 impl InBucket {
-    pub(super) fn new(bucket: i32, seq: i64, numbers: Numbers, written: Written) -> Self {
+    pub(super) fn new(bucket: i32, seq: i64, numbers: Numbers, written: Written, mut told: Telling) -> Self {
         let nobody = |user: &User| User {
             user_id: UserId::from_stored(""),
             plan: None,
@@ -38,7 +43,8 @@ impl InBucket {
             ..user.clone()
         };
         let nobodies = written.erased.iter().map(|user| nobody(user)).collect();
-        Self { bucket, seq, numbers, written, nobodies }
+        let next_delivery = told.next();
+        Self { bucket, seq, numbers, written, nobodies, told: told.take(), next_delivery }
     }
 }
 
@@ -74,6 +80,7 @@ impl<'a> Writes<'a> {
         let (mut erased, mut erasures, mut users, mut months) = Default::default();
         let (mut operations, mut keys, mut reversed, mut reversed_keys) = Default::default();
         let (mut sessions, mut denials, mut alerts) = Default::default();
+        let (mut told, mut blanked) = <(Rows<'a>, Rows<'a>)>::default();
         let (mut events, mut buckets) = <(Rows<'a>, Rows<'a>)>::default();
         let mut added = Added::default();
         let mut plans = Vec::new();
@@ -83,6 +90,7 @@ impl<'a> Writes<'a> {
             for user in &one.nobodies {
                 codec::write_user(&mut erased, bucket, user);
                 write_erasure(&mut erasures, bucket, user, now);
+                blanked.int(i64::from(bucket)).number(user.no.0).end();
             }
             written.users.iter().for_each(|user| codec::write_user(&mut users, bucket, user));
             written.months.iter().for_each(|(no, month)| codec::write_month(&mut months, bucket, *no, month));
@@ -103,6 +111,7 @@ impl<'a> Writes<'a> {
                 codec::write_denial(&mut denials, bucket, denial)?;
             }
             written.alerts.iter().for_each(|alert| codec::write_alert(&mut alerts, bucket, alert));
+            one.told.iter().for_each(|new| outbox::write_delivery(&mut told, bucket, new, now.wall));
             plans.extend(written.plans.iter().map(|plan| {
                 let limits = &plan.limits;
                 (plan.name.as_str(), i64::from(plan.tier), limits.cost, limits.ai_runs, limits.api_runs)
@@ -113,7 +122,7 @@ impl<'a> Writes<'a> {
             let numbers = &one.numbers;
             buckets.int(i64::from(bucket)).int(seq).int(nanos(now.holds)).number(numbers.user.0);
             buckets.number(numbers.operation.0).number(numbers.session.0).number(numbers.denial.0);
-            buckets.number(numbers.alert.0).end();
+            buckets.number(numbers.alert.0).number(one.next_delivery).end();
         }
         let (add_breakdown, add_bucket_days) = if names.may_overflow() {
             (made.add_breakdown_capped.as_str(), made.add_bucket_days_capped.as_str())
@@ -136,6 +145,8 @@ impl<'a> Writes<'a> {
             (&made.add_session_days, added.session_days()),
             (&made.put_denials, denials),
             (&made.insert_alerts, alerts),
+            (&made.insert_deliveries, told),
+            (BLANK_REASONS, blanked),
             (ADD_EVENTS, events),
             (MOVE_BUCKETS, buckets),
         ];

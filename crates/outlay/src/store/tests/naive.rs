@@ -80,6 +80,7 @@ impl Case<'_> {
         self.overview(random).await;
         self.users_on_plan(random).await;
         self.session_stats(random).await;
+        self.users_by_plan().await;
         assert_eq!(*self.reads.plans(), *self.plans);
         let (status, rows) = (self.reads.status(), self.rows);
         let users = rows.users.len() + rows.erased.len();
@@ -507,6 +508,15 @@ impl Case<'_> {
         let on_plan = |user: &&User| self.plans.effective(user.plan.as_ref()).is_some_and(|of| of.name == plan.name);
         let expected: Vec<UserNo> = self.rows.users.values().filter(on_plan).map(|user| user.no).collect();
         assert_eq!(read, expected, "{plan:?}");
+    }
+
+    async fn users_by_plan(&self) {
+        let read: BTreeMap<_, _> = self.reads.users_by_plan().await.unwrap().into_iter().collect();
+        let mut expected: BTreeMap<Option<Name>, u64> = BTreeMap::new();
+        for user in self.rows.users.values() {
+            *expected.entry(user.plan.clone()).or_default() += 1;
+        }
+        assert_eq!(read, expected);
     }
 
     async fn session_stats(&self, random: &mut Random) {

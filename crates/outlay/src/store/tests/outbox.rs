@@ -21,13 +21,13 @@ use crate::store::outbox::{
 };
 use crate::store::{Batch, Reads, Record, SecretRecord, Store, embedded};
 
-type Opened<S> = (S, Arc<dyn Reads>);
+pub(crate) type Opened<S> = (S, Arc<dyn Reads>);
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-fn webhook(id: &str, events: &[EventKind]) -> Record {
+pub(crate) fn webhook(id: &str, events: &[EventKind]) -> Record {
     let created_at = Timestamp::EPOCH;
     let webhook = WebhookRecord {
         no: 0,
@@ -44,7 +44,7 @@ fn webhook(id: &str, events: &[EventKind]) -> Record {
 }
 
 /// What an outbox must have noted: of what, and to whom. A changed limit has no row of its own.
-type Told = (EventKind, Option<u64>, Receiver);
+pub(crate) type Told = (EventKind, Option<u64>, Receiver);
 
 /// What a command tells, by a look at all rows before and after it.
 fn told(command: &Command, before: &Rows, after: &Rows, plans: [&Plans; 2], wall: Timestamp) -> Vec<Told> {
@@ -111,7 +111,7 @@ fn all_to(runtime: &tokio::runtime::Runtime, reads: &dyn Reads, receiver: Receiv
 }
 
 /// Random commands, a part of them quiet, in batches and over restarts.
-fn each_event_once<S: Store>(seed: u64, mut open: impl FnMut(SharedClock) -> Opened<S>) -> Vec<Told> {
+pub(crate) fn each_event_once<S: Store>(seed: u64, mut open: impl FnMut(SharedClock) -> Opened<S>) -> Vec<Told> {
     println!("outbox suite with seed {seed}");
     let runtime = runtime();
     let clock = SetClock::at("2025-10-29T12:00:00Z");
@@ -193,7 +193,7 @@ const DELIVERED: AfterTry = AfterTry::Ended { state: DeliveryState::Delivered, g
 const GONE: AfterTry = AfterTry::Ended { state: DeliveryState::Failed, gone: true };
 
 /// One alert that two webhooks and two mails tell of, from its first try to being told again.
-fn what_became_of_tries<S: Store>(mut open: impl FnMut(SharedClock) -> Opened<S>) {
+pub(crate) fn what_became_of_tries<S: Store>(mut open: impl FnMut(SharedClock) -> Opened<S>) {
     let runtime = runtime();
     let clock = SetClock::at("2025-10-13T12:00:00Z");
     let (mut store, reads) = open(Arc::clone(&clock) as SharedClock);

@@ -11,7 +11,9 @@ create table meta (
     deployment_id bytea not null,
     default_plan text collate "C" not null,
     -- What was recorded before is emptied of its details, in every bucket.
-    trimmed_before int8);
+    trimmed_before int8,
+    -- When a start last made due what waited to be sent.
+    retried_at int8 not null default 0);
 
 -- The lock, the order and the clock of the bucket's users. Every batch rewrites its row: room for that within the page.
 create table bucket (
@@ -19,7 +21,7 @@ create table bucket (
     seq int8 not null,
     now_at int8 not null,
     next_user int8 not null, next_operation int8 not null, next_session int8 not null,
-    next_denial int8 not null, next_alert int8 not null,
+    next_denial int8 not null, next_alert int8 not null, next_delivery int8 not null,
     -- The last operation that is emptied of its details, as all before it are.
     trimmed int8 not null default 0,
     owner text, owner_until int8)
@@ -144,6 +146,27 @@ create table alert (
 create unique index alert_once on alert (bucket, user_no, month, meter, threshold, limit_value);
 create index alert_of_user on alert (bucket, user_no, no);
 create index alert_by_time on alert (recorded_at, no);
+
+create table webhook (
+    no int8 primary key, id text collate "C" not null, url text not null, events int2 not null, description text not null,
+    configured bool not null, created_at int8 not null, gone_at int8, deleted_at int8);
+
+-- What is to be told. The columns up to `sum` say what, and never change; those after it say how far it got. Until
+-- `lease_until` a node has it on its way.
+create table delivery (
+    bucket int4, no int8, kind int2 not null, about int8 not null, user_no int8, receiver int8 not null,
+    created_at int8 not null, body text, sum int8 not null,
+    state int2 not null, due int8, step int8 not null, tries int8 not null, ended_at int8, lease_until int8,
+    primary key (bucket, no));
+create index delivery_due on delivery (receiver, due, no) where due is not null;
+create index delivery_overdue on delivery (due) where due is not null;
+create index delivery_about on delivery (bucket, kind, about);
+create index delivery_of_receiver on delivery (receiver, created_at, no);
+create index delivery_failed on delivery (receiver) where state = 2;
+create index delivery_to_user on delivery (bucket, user_no) where receiver = -1;
+create table delivery_try (
+    bucket int4, delivery int8, n int8, at int8 not null, status int4, reason text,
+    primary key (bucket, delivery, n));
 
 -- What a batch changed, for other nodes' listeners: a row for each user whose budget is another, and for each alert and
 -- denial with its number. And the proof that a batch of an unknown outcome is recorded.

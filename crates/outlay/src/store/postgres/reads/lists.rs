@@ -222,15 +222,15 @@ pub(super) async fn alerts_of(client: &Transaction<'_>, of: OfUser, page: PageOf
 }
 
 /// Where a list over all users goes on: below this time, and at it below this number.
-struct Place {
-    time: i64,
-    no: i64,
+pub(super) struct Place {
+    pub(super) time: i64,
+    pub(super) no: i64,
 }
 
 impl Place {
     /// The place of the row with this number. Where there is none, that of the one before it in its bucket, itself
     /// included; where there is none of these either, the end.
-    async fn of(
+    pub(super) async fn of(
         client: &Transaction<'_>,
         shared: &Shared,
         table: &str,

@@ -17,6 +17,7 @@ use crate::store::postgres::Engine;
 use crate::store::postgres::audit::{AUDIT, TOKEN_END, read_entry, read_token_end};
 use crate::store::postgres::codec::{self, ALERT, DENIAL, OPERATION, SESSION, USER_MONTH, USERS};
 use crate::store::postgres::errors::unavailable;
+use crate::store::postgres::outbox::DELIVERY;
 use crate::store::postgres::retention::CURSOR;
 use crate::store::postgres::rows::{RowReader, damaged};
 use crate::store::postgres::shared::{Locked, Shared};
@@ -101,7 +102,8 @@ async fn verify_bucket(
     findings: &mut Vec<Finding>,
 ) -> Result<(), StoreError> {
     let next = numbers(client, shared, bucket).await?;
-    if shared.buckets().given_out(next.numbers.user.0) == 0 {
+    let given_out = |next: u64| shared.buckets().given_out(next);
+    if given_out(next.numbers.user.0) == 0 && given_out(next.next_delivery) == 0 {
         return Ok(());
     }
     let mut check = Check { bucket: i64::from(bucket), client, findings };
@@ -162,8 +164,13 @@ async fn verify_bucket(
         place: finding.place.to_string(),
         problem: format!("{} should be {} and is {}", finding.what, finding.expected, finding.found),
     }));
+    let told_of = [
+        ("alert", alerts.iter().map(|row| row.no.0).collect()),
+        ("denial", denials.iter().map(|row| row.no.0).collect()),
+        ("session", sessions.iter().map(|row| row.no.0).collect()),
+    ];
+    let deliveries = check.deliveries(&told_of).await?;
     // A number that was given out and has no row is a removed row.
-    let given_out = |next: u64| shared.buckets().given_out(next);
     let numbers = next.numbers;
     for (what, next, there) in [
         ("operations", numbers.operation.0, operations.len()),
@@ -171,6 +178,7 @@ async fn verify_bucket(
         ("sessions", numbers.session.0, sessions.len()),
         ("denials", numbers.denial.0, denials.len()),
         ("alerts", numbers.alert.0, alerts.len()),
+        ("deliveries", next.next_delivery, deliveries),
     ] {
         check.compare(
             &format!("bucket {bucket}"),
@@ -242,6 +250,35 @@ impl Check<'_> {
     ) -> Result<Vec<T>, StoreError> {
         let sql = format!("select {columns} from {table} t where t.bucket = $1::int8");
         codec::read_all(&rows(self.client, &sql, &[&self.bucket]).await?, read)
+    }
+
+    /// Deliveries tell of what there is, once to each receiver; gives how many there are. How far they got follows from
+    /// nothing else.
+    async fn deliveries(&mut self, told_of: &[(&str, BTreeSet<u64>)]) -> Result<usize, StoreError> {
+        let read = |row: &mut RowReader<'_>| {
+            row.required()?;
+            let (no, kind, about) = (row.number()?, row.required()?, row.number()?);
+            row.optional_number()?;
+            let receiver = row.required()?;
+            row.time()?;
+            row.text()?;
+            Ok((no, kind, about, receiver))
+        };
+        let deliveries = self.rows(&DELIVERY, "no", read).await?;
+        let mut once = BTreeSet::new();
+        for (no, kind, about, receiver) in &deliveries {
+            // The kinds that tell of a row of their own come first, from 1 on.
+            let of_kind = usize::try_from(*kind - 1).ok().and_then(|kind| told_of.get(kind));
+            let Some((table, there)) = of_kind else { continue };
+            let place = format!("delivery {no}");
+            if !there.contains(about) {
+                self.find(place.clone(), format!("the {table} that it tells of is not there"));
+            }
+            if !once.insert((kind, about, receiver)) {
+                self.find(place, "its receiver is told of the same more than once".to_owned());
+            }
+        }
+        Ok(deliveries.len())
     }
 
     /// The sums of sessions by day, feature and status.

@@ -18,9 +18,9 @@ use crate::store::tests::SetClock;
 use crate::store::{Batch, KeyRecord, Reads, Record, Role, SecretRecord, Store, StoreError};
 use crate::writer::{WriteError, Writer};
 
-type Node = (PostgresStore, Arc<dyn Reads>);
+pub(super) type Node = (PostgresStore, Arc<dyn Reads>);
 
-fn node(config: &Config, clock: &Arc<SetClock>) -> Node {
+pub(super) fn node(config: &Config, clock: &Arc<SetClock>) -> Node {
     opened(config, Buckets::USUAL, Arc::clone(clock) as SharedClock)
 }
 
@@ -46,7 +46,7 @@ fn put(node: &mut Node, record: Record) {
 }
 
 /// Waits for what must be waited for before memory is believed; gives whether that was anything.
-fn ask(reads: &dyn Reads) -> bool {
+pub(super) fn ask(reads: &dyn Reads) -> bool {
     let Some(catching_up) = reads.catch_up() else { return false };
     block_on(catching_up).unwrap();
     true

@@ -17,7 +17,7 @@ use crate::store::tests::{Ledgers, suite};
 use crate::store::{AuditQuery, PageOf, Record, Store};
 
 /// Reads over everybody, by what no other statement has. Nothing is decided by them.
-const OVER_ALL: [&str; 18] = [
+const OVER_ALL: [&str; 20] = [
     // A start, and what retention and wiping look for.
     "from bucket where bucket = any($1::int4[]) order by bucket",
     "select bucket from erasure where stage >= 0",
@@ -40,6 +40,9 @@ const OVER_ALL: [&str; 18] = [
     "from audit t where t.no > $1 order by t.no",
     "t.no < $1 and $2::int8 is null and $3::int8 is null",
     "t.sum from token_end t",
+    // What waits to be sent, and what another node left.
+    "select exists(select from delivery where due is not null",
+    "from (select receiver from delivery where due < $1 order by due limit 100) d",
 ];
 
 /// A statement as the server took it, by which connection.
