@@ -50,6 +50,30 @@ impl Used {
     }
 }
 
+/// Which process started one.
+pub(crate) fn parent_of(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()
+}
+
+/// CPU seconds that a process used so far, with threads that have ended.
+pub(crate) fn of_process(process: u32) -> f64 {
+    fields_of(process, [11, 12]).unwrap_or(0.0)
+}
+
+/// CPU seconds that a process's children used which have ended.
+pub(crate) fn of_ended_children(process: u32) -> f64 {
+    fields_of(process, [13, 14]).unwrap_or(0.0)
+}
+
+/// The sum of two of a process's times, by their places after its name.
+fn fields_of(process: u32, places: [usize; 2]) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
+    let ticks = places.iter().map(|place| fields.get(*place)?.parse::<f64>().ok());
+    Some(ticks.sum::<Option<f64>>()? / TICKS)
+}
+
 /// CPU seconds that this thread used so far.
 pub(crate) fn of_this_thread() -> f64 {
     fs::read_to_string("/proc/thread-self/stat").ok().and_then(|text| read(&text)).map_or(0.0, |(_, seconds)| seconds)

@@ -64,12 +64,14 @@ impl Measured {
 }
 
 impl Load {
-    pub(crate) fn run(&self, address: SocketAddr, kind: Kind, source: &mut Source) -> Measured {
+    /// Asks one server, or several in equal parts.
+    pub(crate) fn run(&self, addresses: &[SocketAddr], kind: Kind, source: &mut Source) -> Measured {
         let shared = Rc::new(RefCell::new(Shared { source: take(source), measured: Measured::new() }));
         let begins = Instant::now() + self.warm_up;
         let ends = begins + self.measured;
         let cpu_before = Rc::new(RefCell::new(None));
-        run_clients(self.clients, |_| {
+        run_clients(self.clients, |index| {
+            let address = addresses[index % addresses.len()];
             let (shared, cpu_before) = (Rc::clone(&shared), Rc::clone(&cpu_before));
             let mut client = Client::new(address, kind);
             async move {

@@ -12,6 +12,7 @@ mod append;
 mod cpu;
 mod empty;
 mod load;
+mod postgres;
 mod report;
 mod requests;
 mod server;
@@ -37,6 +38,15 @@ struct Arguments {
     /// How many clients ask at once; one measurement each
     #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
     clients: Vec<usize>,
+    /// Of the comparison on PostgreSQL: how often each takes its turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Of the same: nodes of Outlay, at most
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Of the same: lanes of the writer in process; as many as a node has if absent
+    #[arg(long)]
+    lanes: Option<usize>,
     /// How many users the operations are spread over, at random
     #[arg(long, default_value_t = 200_000)]
     users: u32,
@@ -79,6 +89,8 @@ enum Part {
     Afford,
     /// Recording and asking while receivers hang, and how soon somebody is told
     Told,
+    /// Outlay on PostgreSQL beside functions written by hand there; needs PostgreSQL's server
+    Postgres,
 }
 
 /// So many operations are in one body of a batch.
@@ -110,6 +122,9 @@ fn main() {
         told::measure(&folder.path().join("told"), &arguments, &mut report);
     }
     report.print();
+    if wants(Part::Postgres) {
+        postgres::measure(&folder.path().join("postgres"), &arguments);
+    }
 }
 
 impl Arguments {
@@ -159,7 +174,7 @@ fn over_http(folder: &Path, arguments: &Arguments, wants: impl Fn(Part) -> bool,
             // In turn, so that what changes on the machine meanwhile meets both.
             for (name, server) in [("empty handler", &empty), ("outlay", &outlay)] {
                 let before = cpu::Used::by(server.process_id());
-                let measured = arguments.load(clients).run(server.address, kind, &mut source);
+                let measured = arguments.load(clients).run(&[server.address], kind, &mut source);
                 let used = cpu::Used::by(server.process_id()).since(&before);
                 report.add(Row::over_http(name, kind, clients, measured, &used));
             }

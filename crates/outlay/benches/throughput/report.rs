@@ -170,6 +170,9 @@ impl Report {
 
     /// The table, in the form that a document can take.
     pub(crate) fn print(&self) {
+        if self.rows.is_empty() {
+            return;
+        }
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED).set_header([
             "what",

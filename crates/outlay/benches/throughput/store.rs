@@ -51,7 +51,7 @@ fn commit(runtime: &Runtime, store: &mut EmbeddedStore, commands: Vec<Command>) 
     assert!(refused.is_none(), "a command was refused: {refused:?}");
 }
 
-fn record(values: Values) -> Command {
+pub(crate) fn record(values: Values) -> Command {
     let mut operation = NewOperation {
         operation_id: OperationId::new(&format!("usage_{:016x}", values.id)).unwrap(),
         user_id: UserId::new(&format!("user_{:06}", values.user)).unwrap(),

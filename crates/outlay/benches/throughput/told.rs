@@ -57,7 +57,7 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments, report: &mut Report)
                         }
                     });
                     let before = cpu::Used::by(server.process_id());
-                    measured.add(arguments.load(CLIENTS).run(server.address, kind, &mut source));
+                    measured.add(arguments.load(CLIENTS).run(&[server.address], kind, &mut source));
                     used.add(cpu::Used::by(server.process_id()).since(&before));
                     done.store(true, Ordering::Relaxed);
                 });

@@ -1,0 +1,183 @@
+//! Outlay on PostgreSQL beside what one writes by hand there ([`by_hand`]), on one server, in turn, several rounds.
+//!
+//! All of it shares the machine's cores, so a ratio is one of how much work each is; who used the cores is said with it.
+
+mod by_hand;
+mod cluster;
+mod in_process;
+mod table;
+
+use std::path::Path;
+use std::time::Duration;
+
+use by_hand::Calls;
+use cluster::Cluster;
+use table::{Seen, Table};
+
+use crate::load::{self, Measured};
+use crate::requests::{self, Kind, Source, Values};
+use crate::server::Server;
+use crate::{Arguments, cpu};
+
+/// Connections that are tried for what is written by hand, single and in batches.
+const POOLS: [usize; 4] = [8, 16, 32, 64];
+const BATCH_POOLS: [usize; 3] = [2, 4, 8];
+/// Clients of single operations, and of batches: more would only make batches wait.
+const CLIENTS: [usize; 2] = [64, 256];
+const BATCH_CLIENTS: usize = 16;
+const BATCHES: [usize; 2] = [100, 1_000];
+/// Database of each side.
+const BY_HAND: &str = "by_hand";
+const OUTLAY: &str = "outlay";
+
+/// One of those that take turns.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    ByHand(Calls),
+    /// Over HTTP.
+    Outlay {
+        nodes: usize,
+        clients: usize,
+        kind: Kind,
+    },
+    /// Through the writer, in this process.
+    InProcess {
+        clients: usize,
+        batch: usize,
+    },
+}
+
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    cluster: &'a Cluster,
+    nodes: &'a [Server],
+    source: Source,
+}
+
+pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
+    let Some(cluster) = Cluster::start(&folder.join("cluster")) else {
+        println!("postgres: skipped, there is no PostgreSQL here");
+        return;
+    };
+    for database in [BY_HAND, OUTLAY] {
+        cluster.create(database);
+    }
+    block_on(async {
+        cluster::connect(&cluster.config(BY_HAND)).await.batch_execute(by_hand::TABLES).await.unwrap();
+    });
+    let node = |no| Server::outlay_on(&cluster.url(OUTLAY), &folder.join(format!("node-{no}")));
+    let nodes: Vec<Server> = (0..arguments.nodes).map(node).collect();
+    if let Some(node) = nodes.first() {
+        load::once(node.address, requests::UNLIMITED_PLAN);
+    }
+    let mut source = Source::new(arguments.seed, arguments.users);
+    // Each user has a month on both sides, so that no turn is about how many are new.
+    let users: Vec<Values> = (0..arguments.users).map(|user| Values { user, ..source.values() }).collect();
+    block_on(by_hand::fill(&cluster.config(BY_HAND), &users));
+    in_process::fill(&cluster.url(OUTLAY), &users);
+    for database in [BY_HAND, OUTLAY] {
+        cluster.analyze(database);
+    }
+    let mut bench = Bench { arguments, cluster: &cluster, nodes: &nodes, source };
+    let mut table = Table::default();
+    for (about, who) in bench.turns() {
+        table.begin(about, who);
+    }
+    for _ in 0..arguments.rounds {
+        for place in 0..table.len() {
+            let seen = bench.one(table.who(place), arguments.warm_up(), arguments.measured());
+            table.add(place, seen);
+        }
+    }
+    table.print(&arguments.json);
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+impl Bench<'_> {
+    /// Who takes turns, each with what it is about; of what is written by hand, with the pool that gives most.
+    fn turns(&mut self) -> Vec<(String, Who)> {
+        let mut turns = Vec::new();
+        for clients in CLIENTS {
+            let about = format!("record, {clients} clients");
+            let by_hand = self.best(&POOLS.map(|pool| Calls { clients, pool, batch: None }));
+            turns.push((about.clone(), Who::ByHand(by_hand)));
+            turns.push((about.clone(), Who::InProcess { clients, batch: 1 }));
+            for nodes in 1..=self.nodes.len() {
+                turns.push((about.clone(), Who::Outlay { nodes, clients, kind: Kind::Record }));
+            }
+        }
+        for batch in BATCHES {
+            let clients = BATCH_CLIENTS;
+            let about = format!("record in batches of {batch}, {clients} clients");
+            let by_hand = self.best(&BATCH_POOLS.map(|pool| Calls { clients, pool, batch: Some(batch) }));
+            turns.push((about.clone(), Who::ByHand(by_hand)));
+            turns.push((about.clone(), Who::InProcess { clients, batch }));
+            for nodes in self.one_and_all() {
+                turns.push((about.clone(), Who::Outlay { nodes, clients, kind: Kind::Batch(batch) }));
+            }
+        }
+        let clients = CLIENTS[0];
+        let about = format!("afford, {clients} clients");
+        let afford = |nodes| (about.clone(), Who::Outlay { nodes, clients, kind: Kind::Afford });
+        turns.extend(self.one_and_all().into_iter().map(afford));
+        turns
+    }
+
+    /// One node, and as many as there are.
+    fn one_and_all(&self) -> Vec<usize> {
+        let mut counts = vec![1, self.nodes.len()];
+        counts.retain(|count| (1..=self.nodes.len()).contains(count));
+        counts.dedup();
+        counts
+    }
+
+    /// Of these the one that does most, each tried for a short time.
+    fn best(&mut self, all: &[Calls]) -> Calls {
+        let short = self.arguments.measured() / 2;
+        let tried = all.iter().map(|calls| (self.one(Who::ByHand(*calls), short / 2, short).per_second, *calls));
+        let mut tried: Vec<_> = tried.collect();
+        for (per_second, calls) in &tried {
+            println!(
+                "by hand, {} clients over {:>2} connections: {per_second:>8.0} a second",
+                calls.clients, calls.pool
+            );
+        }
+        tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+        tried.last().unwrap().1
+    }
+
+    fn one(&mut self, who: Who, warm_up: Duration, measured: Duration) -> Seen {
+        self.cluster.checkpoint();
+        let before = self.used();
+        let source = &mut self.source;
+        let (seen, operations): (Measured, u64) = match who {
+            Who::ByHand(calls) => {
+                let seen = calls.run(&self.cluster.config(BY_HAND), warm_up, measured, source);
+                (seen, calls.batch.unwrap_or(1) as u64)
+            }
+            Who::InProcess { clients, batch } => {
+                let url = self.cluster.url(OUTLAY);
+                (in_process::run(&url, clients, batch, self.arguments.lanes, warm_up, measured, source), batch as u64)
+            }
+            Who::Outlay { nodes, clients, kind } => {
+                let addresses: Vec<_> = self.nodes.iter().take(nodes).map(|node| node.address).collect();
+                let load = load::Load { clients, warm_up, measured };
+                (load.run(&addresses, kind, source), kind.operations())
+            }
+        };
+        let after = self.used();
+        let whole = (warm_up + measured).as_secs_f64();
+        Seen::new(seen, operations, whole, [after.0 - before.0, after.2 - before.2], after.1 - before.1)
+    }
+
+    /// CPU seconds of PostgreSQL, bytes of its write-ahead log, and CPU seconds of Outlay, so far: of the nodes, and of what
+    /// is not the clients' thread in this process.
+    fn used(&self) -> (f64, u64, f64) {
+        let of_nodes: f64 = self.nodes.iter().map(|node| cpu::of_process(node.process_id())).sum();
+        let of_nodes = of_nodes + cpu::of_process(std::process::id()) - cpu::of_this_thread();
+        (self.cluster.cpu_seconds(), self.cluster.wal_bytes(), of_nodes)
+    }
+}
