@@ -17,6 +17,7 @@ mod import;
 mod keys;
 mod maintain;
 mod man;
+mod migrate;
 mod reload;
 mod schema;
 mod serve;
@@ -176,6 +177,7 @@ enum Command {
     Webhooks(webhooks::Webhooks),
     Verify(maintain::Verify),
     Backup(maintain::Backup),
+    Migrate(migrate::Migrate),
     Restore(maintain::Restore),
     Doctor(doctor::Doctor),
     Config(check::Settings),
@@ -234,6 +236,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     flags.say(&settings::STORE, common.store);
     match command {
         Command::Serve(serve) => serve.run(flags),
+        Command::Migrate(migrate) => migrate.run(&flags),
         Command::Completions(completions) => {
             let mut script = Vec::new();
             clap_complete::generate(completions.shell, &mut Cli::command(), "outlay", &mut script);

@@ -27,8 +27,9 @@ use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::seal::{MasterKey, SealError};
+use crate::store::moving::End;
 use crate::store::postgres::look::{Look, look};
-use crate::store::{Record, StoreError};
+use crate::store::{Record, StoreError, postgres};
 use crate::traces::{Traces, TracesError};
 use crate::writer::Writer;
 use opened::Opened;
@@ -263,6 +264,20 @@ pub fn check_database(address: &StoreAddress, config: &Config) -> Result<(), Loc
 /// When it cannot be reached.
 pub async fn look_at_database(address: &StoreAddress, config: &Config) -> Result<Look, StoreError> {
     look(&opened::of_database(address, config, &SystemClock::shared(), Purpose::Command)?).await
+}
+
+/// The database of the settings as one end of a move; `None` where they name none.
+///
+/// # Errors
+/// When its address cannot be used as it is written.
+pub fn database_end(config: &Config, clock: &SharedClock) -> Result<Option<End>, StoreError> {
+    let end = |address: &StoreAddress| {
+        let settings = opened::of_database(address, config, clock, Purpose::Command)?;
+        // What the configuration says holds from the next start on; a move changes nothing.
+        let settings = postgres::Settings { plans: None, webhooks: None, ..settings };
+        Ok(End::Database(Box::new(settings), address.to_string()))
+    };
+    config.store.as_ref().map(end).transpose()
 }
 
 async fn give_back_what_is_due(writer: &Writer) {

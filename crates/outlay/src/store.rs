@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod hold_clock;
+pub mod moving;
 pub mod outbox;
 mod packed;
 pub mod postgres;

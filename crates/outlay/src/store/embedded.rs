@@ -11,6 +11,7 @@ mod days;
 mod erase;
 mod idle;
 mod load;
+mod moving;
 mod names;
 mod outbox;
 mod published;
@@ -37,12 +38,14 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::moving::Mark;
 use super::outbox::{ConfiguredWebhook, MailTo, Receiver};
 use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
 use crate::audit::{Event, of_configured_plans, of_decision};
 use crate::clock::SharedClock;
 use crate::feed::{Feed, Notice, Tidings};
 pub use erase::{Erasure, LIST_NAME as ERASURES_NAME, read_list as read_erasures};
+pub(in crate::store) use moving::Moving;
 pub use space::{Marks, Volume};
 
 use super::hold_clock::HoldClock;
@@ -252,6 +255,18 @@ fn tidings(written: &mut Written) -> Tidings {
 /// # Errors
 /// When another process owns the folder, the file is no store or is of a newer version, or the disk fails.
 pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
+    open_unless(settings, |mark| Some(mark.refusal()))
+}
+
+/// The same for a move, which also opens what a move has.
+pub(super) fn open_marked(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
+    open_unless(settings, |_| None)
+}
+
+fn open_unless(
+    settings: Settings,
+    refused: fn(&Mark) -> Option<String>,
+) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
     let lock = if settings.vfs.is_none() { Some(lock_folder(&settings.folder)?) } else { None };
     let file = tables::File {
         path: settings.folder.join(FILE_NAME),
@@ -273,6 +288,10 @@ pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), Store
         Err(StoreError::DiskFull) if space.drop_reserve() => open_file(&file, bytes),
         opened => opened,
     }?;
+    let mark = moving::mark(&connection)?.and_then(|mark| Mark::parse(&mark));
+    if let Some(why) = mark.as_ref().and_then(refused) {
+        return Err(StoreError::Unavailable(why));
+    }
     let outbox = configure(&mut connection, &settings)?;
 
     let names = Names::load(&connection)?;

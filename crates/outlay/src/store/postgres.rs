@@ -16,6 +16,7 @@ mod lane;
 mod link;
 mod load;
 pub mod look;
+mod moving;
 mod names;
 mod outbox;
 mod put;
@@ -50,6 +51,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::moving::Mark;
 use super::outbox::{ConfiguredWebhook, MailTo};
 use super::{
     Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, until_plans_change,
@@ -60,6 +62,7 @@ use crate::feed::Tidings;
 pub use bucket::Buckets;
 use errors::unavailable;
 use lane::{Answered, Item, Lane};
+pub(super) use moving::Moving;
 use put::Clerk;
 use reads::{PostgresReads, Views};
 use retention::{Trimmed, Trimmer};
@@ -195,6 +198,18 @@ pub struct PostgresStore {
 /// # Errors
 /// When the database cannot be reached, or its tables need a newer program.
 pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), StoreError> {
+    open_unless(settings, |mark| Some(mark.refusal()))
+}
+
+/// The same for a move, which also opens what a move has.
+pub(super) fn open_marked(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), StoreError> {
+    open_unless(settings, |_| None)
+}
+
+fn open_unless(
+    settings: Settings,
+    refused: fn(&Mark) -> Option<String>,
+) -> Result<(PostgresStore, Arc<dyn Reads>), StoreError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("outlay-postgres")
@@ -215,7 +230,7 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
     let lanes = settings.lanes.max(1);
     runtime.spawn(async move {
         // Whoever asked has left only if its thread ended.
-        let _ = opened.send(begin(settings, deployment, epoch).await);
+        let _ = opened.send(begin(settings, deployment, epoch, refused).await);
     });
     let ended = |_| StoreError::Unavailable("the store could not be opened".to_owned());
     let (shared, readers) = match opening.recv().map_err(ended).flatten() {
@@ -243,11 +258,20 @@ pub fn open(settings: Settings) -> Result<(PostgresStore, Arc<dyn Reads>), Store
 }
 
 /// Prepares the database, and reads what every node keeps in memory.
-async fn begin(settings: Settings, deployment: [u8; 16], epoch: u64) -> Result<(Shared, Pool), StoreError> {
+async fn begin(
+    settings: Settings,
+    deployment: [u8; 16],
+    epoch: u64,
+    refused: fn(&Mark) -> Option<String>,
+) -> Result<(Shared, Pool), StoreError> {
     let mut client = connect(&settings.config).await?;
     let new = schema::New { buckets: settings.buckets, random: deployment };
     let now = settings.clock.wall();
     let identity = schema::prepare(&mut client, new, now).await?;
+    let mark = moving::mark(&client).await?.and_then(|mark| Mark::parse(&mark));
+    if let Some(why) = mark.as_ref().and_then(refused) {
+        return Err(StoreError::Unavailable(why));
+    }
     let config = settings.config.clone();
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let readers = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))

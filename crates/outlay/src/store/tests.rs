@@ -77,7 +77,7 @@ impl Ledgers {
         Self { order_of, numbering, plans: Plans::standard(), all: BTreeMap::new(), untold: BTreeMap::new() }
     }
 
-    fn submit(&mut self, command: &Command, now: Now) -> Result<Outcome, Rejection> {
+    pub(crate) fn submit(&mut self, command: &Command, now: Now) -> Result<Outcome, Rejection> {
         let order = (self.order_of)(command);
         let begin = || {
             let rows = Rows { numbering: Some((self.numbering)(order)), ..Rows::default() };
@@ -92,12 +92,12 @@ impl Ledgers {
         outcome
     }
 
-    fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.all.values_mut().for_each(Ledger::commit);
     }
 
     /// Empties what was recorded before an instant; gives how many are emptied by now.
-    fn trim(&mut self, before: Timestamp) -> u64 {
+    pub(crate) fn trim(&mut self, before: Timestamp) -> u64 {
         let mut emptied = 0;
         for ledger in self.all.values_mut() {
             let due = ledger.rows.operations.values_mut().take_while(|row| row.trimmed || row.recorded_at < before);
@@ -142,7 +142,7 @@ impl Ledgers {
     }
 
     /// The rows of all orders together.
-    fn rows(&self) -> Rows {
+    pub(crate) fn rows(&self) -> Rows {
         let mut all = Rows::default();
         for rows in self.all.values().map(|ledger| ledger.rows.clone()) {
             all.users.extend(rows.users);

@@ -38,6 +38,21 @@ pub(super) fn insert(connection: &Connection, at: Timestamp, events: &[Event]) -
     Ok(Some(no))
 }
 
+/// Adds entries that another store had, under the numbers that they had there.
+pub(super) fn insert_entries(connection: &Connection, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut bytes = Vec::new();
+    let mut statement = connection.prepare_cached("insert into audit values (?,?,?,?,?,?,?,?,?,?,?)")?;
+    for entry in entries {
+        let address = entry.actor.address.map(|address| address.to_string());
+        let mut row = RowWriter::new(&mut statement, &mut bytes);
+        row.number(entry.no)?.time(entry.at)?.text(&*entry.actor.who)?.text(address.as_deref())?;
+        row.text(entry.actor.request_id.as_deref())?.text(&*entry.action)?.text(entry.subject.as_deref())?;
+        row.int(entry.user_no.map(|no| stored(no.0)))?;
+        row.text(entry.before.as_deref())?.text(entry.after.as_deref())?.write_with_sum()?;
+    }
+    Ok(())
+}
+
 /// The newest number; 0 while there is none.
 pub(super) fn newest(connection: &Connection) -> Result<u64, StoreError> {
     let sql = "select max(no) from audit";

@@ -46,6 +46,16 @@ impl Combination {
         }
     }
 
+    /// That of sums which are there, by the names of this file.
+    fn of_dimensions(of: &Dimensions, names: &Names) -> Self {
+        Self {
+            usage_type: i64::from(of.usage_type == UsageType::Api),
+            feature: Names::booked(names.no(Kind::Feature, Some(&of.feature))),
+            provider: Names::booked(names.no(Kind::Provider, Some(&of.provider))),
+            model: Names::booked(names.no(Kind::Model, of.model.as_ref())),
+        }
+    }
+
     /// Where a full day books what it keeps no row of its own for.
     fn other(self) -> Self {
         let model = if self.model == NONE { NONE } else { OTHER };
@@ -93,7 +103,28 @@ impl Days {
         operation: &Operation,
         names: &Names,
     ) -> Result<(), StoreError> {
-        let (day, user_no) = (operation.timestamp.day(), operation.user_no);
+        self.read(connection, operation.timestamp.day(), operation.user_no)?;
+        self.recount(operation, names);
+        Ok(())
+    }
+
+    /// Adds sums that no operation tells of.
+    pub(super) fn add_sums(
+        &mut self,
+        connection: &Connection,
+        user_no: UserNo,
+        (day, of, sums): &(Day, Dimensions, Sums),
+        names: &Names,
+    ) -> Result<(), StoreError> {
+        self.read(connection, *day, user_no)?;
+        let combination = Combination::of_dimensions(of, names);
+        add_to(self.rows((*day, user_no)), combination, sums);
+        self.add_to_all(*day, combination, sums);
+        Ok(())
+    }
+
+    /// Reads the rows that sums of a user's day are added to.
+    fn read(&mut self, connection: &Connection, day: Day, user_no: UserNo) -> Result<(), StoreError> {
         let of_month = (day.month(), user_no);
         if !self.newest.contains_key(&of_month)
             && let Some((day, sums)) = newest_day(connection, of_month.0, user_no)?
@@ -108,7 +139,6 @@ impl Days {
             let rows = all_days(connection, day..=day)?.into_iter();
             entry.insert(rows.map(|(_, combination, sums)| (combination, (sums, false))).collect());
         }
-        self.recount(operation, names);
         Ok(())
     }
 

@@ -78,6 +78,13 @@ impl Names {
         if usize::try_from(no).is_ok_and(|no| no > NAMES_MAX) { OTHER } else { no }
     }
 
+    /// The names that breakdowns keep apart, in the order of the alphabet.
+    pub(super) fn kept_apart(&self, kind: Kind) -> Vec<Name> {
+        let mut names: Vec<Name> = self.table(kind).read().texts.iter().take(NAMES_MAX).skip(1).cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The number of a name that is known.
     pub(super) fn known(&self, kind: Kind, name: &Name) -> Option<i64> {
         self.table(kind).read().numbers.get(name).copied()

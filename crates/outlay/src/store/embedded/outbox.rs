@@ -153,6 +153,17 @@ pub(super) fn put_webhook(connection: &Connection, webhook: &WebhookRecord) -> R
     Ok(())
 }
 
+/// Adds a webhook that another store had, under the number that it had there.
+pub(super) fn insert_webhook(connection: &Connection, webhook: &WebhookRecord) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached("insert into webhook values (?, ?, ?, ?, ?, ?, ?, ?, null)")?;
+    let mut bytes = Vec::new();
+    let mut row = RowWriter::new(&mut statement, &mut bytes);
+    row.number(webhook.no)?.text(webhook.id.as_str())?.text(webhook.url.as_str())?;
+    row.int(i64::from(webhook.events.0))?.text(webhook.description.as_str())?.int(i64::from(webhook.configured))?;
+    row.time(webhook.created_at)?.time(webhook.gone_at)?.write()?;
+    Ok(())
+}
+
 /// Takes a webhook away, with its secrets; what is pending is not sent any more.
 pub(super) fn delete_webhook(
     connection: &Connection,

@@ -38,7 +38,7 @@ impl Cursor {
         Ok(Self { no: no.unwrap_or(0), before: before.flatten() })
     }
 
-    fn write(&self, connection: &Connection, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+    pub(super) fn write(&self, connection: &Connection, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
         let mut statement = connection.prepare_cached("replace into meta values ('trimmed', ?)")?;
         RowWriter::new(&mut statement, bytes).number(self.no)?.write()?;
         let mut statement = connection.prepare_cached("replace into meta values ('trimmed_before', ?)")?;

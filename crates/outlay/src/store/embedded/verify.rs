@@ -210,9 +210,9 @@ impl Counts {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut row = RowReader::new(row);
-            let found = days::read_newest(&mut row)?;
+            let found = days::read_newest(&mut row)?.map(|(day, sums)| (day, in_order(sums)));
             let (month, user_no) = (row.month()?, UserNo(row.number()?));
-            let mut expected = self.days.take_newest(month, user_no);
+            let mut expected = self.days.take_newest(month, user_no).map(|(day, sums)| (day, in_order(sums)));
             if let Some((day, sums)) = &found {
                 if let Some((_, expected)) = &mut expected
                     && !self.recount.tells_tokens(user_no, *day)
@@ -229,7 +229,8 @@ impl Counts {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let ((day, user_no), found) = days::read_older(&mut RowReader::new(row))?;
-            let mut expected = expected.remove(&(day, user_no)).unwrap_or_default();
+            let (mut expected, found) =
+                (in_order(expected.remove(&(day, user_no)).unwrap_or_default()), in_order(found));
             if !self.recount.tells_tokens(user_no, day) {
                 take_untold(&mut expected, &found);
             }
@@ -288,6 +289,12 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+/// A day's combinations in one order: that in which a row has them says only which came first, and a move may change it.
+fn in_order(mut sums: days::Combinations) -> days::Combinations {
+    sums.sort_unstable_by_key(|(combination, _)| *combination);
+    sums
 }
 
 /// Takes over the tokens that emptied operations tell no more, as far as no told one is missing.

@@ -26,6 +26,11 @@ const OPERATIONS_PER_PAGE: u64 = 256;
 
 impl EmbeddedStore {
     pub(super) fn write(&mut self, written: &Written, now: Now) -> Result<(), StoreError> {
+        self.write_rows(written, now, true)
+    }
+
+    /// The same, with whether the operations are to be added to the day sums.
+    pub(super) fn write_rows(&mut self, written: &Written, now: Now, counted: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let (connection, names, bytes) = (&self.connection, &shared.names, &mut self.bytes);
 
@@ -42,9 +47,14 @@ impl EmbeddedStore {
         let mut statement = connection.prepare_cached(codec::INSERT_OPERATION)?;
         for operation in &written.operations {
             codec::write_operation(&mut RowWriter::new(&mut statement, bytes), operation, names)?;
-            let hash = operations.hash(operation.user_no.0, operation.operation_id.as_str());
-            operations.insert(hash, operation.no.0);
-            self.days.add(connection, operation, names)?;
+            // Nothing of an erased person is found by its id.
+            if !operation.operation_id.as_str().is_empty() {
+                let hash = operations.hash(operation.user_no.0, operation.operation_id.as_str());
+                operations.insert(hash, operation.no.0);
+            }
+            if counted {
+                self.days.add(connection, operation, names)?;
+            }
             if operation.step_position > 0
                 && operation.step_position % STEPS_PER_PAGE == 0
                 && let Some((session, _)) = &operation.session
@@ -76,7 +86,7 @@ impl EmbeddedStore {
         let mut statement = connection.prepare_cached(codec::REPLACE_SESSION)?;
         for (before, session) in &written.sessions {
             codec::write_session(&mut RowWriter::new(&mut statement, bytes), session, names)?;
-            if before.is_none() {
+            if before.is_none() && !session.session_id.as_str().is_empty() {
                 let hash = sessions.hash(session.user_no.0, session.session_id.as_str());
                 sessions.insert(hash, session.no.0);
             }

@@ -95,6 +95,14 @@ fn write_events<'a>(rows: &mut Rows<'a>, buckets: Buckets, newest: i64, at: Time
     }
 }
 
+/// An entry that another store had, under the number that it had there.
+pub(super) fn write_entry<'a>(rows: &mut Rows<'a>, bucket: i32, entry: &'a Entry) {
+    rows.int(i64::from(bucket)).number(entry.no).time(entry.at).text(Some(&entry.actor.who));
+    rows.made(entry.actor.address.map(|address| address.to_string())).text(entry.actor.request_id.as_deref());
+    rows.text(Some(&entry.action)).text(entry.subject.as_deref()).optional_number(entry.user_no.map(|no| no.0));
+    rows.text(entry.before.as_deref()).text(entry.after.as_deref()).end_with_sum();
+}
+
 pub(super) fn read_entry(row: &mut RowReader<'_>) -> Result<Entry, StoreError> {
     let shared = |text: Option<&str>| text.map(Arc::<str>::from);
     row.required()?;

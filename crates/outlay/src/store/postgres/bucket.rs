@@ -13,6 +13,8 @@ pub struct Buckets {
 impl Buckets {
     /// 1,024 buckets.
     pub const USUAL: Self = Self { bits: 10 };
+    /// All in one, as the embedded store counts.
+    pub(in crate::store) const ONE: Self = Self { bits: 0 };
 
     /// 2 to the power of `bits` buckets; `None` beyond the usual number.
     pub fn of_bits(bits: u32) -> Option<Self> {
@@ -29,7 +31,7 @@ impl Buckets {
     }
 
     /// How far one number of a bucket is from the next.
-    pub(super) const fn step(self) -> u64 {
+    pub(in crate::store) const fn step(self) -> u64 {
         1 << self.bits
     }
 
@@ -45,15 +47,25 @@ impl Buckets {
         i32::try_from(no & (self.step() - 1)).unwrap_or(0)
     }
 
+    /// A number's place in the order of its bucket, from 1.
+    pub(in crate::store) const fn place(self, no: u64) -> u64 {
+        no >> self.bits
+    }
+
+    /// The number at a place in the order of a bucket.
+    pub(in crate::store) fn no(self, place: u64, bucket: i32) -> u64 {
+        place << self.bits | u64::from(bucket.unsigned_abs())
+    }
+
     /// The first number of each kind in a bucket, as the tables begin with it.
     #[cfg(test)]
     pub(super) fn first_no(self, bucket: i32) -> u64 {
-        self.step() | u64::from(bucket.unsigned_abs())
+        self.no(1, bucket)
     }
 
     /// How many numbers were given out when this one is the next.
     pub(super) const fn given_out(self, next: u64) -> u64 {
-        (next >> self.bits).saturating_sub(1)
+        self.place(next).saturating_sub(1)
     }
 
     /// The bucket whose lock a command needs. A plan is nobody's: changes of plans take turns in the first bucket.

@@ -38,6 +38,9 @@ const OVERDUE_SECONDS: i64 = 10;
 const VERSIONS: &str = "select m.version, a.newest, a.copied, array(select distinct d.receiver \
      from (select receiver from delivery where due < $1 order by due limit 100) d) from meta m, audit_numbers a";
 
+pub(super) const KEYS: &str = "select id, digest, role, description, last4, created_at, expires_at, revoked_at from api_key order by created_at, id";
+pub(super) const SECRETS: &str = "select name, sealed, created_at from secret order by name";
+
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     of: RwLock<Of>,
@@ -190,11 +193,8 @@ async fn load(snapshot: &Transaction<'_>, shared: &Shared) -> Result<(), StoreEr
     let webhooks = rows(snapshot, WEBHOOKS, &[]).await?;
     let rules = Rules::read(&plans, &webhooks, &shared.settings)?;
     let webhooks = read_all(&webhooks, read_webhook)?.into();
-    let sql = "select id, digest, role, description, last4, created_at, expires_at, revoked_at from api_key \
-               order by created_at, id";
-    let keys = read_all(&rows(snapshot, sql, &[]).await?, |row| read_key(row).map(Arc::new))?;
-    let sql = "select name, sealed, created_at from secret order by name";
-    let secrets = read_all(&rows(snapshot, sql, &[]).await?, |row| read_secret(row).map(Arc::new))?;
+    let keys = read_all(&rows(snapshot, KEYS, &[]).await?, |row| read_key(row).map(Arc::new))?;
+    let secrets = read_all(&rows(snapshot, SECRETS, &[]).await?, |row| read_secret(row).map(Arc::new))?;
     // Ends of tokens may be many, and are only added to. But a database that was set back knows less than this node.
     let before = Some(kept.of.read().version).filter(|before| *before <= version);
     let sql = format!("select {} from token_end t where t.version > $1 and t.until > $2", TOKEN_END.select("t"));
@@ -214,7 +214,8 @@ async fn load(snapshot: &Transaction<'_>, shared: &Shared) -> Result<(), StoreEr
     Ok(())
 }
 
-fn read_key(row: &mut RowReader<'_>) -> Result<KeyRecord, StoreError> {
+/// Reads [`KEYS`].
+pub(super) fn read_key(row: &mut RowReader<'_>) -> Result<KeyRecord, StoreError> {
     Ok(KeyRecord {
         id: row.required_text()?.to_owned(),
         digest: row.blob()?,
@@ -227,7 +228,8 @@ fn read_key(row: &mut RowReader<'_>) -> Result<KeyRecord, StoreError> {
     })
 }
 
-fn read_secret(row: &mut RowReader<'_>) -> Result<SecretRecord, StoreError> {
+/// Reads [`SECRETS`].
+pub(super) fn read_secret(row: &mut RowReader<'_>) -> Result<SecretRecord, StoreError> {
     let name = row.required_text()?.to_owned();
     Ok(SecretRecord { name, sealed: row.bytes()?.to_vec(), created_at: row.time()? })
 }

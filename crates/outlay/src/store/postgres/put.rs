@@ -14,6 +14,8 @@ use outlay_core::month::Timestamp;
 use outlay_core::plan::Plan;
 use rand::Rng;
 use rand_pcg::Pcg64;
+use tokio_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 
 use super::audit;
 use super::errors::{Cure, cure, told};
@@ -274,6 +276,23 @@ async fn write_record(link: &Link, shared: &Shared, record: &Record, now: Timest
         Record::Events(_) | Record::TestDelivery(..) => return Ok(Put::kept(false)),
     }
     Ok(Put::kept(true))
+}
+
+/// Adds a key or a secret that another store had.
+pub(super) async fn insert_key(transaction: &Transaction<'_>, key: &KeyRecord) -> Result<(), tokio_postgres::Error> {
+    let KeyRecord { id, digest, role, description, last4, created_at, expires_at, revoked_at } = key;
+    let [created_at, expires_at, revoked_at] = [Some(*created_at), *expires_at, *revoked_at].map(|at| at.map(nanos));
+    let (digest, role) = (digest.as_slice(), role.as_str());
+    let row: [&(dyn ToSql + Sync); 8] = [id, &digest, &role, description, last4, &created_at, &expires_at, &revoked_at];
+    transaction.execute(PUT_KEY, &row).await.map(|_| ())
+}
+
+pub(super) async fn insert_secret(
+    transaction: &Transaction<'_>,
+    secret: &SecretRecord,
+) -> Result<(), tokio_postgres::Error> {
+    let SecretRecord { name, sealed, created_at } = secret;
+    transaction.execute(PUT_SECRET, &[name, sealed, &nanos(*created_at)]).await.map(|_| ())
 }
 
 /// Says that all nodes must read again what they keep in memory.

@@ -82,12 +82,21 @@ impl<'a> Added<'a> {
     pub(super) fn operation(&mut self, bucket: i32, operation: &'a Operation, names: &Names) {
         let (feature, provider, model) = names.of(operation);
         let combination = (operation.usage_type, feature, provider, model);
-        let (day, sums) = (operation.timestamp.day(), Sums::of(operation));
+        self.day(bucket, operation.user_no, operation.timestamp.day(), combination, &Sums::of(operation));
+    }
+
+    /// Adds sums that no operation tells of.
+    pub(super) fn sums(&mut self, bucket: i32, user_no: UserNo, day: Day, of: &'a Dimensions, sums: &Sums) {
+        let model = of.model.as_ref().map_or(NO_MODEL, Name::as_str);
+        self.day(bucket, user_no, day, (of.usage_type, of.feature.as_str(), of.provider.as_str(), model), sums);
+    }
+
+    fn day(&mut self, bucket: i32, user_no: UserNo, day: Day, combination: Combination<'a>, sums: &Sums) {
         for row in [
-            self.users.entry((bucket, operation.user_no, day, combination)).or_default(),
+            self.users.entry((bucket, user_no, day, combination)).or_default(),
             self.buckets.entry((bucket, day, combination)).or_default(),
         ] {
-            *row = row.and(&sums);
+            *row = row.and(sums);
         }
     }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod failures;
 mod lanes;
+mod moving;
 mod nodes;
 mod numbers;
 mod outbox;

@@ -20,7 +20,7 @@ use crate::store::StoreError;
 const SESSIONS: i64 = 0;
 const DENIALS: i64 = 1;
 const OPERATIONS: i64 = 2;
-const DONE: i64 = -1;
+pub(super) const DONE: i64 = -1;
 
 /// The first bucket above one that has somebody to wipe.
 pub(super) const NEXT_BUCKET: &str =

@@ -190,7 +190,7 @@ fn write_erasure(rows: &mut Rows<'_>, bucket: i32, user: &User, now: Now) {
     rows.int(i64::from(bucket)).number(user.no.0).number(user.tag).time(now.wall).end();
 }
 
-fn write_reversed_key<'a>(
+pub(super) fn write_reversed_key<'a>(
     rows: &mut Rows<'a>,
     bucket: i32,
     op: &'a [u8],

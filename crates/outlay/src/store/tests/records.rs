@@ -12,11 +12,11 @@ use crate::audit::{Action, Actor, Entry, Event, Facts};
 use crate::clock::{Clock, SharedClock};
 use crate::store::{AuditQuery, Batch, KeyRecord, PageOf, Reads, Record, Role, SecretRecord, Store, embedded};
 
-fn actor(who: &str) -> Actor {
+pub(crate) fn actor(who: &str) -> Actor {
     Actor { who: Arc::from(who), address: "203.0.113.7".parse().ok(), request_id: Some(Arc::from("r1")) }
 }
 
-fn key(id: &str, role: Role, clock: &SetClock) -> KeyRecord {
+pub(crate) fn key(id: &str, role: Role, clock: &SetClock) -> KeyRecord {
     KeyRecord {
         id: id.to_owned(),
         digest: [u8::try_from(id.len()).unwrap(); 32],
@@ -29,7 +29,7 @@ fn key(id: &str, role: Role, clock: &SetClock) -> KeyRecord {
     }
 }
 
-fn secret(name: &str, byte: u8, clock: &SetClock) -> SecretRecord {
+pub(crate) fn secret(name: &str, byte: u8, clock: &SetClock) -> SecretRecord {
     SecretRecord { name: name.to_owned(), sealed: vec![byte, 0, 255], created_at: clock.wall() }
 }
 

@@ -13,7 +13,9 @@ create table meta (
     -- What was recorded before is emptied of its details, in every bucket.
     trimmed_before int8,
     -- When a start last made due what waited to be sent.
-    retried_at int8 not null default 0);
+    retried_at int8 not null default 0,
+    -- Where a move has the store: then nobody else opens it.
+    moved text);
 
 -- The lock, the order and the clock of the bucket's users. Every batch rewrites its row: room for that within the page.
 create table bucket (
