@@ -37,7 +37,7 @@ fn settings(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedCloc
         buckets,
         lanes: 3,
         slice_rows: 3,
-        patience: std::time::Duration::from_millis(300),
+        patience: std::time::Duration::from_secs(10),
         sharded: false,
     }
 }

@@ -8,10 +8,10 @@ use outlay_core::ledger::Command;
 use outlay_core::plan::{Limits, Overrides};
 use tokio_postgres::Config;
 
-use super::super::{Buckets, PostgresStore};
+use super::super::{Buckets, PostgresStore, Settings, open};
 use super::cluster::{self, block_on};
 use super::proxy::{Cut, Proxy};
-use super::{failures, opened};
+use super::{failures, opened, settings};
 use crate::audit::{Action, Actor};
 use crate::clock::{Clock, SharedClock};
 use crate::store::tests::SetClock;
@@ -183,7 +183,10 @@ fn an_unknown_outcome_of_a_record_does_not_end_the_process() {
     let config = cluster::database(Buckets::USUAL);
     let proxy = Proxy::before(&config);
     let clock = SetClock::at("2025-10-13T12:00:00Z");
-    let (store, reads) = node(&proxy.config, &clock);
+    // Nothing is waited for that cannot come.
+    let patience = std::time::Duration::from_millis(100);
+    let settings = settings(&proxy.config, Buckets::USUAL, Arc::clone(&clock) as SharedClock);
+    let (store, reads) = open(Settings { patience, ..settings }).unwrap();
     let (writer, task) = Writer::new(store);
     let revoke = || Record::RevokeKey { id: "key_1".to_owned(), at: clock.wall() };
     block_on(async {
