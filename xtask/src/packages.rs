@@ -8,6 +8,9 @@ use crate::run::{self, Failed, Step};
 /// Where Debian puts PostgreSQL's programs, by version.
 const POSTGRES: &str = "/usr/lib/postgresql";
 
+/// Where Debian puts the pooler.
+const POOLER: &str = "/usr/sbin/pgbouncer";
+
 /// Installs a program where it is not there.
 pub(crate) fn install(program: &str, packages: &[&str], why: &str) -> Result<(), Failed> {
     if Path::new(program).exists() {
@@ -32,4 +35,9 @@ pub(crate) fn postgres() -> Result<(), Failed> {
     }
     let program = format!("{POSTGRES}/15/bin/postgres");
     install(&program, &["postgresql-15"], "the tests of the PostgreSQL store start")
+}
+
+/// A pooler of connections to PostgreSQL, of which the store's tests start their own.
+pub(crate) fn pooler() -> Result<(), Failed> {
+    install(POOLER, &["pgbouncer"], "the tests of the PostgreSQL store start")
 }

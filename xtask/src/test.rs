@@ -15,10 +15,12 @@ struct Amount {
     streams: &'static str,
     /// Seeds of the simulation.
     seeds: &'static str,
+    /// Primaries of PostgreSQL that are replaced under load.
+    failovers: &'static str,
 }
 
-const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", seeds: "240" };
-const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", seeds: "10000" };
+const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", seeds: "240", failovers: "2" };
+const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", seeds: "10000", failovers: "50" };
 
 /// Seconds of each fuzz target in a long run.
 const FUZZ_SECONDS: u32 = 60;
@@ -33,10 +35,12 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
             .variable("OUTLAY_KILLS", amount.kills)
             .variable("OUTLAY_CASES", amount.streams)
             .variable("OUTLAY_SEEDS", seeds)
+            .variable("OUTLAY_FAILOVERS", amount.failovers)
             .variable("PROPTEST_CASES", amount.cases)
             .run()
     };
     packages::postgres()?;
+    packages::pooler()?;
     run(SHORT.seeds, &["--workspace"])?;
     if !only_rust {
         node::test(long)?;

@@ -109,6 +109,8 @@ pub struct Config {
     pub store: Option<StoreAddress>,
     /// Whether that database spreads the store over several machines.
     pub store_sharded: bool,
+    /// Whether nothing is acknowledged that is not on a synchronous standby of that database too.
+    pub require_sync: bool,
     /// Where the server listens.
     pub listen: SocketAddr,
     /// Where it also listens for browsers.
@@ -289,6 +291,7 @@ impl Config {
             data: layers.path(&settings::DATA).unwrap_or_else(|| PathBuf::from(DATA_DEFAULT)),
             store: layers.store(),
             store_sharded: layers.read(&settings::STORE_SHARDED, flag).unwrap_or(false),
+            require_sync: layers.read(&settings::REQUIRE_SYNC, flag).unwrap_or(false),
             listen: listen
                 .or_else(|| LISTEN_DEFAULT.parse().ok())
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),

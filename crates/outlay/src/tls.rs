@@ -44,6 +44,13 @@ pub fn http_client(roots: RootCertStore) -> ClientConfig {
     config
 }
 
+/// How a client of PostgreSQL speaks TLS with servers that these certificates vouch for, and that have the host's name.
+pub fn database_client(roots: RootCertStore) -> ClientConfig {
+    let mut config = builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    config
+}
+
 fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     builder.with_safe_default_protocol_versions().expect("the provider knows the default versions")

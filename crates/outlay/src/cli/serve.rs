@@ -68,6 +68,9 @@ pub(super) struct Serve {
     /// Comma list of networks of proxies whose Forwarded or X-Forwarded-For is believed [OUTLAY_TRUSTED_PROXIES]
     #[arg(long, value_name = "NETWORKS")]
     trusted_proxies: Option<String>,
+    /// Acknowledge nothing that is not on a synchronous standby of the database too [OUTLAY_REQUIRE_SYNC]
+    #[arg(long)]
+    require_sync: bool,
 }
 
 impl Serve {
@@ -82,6 +85,7 @@ impl Serve {
         flags.say(&settings::AUDIT_LOG, self.audit_log);
         flags.say(&settings::KEEP_DETAILS_DAYS, self.keep_details_days);
         flags.say(&settings::TRUSTED_PROXIES, self.trusted_proxies);
+        flags.say(&settings::REQUIRE_SYNC, self.require_sync.then_some("true"));
     }
 
     pub(super) fn run(self, mut flags: Flags) -> Result<Exit, Failure> {

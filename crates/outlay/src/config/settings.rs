@@ -46,6 +46,14 @@ pub const STORE_SHARDED: Setting = setting_without_flag(
     "true: that database spreads the store over several machines, as `outlay schema --citus` has it do, so each \
      transaction keeps to one bucket of users; the same on every node; default false",
 );
+/// Whether nothing may be acknowledged that only one machine has.
+pub const REQUIRE_SYNC: Setting = setting(
+    "OUTLAY_REQUIRE_SYNC",
+    "require_sync",
+    "--require-sync",
+    "true: nothing is acknowledged that is not on a synchronous standby of that database too; where its commits wait for \
+     none (synchronous_standby_names), nothing is recorded; default false",
+);
 /// The configuration file.
 pub const CONFIG: Setting = Setting {
     variable: "OUTLAY_CONFIG",
@@ -184,11 +192,12 @@ pub const URL: Setting =
 pub const KEY: Setting = secret("OUTLAY_KEY", Some("key"), "the key that commands bring to that server; default none");
 
 /// All settings, in the order in which the help lists them.
-pub const SETTINGS: [&Setting; 28] = [
+pub const SETTINGS: [&Setting; 29] = [
     &DATA,
     &STORE,
     &STORE_PASSWORD,
     &STORE_SHARDED,
+    &REQUIRE_SYNC,
     &CONFIG,
     &LISTEN,
     &PUBLIC_LISTEN,

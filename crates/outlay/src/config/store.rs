@@ -95,8 +95,8 @@ mod tests {
             ("postgres://outlay@db/outlay", "postgres://outlay@db/outlay"),
             ("postgres://outlay:s3cret@db/outlay", "postgres://outlay:***@db/outlay"),
             (
-                "postgresql://o:s3cret@a:1,b:2/outlay?sslmode=require",
-                "postgresql://o:***@a:1,b:2/outlay?sslmode=require",
+                "postgresql://o:s3cret@a:1,b:2/outlay?sslmode=verify-full",
+                "postgresql://o:***@a:1,b:2/outlay?sslmode=verify-full",
             ),
             ("postgres://o:s3/c@r?et@db/outlay", "postgres://o:***@db/outlay"),
             ("postgres://o@db/outlay?password=s3c@ret&x=1", "postgres://o@db/outlay?password=***&x=1"),

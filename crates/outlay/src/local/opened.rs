@@ -98,13 +98,11 @@ pub(super) fn of_database(
 ) -> Result<postgres::Settings, StoreError> {
     let mut settings = postgres::Settings::new(address.url().expose_secret(), Arc::clone(clock))?;
     if let Some(password) = address.password() {
-        settings.config.password(password.expose_secret());
-    }
-    if settings.config.get_application_name().is_none() {
-        settings.config.application_name(postgres::APPLICATION);
+        settings = settings.with_password(password);
     }
     settings.alerts = config.alerts.clone();
     settings.sharded = config.store_sharded;
+    settings.require_sync = config.require_sync;
     settings.plans.clone_from(&config.plans);
     settings.mail = mail_to(config);
     settings.webhooks = webhooks(config, purpose);

@@ -5,11 +5,13 @@
 //! This file opens the store and spreads batches over lanes ([`lane`]). Rows are the business of [`codec`], statements
 //! of [`statements`]. It knows nothing of HTTP, and compares nothing with a limit.
 
+mod address;
 mod audit;
 mod bucket;
 mod chores;
 mod codec;
 mod configure;
+mod connector;
 mod errors;
 mod kept;
 mod lane;
@@ -20,14 +22,17 @@ mod moving;
 mod names;
 mod outbox;
 mod put;
+mod reader;
 mod reads;
 mod retention;
 mod rows;
+mod safety;
 mod schema;
 mod settle;
 mod shared;
 mod statements;
 mod sums;
+mod typed;
 mod watch;
 mod wide;
 mod wipe;
@@ -39,17 +44,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use outlay_core::id::SessionNo;
 use outlay_core::ledger::{Command, Written};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::{AlertThresholds, Plans};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
+use tokio_rustls::rustls::RootCertStore;
 
 use super::moving::Mark;
 use super::outbox::{ConfiguredWebhook, MailTo};
@@ -59,11 +64,15 @@ use super::{
 use crate::audit::{Actor, Event};
 use crate::clock::SharedClock;
 use crate::feed::Tidings;
+use address::Address;
+pub use address::Encryption;
 pub use bucket::Buckets;
+use connector::{Connector, Unreached};
 use errors::unavailable;
 use lane::{Answered, Item, Lane};
 pub(super) use moving::Moving;
 use put::Clerk;
+use reader::{Ask, Pool, Reader};
 use reads::{PostgresReads, Views};
 use retention::{Trimmed, Trimmer};
 use rows::{RowReader, nanos, stored};
@@ -74,12 +83,12 @@ use shared::{Locked, Shared};
 pub const APPLICATION: &str = "outlay";
 /// Lanes of one node. More make smaller batches, fewer make longer ones.
 const LANES: usize = 8;
-/// Connections that read.
-const READERS: usize = 4;
 /// As long as the answer to COMMIT is waited for.
 const PATIENCE: Duration = Duration::from_secs(settle::COMMIT_SECONDS_MAX);
 /// Statements that read views at the same time.
 const VIEWS: usize = 2;
+/// How long it may take to open a store. Where commits wait for a standby that is not there, its tables cannot be made.
+const OPEN_WAIT: Duration = Duration::from_mins(1);
 /// Threads that speak to the database.
 const THREADS: usize = 2;
 /// Rows that one transaction wipes or empties.
@@ -89,9 +98,16 @@ const SLICE_SECONDS_MAX: Duration = Duration::from_secs(10);
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
-    /// Which database, as whom.
+    /// Which database, as whom; of several hosts, the one that takes writes is used.
     pub config: Config,
+    /// To which hosts connections are encrypted.
+    pub encryption: Encryption,
+    /// Whose certificates are believed; `None`: those of the authorities that this machine knows.
+    pub roots: Option<RootCertStore>,
+    /// Keep statements prepared on their connection. Behind a pooler that gives each transaction another one, they cannot.
+    pub prepared: bool,
     /// What time it is on this machine.
     pub clock: SharedClock,
     /// Decide by that clock, and not by the database's: where time is replayed, or stands still in a test.
@@ -108,6 +124,9 @@ pub struct Settings {
     pub webhooks: Option<Vec<ConfiguredWebhook>>,
     /// Into how many buckets a new store spreads its users.
     pub buckets: Buckets,
+    /// Acknowledge nothing that is not on a synchronous standby too: refuse to open where commits wait for none, and
+    /// to go on where they no longer do.
+    pub require_sync: bool,
     /// How many batches are on their way at the same time.
     pub lanes: usize,
     /// How many rows of the past one transaction wipes or empties, at most.
@@ -119,26 +138,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual settings for the database that a URL names, such as `postgres://outlay@/outlay?host=/run/postgresql`.
+    /// The usual settings for the database that a URL names, such as `postgres://outlay@db1,db2/outlay` or
+    /// `postgres://outlay@/outlay?host=/run/postgresql`. Beside what libpq and tokio-postgres know, it takes
+    /// `sslmode=verify-full` or `disable`, `sslrootcert` (a PEM file, or `system`) and `prepared` (`on`, `off`). Connections
+    /// to other machines are encrypted, and prove the host's name, unless `sslmode=disable` says otherwise.
     ///
     /// # Errors
-    /// When it is no such URL, or names another machine: connections are not encrypted yet.
+    /// When it is no such URL, names no host, asks for a protection that would not protect, or names a file that cannot be read.
     pub fn new(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
-        let config: Config = url.parse().map_err(unavailable)?;
-        let is_local = |host: &Host| match host {
-            Host::Tcp(name) => {
-                name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-            }
-            Host::Unix(_) => true,
-        };
-        let addresses = config.get_hostaddrs();
-        if !config.get_hosts().iter().all(is_local) || !addresses.iter().all(std::net::IpAddr::is_loopback) {
-            return Err(StoreError::Unavailable(
-                "connections to PostgreSQL on another machine are not encrypted yet, so none are made".to_owned(),
-            ));
-        }
+        let Address { config, encryption, roots, prepared } = Address::read(url)?;
         Ok(Self {
             config,
+            encryption,
+            roots,
+            prepared,
             clock,
             own_clock: false,
             seed: None,
@@ -147,11 +160,19 @@ impl Settings {
             mail: MailTo::default(),
             webhooks: None,
             buckets: Buckets::USUAL,
+            require_sync: false,
             lanes: LANES,
             slice_rows: SLICE_ROWS,
             patience: PATIENCE,
             sharded: false,
         })
+    }
+
+    /// The password, in place of one in the URL.
+    #[must_use]
+    pub fn with_password(mut self, password: &SecretString) -> Self {
+        self.config.password(password.expose_secret());
+        self
     }
 }
 
@@ -170,8 +191,8 @@ impl Engine {
     }
 
     /// A connection that reads.
-    async fn reader(&self) -> Result<deadpool_postgres::Object, StoreError> {
-        self.readers.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))
+    async fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::of(&self.readers).await
     }
 }
 
@@ -230,7 +251,9 @@ fn open_unless(
     let lanes = settings.lanes.max(1);
     runtime.spawn(async move {
         // Whoever asked has left only if its thread ended.
-        let _ = opened.send(begin(settings, deployment, epoch, refused).await);
+        let begun = tokio::time::timeout(OPEN_WAIT, begin(settings, deployment, epoch, refused)).await;
+        let silent = || StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", OPEN_WAIT.as_secs()));
+        let _ = opened.send(begun.unwrap_or_else(|_| Err(silent())));
     });
     let ended = |_| StoreError::Unavailable("the store could not be opened".to_owned());
     let (shared, readers) = match opening.recv().map_err(ended).flatten() {
@@ -250,6 +273,7 @@ fn open_unless(
     let clerk = Clerk::new(Arc::clone(&shared), Pcg64::seed_from_u64(random.next_u64()));
     let clerk = Arc::new(tokio::sync::Mutex::new(clerk));
     runtime.spawn(chores::run(Arc::clone(&shared)));
+    runtime.spawn(safety::watch(Arc::clone(&shared)));
     let views = Views::new(&readers, &shared, VIEWS, &runtime);
     let engine = Arc::new(Engine { runtime: Some(runtime), readers, views, shared });
     engine.runtime().spawn(watch::hear(Arc::clone(&engine.shared), Arc::downgrade(&engine)));
@@ -264,7 +288,8 @@ async fn begin(
     epoch: u64,
     refused: fn(&Mark) -> Option<String>,
 ) -> Result<(Shared, Pool), StoreError> {
-    let mut client = connect(&settings.config).await?;
+    let connector = Arc::new(Connector::new(&settings));
+    let mut client = connect(&connector).await?;
     let new = schema::New { buckets: settings.buckets, random: deployment };
     let now = settings.clock.wall();
     let identity = schema::prepare(&mut client, new, now).await?;
@@ -272,19 +297,15 @@ async fn begin(
     if let Some(why) = mark.as_ref().and_then(refused) {
         return Err(StoreError::Unavailable(why));
     }
-    let config = settings.config.clone();
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let readers = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
-        .max_size(READERS)
-        .build()
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let shared = Shared::new(config, settings, identity, epoch);
+    let readers = reader::pool(&connector)?;
+    let shared = Shared::new(connector, settings, identity, epoch);
+    let reader = Reader::of(&readers).await?;
     let all: Vec<i32> = (0..shared.buckets().count()).collect();
-    let rows = client.query(statements::BUCKETS, &[&all]).await.map_err(unavailable)?;
+    let rows = reader.ask(statements::BUCKETS, &[&all]).await.map_err(unavailable)?;
     let buckets = rows.iter().map(|row| Locked::read(row, shared.buckets())).collect::<Result<Vec<_>, _>>()?;
-    shared.names.keep_all(&client.query(names::NAMES, &[]).await.map_err(unavailable)?);
-    let count = client.query(retention::COUNT, &[&shared.buckets().bits().cast_signed()]).await?;
-    *shared.trimmed.lock() = Trimmed::read(&count, &client.query(retention::BEFORE, &[]).await?)?;
+    shared.names.keep_all(&reader.ask(names::NAMES, &[]).await.map_err(unavailable)?);
+    let count = reader.ask(retention::COUNT, &[&shared.buckets().bits().cast_signed()]).await?;
+    *shared.trimmed.lock() = Trimmed::read(&count, &reader.ask(retention::BEFORE, &[]).await?)?;
     let decided_at = buckets.iter().map(|one| one.now_at).max().unwrap_or(0);
     if let Some(one) = buckets.first() {
         shared.wall(one.clock_micros)?;
@@ -293,15 +314,16 @@ async fn begin(
     configure::configure(&mut client, &shared).await?;
     outbox::bring_forward(&mut client, shared.time()).await?;
     kept::catch_up(&shared, &readers).await?;
+    shared.safety.ask(&client).await?;
+    if !shared.safety.is_as_required() {
+        return Err(StoreError::Unavailable(safety::NOT_SYNCED.to_owned()));
+    }
     Ok((shared, readers))
 }
 
 /// A connection of its own, for what is seldom done.
-async fn connect(config: &Config) -> Result<Client, StoreError> {
-    let (client, connection) = config.connect(NoTls).await.map_err(unavailable)?;
-    #[expect(clippy::disallowed_methods, reason = "it ends with its connection, and whoever uses that sees so")]
-    tokio::spawn(connection);
-    Ok(client)
+async fn connect(connector: &Connector) -> Result<Client, Unreached> {
+    Ok(connector.connect().await?.client)
 }
 
 /// The lane of a bucket, of so many.
@@ -466,7 +488,7 @@ impl Store for PostgresStore {
             let now = nanos(engine.shared.time());
             let sql = "select no from session where due <= $1 order by due limit $2";
             let reader = engine.reader().await?;
-            let rows = reader.query(sql, &[&now, &stored(max as u64)]).await.map_err(unavailable)?;
+            let rows = reader.ask(sql, &[&now, &stored(max as u64)]).await.map_err(unavailable)?;
             rows.iter().map(|row| Ok(SessionNo(RowReader::new(row).number()?))).collect()
         };
         joined(self.engine.runtime().spawn(due)).await

@@ -34,22 +34,31 @@ pub(super) async fn look(address: &StoreAddress, config: &Config, findings: &mut
     } else {
         findings.ok(ABOUT, format!("{address} is PostgreSQL {version}"));
     }
-    promise(&look, findings);
+    promise(&look, config.require_sync, findings);
     connections(&look, findings);
     clock(&look, findings);
     log(&look, findings);
 }
 
-fn promise(look: &Look, findings: &mut Findings) {
+fn promise(look: &Look, require_sync: bool, findings: &mut Findings) {
     const ABOUT: &str = "promise";
     if !look.is_durable {
         let fix = "set fsync and full_page_writes to on";
         findings.fail(ABOUT, "after a power cut the database may have lost what was acknowledged, or be damaged", fix);
-    } else if look.waits_for_standbys {
-        findings.ok(ABOUT, "acknowledged means on the primary's disk and on a standby's");
+        return;
+    }
+    let (needed, connected) = (look.standbys_needed, look.standbys_connected);
+    let fix = "have two standbys, and set synchronous_standby_names = 'ANY 1 (a, b)'";
+    if connected < needed {
+        let what = format!("every commit waits for {needed} synchronous standbys, and {connected} are connected");
+        findings.fail(ABOUT, what, "start those that are missing");
+    } else if needed > 0 {
+        findings.ok(ABOUT, look.promise);
+    } else if require_sync {
+        let what = format!("{}, and require_sync lets nothing be recorded that is there alone", look.promise);
+        findings.fail(ABOUT, what, fix);
     } else {
-        let fix = "have two standbys, and set synchronous_standby_names = 'ANY 1 (a, b)'";
-        findings.warn(ABOUT, "acknowledged means on the primary's disk: it can be lost when the primary is", fix);
+        findings.warn(ABOUT, format!("{}: it can be lost when the primary is", look.promise), fix);
     }
 }
 

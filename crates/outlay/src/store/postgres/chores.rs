@@ -15,7 +15,7 @@ use super::errors::unavailable;
 use super::link::Link;
 use super::rows::{RowReader, damaged};
 use super::shared::{Locked, Shared};
-use super::statements::{BEGIN, COMMIT, LOCK_WAITING, ROLLBACK};
+use super::statements::{COMMIT, LOCK_WAITING, ROLLBACK};
 use super::{connect, schema, wipe};
 use crate::store::StoreError;
 
@@ -90,7 +90,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         }
         let erased = chores.erased.load(Ordering::Acquire);
-        match wipe_all(&shared).await {
+        match shared.connector.unless_replaced(wipe_all(&shared)).await {
             Ok(()) => {
                 chores.wiped.store(erased, Ordering::Release);
                 chores.done.notify_waiters();
@@ -110,14 +110,18 @@ async fn failed(what: &str, error: &StoreError) {
 /// what goes does so by the earlier of both.
 pub(super) async fn keep_partitions(shared: &Shared) -> Result<(), StoreError> {
     let (wall, time) = (shared.wall_now(), shared.time());
-    schema::keep_partitions(&mut connect(&shared.config).await?, wall.max(time), wall.min(time)).await
+    let keep = async {
+        let mut client = connect(&shared.connector).await?;
+        schema::keep_partitions(&mut client, wall.max(time), wall.min(time)).await
+    };
+    shared.connector.unless_replaced(keep).await
 }
 
 /// Wipes all whom the database names, bucket by bucket.
 async fn wipe_all(shared: &Shared) -> Result<(), StoreError> {
     let mut statements = vec![LOCK_WAITING];
     statements.extend(wipe::statements());
-    let link = Link::open(&shared.config, &statements).await.map_err(unavailable)?;
+    let link = Link::open(&shared.connector, &statements).await?;
     let mut above = -1;
     loop {
         let found = link.send(wipe::NEXT_BUCKET, vec![&above]).await?;
@@ -144,7 +148,7 @@ pub(super) async fn under_lock<T>(
     shared: &Shared,
     work: impl AsyncFnOnce(Locked) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    link.control(BEGIN).await?;
+    link.begin().await?;
     let locked = async {
         let found = link.send(LOCK_WAITING, vec![&vec![bucket]]).await?;
         let row = found.first().ok_or_else(|| damaged("table bucket"))?;

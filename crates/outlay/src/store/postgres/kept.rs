@@ -7,18 +7,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use deadpool_postgres::{Pool, Transaction};
 use hashbrown::HashMap;
 use outlay_core::id::UserNo;
 use outlay_core::month::Timestamp;
 use parking_lot::RwLock;
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::Row;
 
 use super::audit::{TOKEN_END, ends_that_matter, read_token_end};
 use super::codec::read_all;
 use super::errors::unavailable;
 use super::outbox::{WEBHOOKS, read_webhook};
-use super::reads::rows;
+use super::reader::{Pool, Reader, Transaction, rows};
 use super::rows::{RowReader, damaged, nanos};
 use super::shared::{Rules, Shared};
 use super::statements::PLANS;
@@ -162,13 +161,12 @@ pub(super) async fn look_now(shared: &Shared, readers: &Pool) -> Result<(), Stor
 async fn look(shared: &Shared, readers: &Pool, _asking: &tokio::sync::MutexGuard<'_, ()>) -> Result<(), StoreError> {
     let kept = &shared.kept;
     let asked_at = shared.settings.clock.monotonic_nanos();
-    let mut reader = readers.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let mut reader = Reader::of(readers).await?;
     let overdue_since = nanos(shared.time().plus_seconds(-OVERDUE_SECONDS));
     let (version, overdue) = keep_versions(kept, &rows(&reader, VERSIONS, &[&overdue_since]).await?)?;
     shared.feed.post().put(overdue);
     if kept.of.read().version != version {
-        let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let snapshot = builder.start().await.map_err(unavailable)?;
+        let snapshot = reader.snapshot().await?;
         load(&snapshot, shared).await?;
         snapshot.commit().await.map_err(unavailable)?;
     }

@@ -16,6 +16,7 @@ use rand_pcg::Pcg64;
 
 use super::audit;
 use super::chores::keep_partitions;
+use super::connector::Unreached;
 use super::errors::{Cure, cure, told};
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
@@ -23,7 +24,7 @@ use super::outbox::WEBHOOKS;
 use super::rows::{nanos, time};
 use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
 use super::shared::{Locked, Rules, Shared};
-use super::statements::{self, BEGIN, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, VERSION};
+use super::statements::{self, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, SYNCED, VERSION};
 use super::write::{InBucket, Ops, Writes};
 use crate::audit::{Actor, Event, of_decision};
 use crate::store::outbox::{Receiver, Telling};
@@ -35,6 +36,10 @@ const TRIES_MAX: u32 = 5;
 const SKIPS_MAX: u32 = 3;
 /// Rounds of reading for one batch, at most: finishing names a session, the session a month.
 const ROUNDS_MAX: u32 = 8;
+/// How long the database has to answer what a batch reads; locks are waited for less.
+const ANSWER_SECONDS_MAX: u64 = 5;
+/// For how long a batch is run again at most, before its callers are told to.
+const TRY_SECONDS_MAX: u64 = 10;
 /// Users whose numbers a lane remembers.
 const KNOWN_MAX: usize = 100_000;
 
@@ -135,6 +140,7 @@ impl Lane {
 
     async fn commit_group(&mut self, mut items: Vec<Item>, answered: &mut Answered, groups: &mut Vec<Vec<Item>>) {
         let (mut tries, mut skips) = (0, 0);
+        let until = tokio::time::Instant::now() + Duration::from_secs(TRY_SECONDS_MAX);
         while !items.is_empty() {
             let failed = match self.transact(&items, skips >= SKIPS_MAX).await {
                 Ok(decided) => Ok(decided),
@@ -177,7 +183,9 @@ impl Lane {
                     }
                 }
                 Err(Failed::Not(Cure::Full, _)) => return refuse(&items, answered, |_| StoreError::DiskFull.into()),
-                Err(Failed::Not(cure @ (Cure::Again | Cure::Connect), said)) if tries < TRIES_MAX => {
+                Err(Failed::Not(cure @ (Cure::Again | Cure::Connect), said))
+                    if tries < TRIES_MAX && until > tokio::time::Instant::now() =>
+                {
                     tries += 1;
                     tracing::debug!(said, ?cure, tries, "a batch is run again");
                     self.pause(5, 50).await;
@@ -233,30 +241,43 @@ impl Lane {
         Ok(rules)
     }
 
+    /// The database did not answer: it may be one that another has replaced.
+    fn silent(&self) -> Failed {
+        self.shared.connector.distrust();
+        Failed::Not(Cure::Connect, format!("PostgreSQL did not answer within {ANSWER_SECONDS_MAX} s"))
+    }
+
     async fn pause(&mut self, least: u64, most: u64) {
         let milliseconds = least + self.random.next_u64() % (most - least);
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
 
-    async fn connect(&self) -> Result<Link, tokio_postgres::Error> {
-        Link::open(&self.shared.config, &statements::of_a_lane()).await
+    async fn connect(&self) -> Result<Link, Unreached> {
+        Link::open(&self.shared.connector, &statements::of_a_lane()).await
     }
 
     /// Runs one transaction. The connection is kept, unless it is not known to be good.
     async fn transact(&mut self, items: &[Item], wait: bool) -> Result<Decided, Failed> {
-        let link = match self.link.take().filter(|link| !link.client.is_closed()) {
+        let connector = &self.shared.connector;
+        let link = match self.link.take().filter(|link| connector.is_current(&link.wire.client, link.wire.mark)) {
             Some(link) => link,
-            None => self.connect().await.map_err(|error| Failed::Not(Cure::Connect, told(&error)))?,
+            None => self.connect().await.map_err(|Unreached(said)| Failed::Not(Cure::Connect, said))?,
         };
-        let result = match self.add_names(&link, items).await {
-            Ok(()) => self.transact_on(&link, items, wait).await,
-            Err(error) => Err(error.into()),
+        let deciding = async {
+            self.add_names(&link, items).await?;
+            self.decide_on(&link, items, wait).await
+        };
+        let decided = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), deciding).await;
+        let result = match decided {
+            Ok(Ok(decided)) => self.write(&link, decided).await,
+            Ok(Err(failed)) => Err(failed),
+            Err(_) => Err(self.silent()),
         };
         let good = match &result {
             Ok(_) | Err(Failed::WaitCut) => true,
             Err(Failed::Unknown(..) | Failed::Not(Cure::Connect, _)) => false,
             // Outside of a transaction that is a warning, nothing more.
-            Err(_) => link.client.batch_execute(ROLLBACK).await.is_ok(),
+            Err(_) => link.control(ROLLBACK).await.is_ok(),
         };
         if good {
             link.take_wait_cut();
@@ -274,7 +295,8 @@ impl Lane {
         self.shared.names.add(link, operations).await
     }
 
-    async fn transact_on(&mut self, link: &Link, items: &[Item], wait: bool) -> Result<Decided, Failed> {
+    /// Locks the batch's buckets, reads, and decides: all but writing it.
+    async fn decide_on(&mut self, link: &Link, items: &[Item], wait: bool) -> Result<Decided, Failed> {
         let buckets: BTreeSet<i32> = items.iter().map(|item| item.bucket).collect();
         let buckets: Vec<i32> = buckets.into_iter().collect();
         let mut wanted = Wanted::default();
@@ -286,7 +308,7 @@ impl Lane {
         let guess = Now { holds: guess, wall: guess, entropy: self.random.next_u64() };
         let asked = wanted.ask(guess);
         let mut sent = vec![
-            link.control(BEGIN),
+            link.begin(),
             link.send(if wait { LOCK_WAITING } else { LOCK }, vec![&buckets]),
             link.send(VERSION, Vec::new()),
         ];
@@ -296,10 +318,11 @@ impl Lane {
         next()?;
         let locked: Vec<Locked> =
             next()?.iter().map(|row| Locked::read(row, self.shared.buckets())).collect::<Result<_, _>>()?;
-        let version: i64 = match next()?.first() {
-            Some(row) => row.try_get(0)?,
-            None => 0,
+        let (version, synced): (i64, bool) = match next()?.first() {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (0, false),
         };
+        self.shared.safety.seen(synced)?;
         let answers = asked.answered(answers)?;
         self.shared.kept.saw(version, asked_at);
 
@@ -349,7 +372,7 @@ impl Lane {
                 Some(InBucket::new(one.bucket, one.seq, books.numbers(), written, told))
             })
             .collect();
-        self.write(link, Decided { replies, of, now, events, audit_newest: None }).await
+        Ok(Decided { replies, of, now, events, audit_newest: None })
     }
 
     /// The time of a batch: never behind what was decided before in any of its buckets.
@@ -369,29 +392,45 @@ impl Lane {
         let mut audit_newest = None;
         if !decided.events.is_empty() {
             // The lock that all share comes last, and is held for the least time.
-            in_order(std::mem::take(&mut sent)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let (buckets, at) = (self.shared.buckets(), decided.now.wall);
-            audit_newest = audit::write(link, buckets, at, &decided.events).await?;
+            let writing = async {
+                in_order(std::mem::take(&mut sent)).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                let (buckets, at) = (self.shared.buckets(), decided.now.wall);
+                audit::write(link, buckets, at, &decided.events).await.map_err(Failed::from)
+            };
+            let written = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), writing).await;
+            audit_newest = written.unwrap_or_else(|_| Err(self.silent()))?;
         }
+        let commit = sent.len();
         sent.push(link.control(COMMIT));
+        // Whoever takes the standbys out of the settings lets go the commits that wait for one.
+        if self.shared.safety.require_sync() {
+            sent.push(link.send(SYNCED, Vec::new()));
+        }
         let answers = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), in_order(sent)).await;
         drop(writes);
         decided.audit_newest = audit_newest;
-        let Ok(answers) = answers else { return Err(Failed::Unknown(Box::new(decided), batch)) };
+        let Ok(answers) = answers else {
+            self.shared.connector.doubt();
+            return Err(Failed::Unknown(Box::new(decided), batch));
+        };
         // A failed statement is a failed batch, whatever COMMIT says: of an aborted transaction it answers without error.
-        for answer in answers {
+        let mut synced = true;
+        for (place, answer) in answers.into_iter().enumerate() {
             match answer {
+                Ok(rows) if place > commit => {
+                    synced = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
+                }
                 Ok(_) => {}
-                Err(error) if error.as_db_error().is_none() => {
+                // A server that goes down at COMMIT may have done it.
+                Err(error) if error.as_db_error().is_none() || (place >= commit && cure(&error) == Cure::Connect) => {
                     return Err(Failed::Unknown(Box::new(decided), batch));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        if link.take_wait_cut() {
-            return Err(Failed::WaitCut);
-        }
-        Ok(decided)
+        let cut = link.take_wait_cut() || !synced;
+        self.shared.safety.cut(cut);
+        if cut { Err(Failed::WaitCut) } else { Ok(decided) }
     }
 
     /// Finds out whether a batch is recorded.

@@ -2,16 +2,19 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures_util::future::{MaybeDone, maybe_done};
 use hashbrown::HashMap;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row, Statement};
 
+use super::connector::{Connector, Unreached, Wire};
+use super::errors::told;
 use super::rows::Rows;
+use super::statements::{BEGIN, BEGIN_POOLED};
+use super::typed::typed;
 
 /// What every connection that writes sets: an answer to COMMIT is a promise, and a node that stands still frees its buckets.
 const SETTINGS: &str = "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
@@ -20,10 +23,9 @@ const SETTINGS: &str = "set synchronous_commit = on; set idle_in_transaction_ses
 /// A connection that writes.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) client: Client,
-    statements: HashMap<&'static str, Statement, foldhash::fast::FixedState>,
-    /// Whether the server said that a wait for standbys was cut short.
-    wait_cut: Arc<AtomicBool>,
+    pub(super) wire: Wire,
+    /// `None` where the next transaction may be on another connection of a pooler's.
+    statements: Option<HashMap<&'static str, Statement, foldhash::fast::FixedState>>,
 }
 
 /// A statement on its way.
@@ -31,64 +33,64 @@ pub(super) type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> 
 
 impl Link {
     /// Connects and prepares statements, all in one round trip.
-    pub(super) async fn open(config: &Config, statements: &[&'static str]) -> Result<Self, Error> {
-        let (client, mut connection) = config.connect(NoTls).await?;
-        let wait_cut = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&wait_cut);
-        let run = async move {
-            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-                match message {
-                    Ok(AsyncMessage::Notice(notice)) => {
-                        tracing::warn!(code = notice.code().code(), said = notice.message(), "PostgreSQL warns");
-                        if *notice.code() == SqlState::WARNING {
-                            seen.store(true, Ordering::Release);
-                        }
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::debug!(%error, "a connection to PostgreSQL ended");
-                        break;
-                    }
-                }
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "it ends with its connection, and whoever uses that sees so")]
-        tokio::spawn(run);
+    pub(super) async fn open(connector: &Connector, statements: &[&'static str]) -> Result<Self, Unreached> {
+        let wire = connector.connect().await?;
+        let mut link = Self { wire, statements: None };
+        if connector.prepared {
+            link.prepare(statements).await.map_err(|error| Unreached(told(&error)))?;
+        }
+        Ok(link)
+    }
+
+    async fn prepare(&mut self, statements: &[&'static str]) -> Result<(), Error> {
+        let client = &self.wire.client;
         client.batch_execute(SETTINGS).await?;
         let prepared = in_order(statements.iter().map(|sql| client.prepare(sql))).await;
         let mut all = HashMap::default();
         for (sql, statement) in statements.iter().zip(prepared) {
             all.insert(*sql, statement?);
         }
-        Ok(Self { client, statements: all, wait_cut })
+        self.statements = Some(all);
+        Ok(())
+    }
+
+    /// Begins a transaction.
+    pub(super) fn begin(&self) -> Sent<'_> {
+        self.control(if self.statements.is_some() { BEGIN } else { BEGIN_POOLED })
     }
 
     /// A statement with one array per column.
     pub(super) fn send_rows<'a>(&'a self, sql: &'static str, rows: &'a Rows<'_>) -> Sent<'a> {
-        Box::pin(async move { self.client.query(self.statement(sql), &rows.parameters()).await })
+        self.send(sql, rows.parameters())
     }
 
     /// A statement.
-    pub(super) fn send<'a>(
-        &'a self,
-        sql: &'static str,
-        parameters: Vec<&'a (dyn tokio_postgres::types::ToSql + Sync)>,
-    ) -> Sent<'a> {
-        Box::pin(async move { self.client.query(self.statement(sql), &parameters).await })
+    pub(super) fn send<'a>(&'a self, sql: &'static str, parameters: Vec<&'a (dyn ToSql + Sync)>) -> Sent<'a> {
+        let client = &self.wire.client;
+        match &self.statements {
+            Some(prepared) => {
+                let statement = prepared.get(sql).expect("a lane's statements are prepared when it connects");
+                Box::pin(async move { client.query(statement, &parameters).await })
+            }
+            None => Box::pin(async move { client.query_typed(sql, &typed(&parameters)).await }),
+        }
     }
 
     /// A statement without parameters or rows, such as COMMIT.
     pub(super) fn control(&self, sql: &'static str) -> Sent<'_> {
-        Box::pin(async move { self.client.batch_execute(sql).await.map(|()| Vec::new()) })
-    }
-
-    fn statement(&self, sql: &'static str) -> &Statement {
-        self.statements.get(sql).expect("a lane's statements are prepared when it connects")
+        Box::pin(async move { self.wire.client.batch_execute(sql).await.map(|()| Vec::new()) })
     }
 
     /// Whether a wait for standbys was cut short since the last time this was asked.
     pub(super) fn take_wait_cut(&self) -> bool {
-        self.wait_cut.swap(false, Ordering::AcqRel)
+        self.wire.wait_cut.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Without this, it would go on for as long as an answer is missing: from a host that stands still, for ever.
+        self.wire.task.abort();
     }
 }
 

@@ -1,15 +1,20 @@
 //! What a database says of itself, for whoever looks after it.
 
+use tokio_postgres::types::Type;
+
+use super::connector::Connector;
 use super::errors::unavailable;
+use super::reader::READERS;
 use super::rows::RowReader;
-use super::{LANES, READERS, Settings, connect};
+use super::{APPLICATION, LANES, Settings, connect, safety};
 use crate::store::StoreError;
 
 /// The oldest version that has all that is sent, as `server_version_num` has it.
 pub const OLDEST_VERSION: i64 = 140_000;
-/// Connections of one node, at most: its lanes, those that read, and one each for records, chores and retention.
+/// Connections of one node, at most: its lanes, those that read, and one each for records, chores, retention and watching
+/// over the database.
 #[expect(clippy::cast_possible_wrap, reason = "they are few")]
-pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 3;
+pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 4;
 
 const LOOK: &str = "select current_setting('server_version'), current_setting('server_version_num')::int8, \
      pg_is_in_recovery()::int4, current_setting('max_connections')::int8, \
@@ -18,7 +23,8 @@ const LOOK: &str = "select current_setting('server_version'), current_setting('s
       and application_name <> $1), \
      (extract(epoch from clock_timestamp()) * 1000)::int8, current_setting('synchronous_standby_names'), \
      current_setting('fsync') || ' ' || current_setting('full_page_writes'), current_setting('wal_compression'), \
-     (select setting::int8 from pg_settings where name = 'checkpoint_timeout')";
+     (select setting::int8 from pg_settings where name = 'checkpoint_timeout'), \
+     (select count(*) from pg_stat_replication where sync_state in ('sync', 'quorum') or sync_state is null)";
 
 /// How a database is.
 #[derive(Debug, Clone)]
@@ -35,8 +41,12 @@ pub struct Look {
     pub taken_by_others: i64,
     /// What its clock says, in milliseconds since 1970.
     pub clock_millis: i64,
-    /// Whether a commit waits for standbys.
-    pub waits_for_standbys: bool,
+    /// How many standbys a commit waits for.
+    pub standbys_needed: u64,
+    /// How many of those that may be waited for are connected.
+    pub standbys_connected: u64,
+    /// What an acknowledgement promises, in words.
+    pub promise: &'static str,
     /// Whether what it says is on its disk is there after a power cut.
     pub is_durable: bool,
     /// How it packs whole pages in its log: `off` is not at all.
@@ -50,22 +60,28 @@ pub struct Look {
 /// # Errors
 /// When it cannot be reached, or does not say.
 pub async fn look(settings: &Settings) -> Result<Look, StoreError> {
-    let client = connect(&settings.config).await?;
-    let row = client.query_one(LOOK, &[&super::APPLICATION]).await.map_err(unavailable)?;
+    let client = connect(&Connector::new(settings)).await?;
+    let row = client.query_typed_one(LOOK, &[(&APPLICATION, Type::TEXT)]).await.map_err(unavailable)?;
     let mut row = RowReader::new(&row);
     let version = row.required_text()?.to_owned();
     let (version_number, standby, connections, kept) =
         (row.required()?, row.required()?, row.required()?, row.required()?);
+    let taken_by_others = row.required()?;
+    let clock_millis = row.required()?;
+    let standbys_needed = safety::needed(row.required_text()?);
+    let writes = row.required_text()?;
     Ok(Look {
         version,
         version_number,
         is_standby: standby != 0,
         connections: connections - kept,
-        taken_by_others: row.required()?,
-        clock_millis: row.required()?,
-        waits_for_standbys: !row.required_text()?.trim().is_empty(),
-        is_durable: row.required_text()? == "on on",
+        taken_by_others,
+        clock_millis,
+        standbys_needed,
+        promise: safety::promise(writes.starts_with("on"), standbys_needed),
+        is_durable: writes == "on on",
         wal_compression: row.required_text()?.to_owned(),
         checkpoint_seconds: row.required()?,
+        standbys_connected: row.number()?,
     })
 }

@@ -17,6 +17,7 @@ use tokio_postgres::types::ToSql;
 use super::audit::{self, AUDIT, read_entry};
 use super::bucket::Buckets;
 use super::codec::{self, ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, USERS, op_of};
+use super::connector::Connector;
 use super::errors::unavailable;
 use super::kept::{KEYS, SECRETS, read_key, read_secret};
 use super::outbox::{WEBHOOKS, read_webhook};
@@ -43,7 +44,7 @@ const NODES_TRIES: u32 = 30;
 
 /// What a store says of its place in a move.
 pub(super) async fn mark(client: &Client) -> Result<Option<String>, StoreError> {
-    let row = client.query_one("select moved from meta", &[]).await.map_err(unavailable)?;
+    let row = client.query_typed_one("select moved from meta", &[]).await.map_err(unavailable)?;
     row.try_get(0).map_err(unavailable)
 }
 
@@ -63,7 +64,7 @@ impl Moving {
     /// # Errors
     /// As [`super::open`].
     pub(in crate::store) async fn open(settings: &Settings) -> Result<Self, StoreError> {
-        let mut client = connect(&settings.config).await?;
+        let mut client = connect(&Connector::new(settings)).await?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let new = schema::New { buckets: settings.buckets, random };

@@ -3,6 +3,7 @@
 use outlay_core::id::UserNo;
 use outlay_core::month::Timestamp;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::errors::unavailable;
 use super::rows::{RowReader, Rows, damaged, nanos};
@@ -93,7 +94,8 @@ pub(super) async fn bring_forward(client: &mut Client, now: Timestamp) -> Result
     let waits = "due is not null and (step > 0 or due > $1::int8) and coalesce(lease_until, 0) <= $1";
     let (now, before) = (nanos(now), nanos(now.plus_seconds(-STARTS_SECONDS)));
     let sql = format!("select exists(select from delivery where {waits})");
-    if !client.query_one(&sql, &[&now]).await.map_err(unavailable)?.try_get::<_, bool>(0).map_err(unavailable)? {
+    let waits_any = client.query_typed_one(&sql, &[(&now, Type::INT8)]).await.map_err(unavailable)?;
+    if !waits_any.try_get::<_, bool>(0).map_err(unavailable)? {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(unavailable)?;

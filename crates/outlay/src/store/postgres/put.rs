@@ -18,13 +18,14 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
 use super::audit;
+use super::connector::Unreached;
 use super::errors::{Cure, cure, told};
 use super::link::Link;
 use super::outbox::{DELETE_WEBHOOK, END_PENDING, PUT_WEBHOOK};
 use super::rows::{RowReader, Rows, nanos, stored};
 use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
 use super::shared::{Locked, Shared};
-use super::statements::{ADD_EVENTS, BEGIN, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK};
+use super::statements::{ADD_EVENTS, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK, SYNCED, VERSION};
 use super::write::{NOBODY, RECORD};
 use crate::audit::Event;
 use crate::store::outbox::{Again, Receiver};
@@ -33,6 +34,8 @@ use deliveries::{ADD_TRIES, FIND_TRIED, PUT_TRIED, SEND_AGAIN, SendAgain, WEBHOO
 
 /// How often a record is written again before its caller is told to.
 const TRIES_MAX: u32 = 5;
+/// How long the database has to answer all but COMMIT.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// The bucket of what is nobody's.
 const FIRST: i32 = 0;
 
@@ -58,6 +61,8 @@ const UNMARK_PLAN: &str = "update plan set recheck = false where name = $1 and t
 pub(super) fn statements() -> Vec<&'static str> {
     let fixed = [
         LOCK_WAITING,
+        VERSION,
+        SYNCED,
         NEXT_VERSION,
         NEXT_SEQ,
         ADD_EVENTS,
@@ -170,17 +175,26 @@ impl Clerk {
 
     /// Runs one transaction. The connection is kept, unless it is not known to be good.
     async fn transact(&mut self, record: &Record, event: Option<&Event>) -> Result<Put, Failed> {
-        let link = match self.link.take().filter(|link| !link.client.is_closed()) {
+        let connector = &self.shared.connector;
+        let link = match self.link.take().filter(|link| connector.is_current(&link.wire.client, link.wire.mark)) {
             Some(link) => link,
-            None => Link::open(&self.shared.config, &statements())
+            None => Link::open(connector, &statements())
                 .await
-                .map_err(|error| Failed::Not(Cure::Connect, told(&error)))?,
+                .map_err(|Unreached(said)| Failed::Not(Cure::Connect, said))?,
         };
-        let result = self.transact_on(&link, record, event).await;
+        let written = tokio::time::timeout(ANSWER_WAIT, self.write(&link, record, event)).await;
+        let result = match written {
+            Ok(Ok((put, place, batch))) => self.commit(&link, put, place, batch).await,
+            Ok(Err(failed)) => Err(failed),
+            Err(_) => {
+                self.shared.connector.distrust();
+                Err(Failed::Not(Cure::Connect, "PostgreSQL did not answer in time".to_owned()))
+            }
+        };
         let good = match &result {
             Ok(_) | Err(Failed::WaitCut) => true,
             Err(Failed::Unknown(..) | Failed::Not(Cure::Connect, _)) => false,
-            Err(_) => link.client.batch_execute(ROLLBACK).await.is_ok(),
+            Err(_) => link.control(ROLLBACK).await.is_ok(),
         };
         if good {
             link.take_wait_cut();
@@ -189,13 +203,21 @@ impl Clerk {
         result
     }
 
-    async fn transact_on(&mut self, link: &Link, record: &Record, event: Option<&Event>) -> Result<Put, Failed> {
-        link.control(BEGIN).await?;
+    /// Writes all but COMMIT; gives by what it is found.
+    async fn write(
+        &mut self,
+        link: &Link,
+        record: &Record,
+        event: Option<&Event>,
+    ) -> Result<(Put, Place, [u8; 16]), Failed> {
+        link.begin().await?;
         let buckets = self.buckets_of(record);
         let locked = link.send(LOCK_WAITING, vec![&buckets]).await?;
         let locked: Vec<Locked> =
             locked.iter().map(|row| Locked::read(row, self.shared.buckets())).collect::<Result<_, _>>()?;
         let first = *locked.first().ok_or_else(|| StoreError::Corrupt("a bucket is not stored".to_owned()))?;
+        let found = link.send(VERSION, Vec::new()).await?;
+        self.shared.safety.seen(found.first().map(|row| row.try_get(1)).transpose()?.unwrap_or(false))?;
         let at = self.shared.wall(first.clock_micros)?;
         let mut put = write_record(link, &self.shared, record, at).await?;
         let mut next_delivery = first.next_delivery;
@@ -217,12 +239,26 @@ impl Clerk {
         link.send_rows(ADD_EVENTS, &rows).await?;
         // The lock that all share comes last, and is held for the least time.
         put.audit_newest = audit::write(link, self.shared.buckets(), at, events).await?;
-        let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), link.control(COMMIT)).await;
+        Ok((put, place, batch))
+    }
+
+    async fn commit(&self, link: &Link, put: Put, place: Place, batch: [u8; 16]) -> Result<Put, Failed> {
+        let commit = async {
+            link.control(COMMIT).await?;
+            // As a lane does.
+            let synced =
+                if self.shared.safety.require_sync() { link.send(SYNCED, Vec::new()).await? } else { Vec::new() };
+            synced.first().map(|row| row.try_get(0)).transpose()
+        };
+        let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), commit).await;
         match committed {
-            Ok(Ok(_)) if link.take_wait_cut() => Err(Failed::WaitCut),
+            Ok(Ok(synced)) if link.take_wait_cut() || synced == Some(false) => Err(Failed::WaitCut),
             Ok(Ok(_)) => Ok(put),
-            Ok(Err(error)) if error.as_db_error().is_some() => Err(error.into()),
-            Ok(Err(_)) | Err(_) => Err(Failed::Unknown(put, place, batch)),
+            Ok(Err(error)) if error.as_db_error().is_some() && cure(&error) != Cure::Connect => Err(error.into()),
+            Ok(Err(_)) | Err(_) => {
+                self.shared.connector.doubt();
+                Err(Failed::Unknown(put, place, batch))
+            }
         }
     }
 

@@ -10,8 +10,8 @@ mod views;
 use std::future::Future;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
-use deadpool_postgres::GenericClient;
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
 use outlay_core::id::{Name, OperationId, SessionId, SessionNo, UserId, UserNo};
@@ -20,11 +20,11 @@ use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::Operation;
 use outlay_core::plan::{Plan, Plans};
 use outlay_core::session::Session;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{IsolationLevel, Row};
 
+use super::connector::Connector;
 use super::errors::unavailable;
 use super::kept::{self, Age};
+pub(super) use super::reader::{Transaction, rows};
 use super::rows::{RowReader, damaged, stored};
 use super::{Engine, joined, watch};
 use crate::audit::Entry;
@@ -37,6 +37,8 @@ use crate::store::{
 };
 
 pub(super) use views::Views;
+/// How long one read may take.
+const READ_WAIT: Duration = Duration::from_secs(30);
 
 /// The readers of a store.
 #[derive(Debug)]
@@ -44,27 +46,28 @@ pub(super) struct PostgresReads {
     engine: Arc<Engine>,
 }
 
-/// Rows of a statement that stays prepared.
-pub(super) async fn rows(
-    client: &impl GenericClient,
-    sql: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, StoreError> {
-    let statement = client.prepare_cached(sql).await.map_err(unavailable)?;
-    client.query(&statement, parameters).await.map_err(unavailable)
-}
-
 /// Runs a read of several statements in one snapshot.
 macro_rules! snapshot {
     ($engine:expr, |$snapshot:ident| $read:expr) => {{
         let mut reader = $engine.reader().await?;
-        let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let $snapshot = builder.start().await.map_err(unavailable)?;
+        let $snapshot = reader.snapshot().await?;
         let read = $read.await?;
         // Nothing was written, so nothing can fail that matters.
         $snapshot.commit().await.map_err(unavailable)?;
         Ok(read)
     }};
+}
+
+/// Gives a read up that takes too long, or whose database is not the one to read from any more.
+async fn unless_silent<T>(
+    connector: &Connector,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let read = tokio::time::timeout(READ_WAIT, connector.unless_replaced(read)).await;
+    read.unwrap_or_else(|_| {
+        connector.distrust();
+        Err(StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", READ_WAIT.as_secs())))
+    })
 }
 
 impl PostgresReads {
@@ -77,7 +80,10 @@ impl PostgresReads {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        Box::pin(joined(self.engine.runtime().spawn(read(Arc::clone(&self.engine)))))
+        let engine = Arc::clone(&self.engine);
+        let read = read(Arc::clone(&engine));
+        let watched = async move { unless_silent(&engine.shared.connector, read).await };
+        Box::pin(joined(self.engine.runtime().spawn(watched)))
     }
 }
 
@@ -247,7 +253,8 @@ impl Reads for PostgresReads {
     }
 
     fn verify(&self) -> Reading<'_, Vec<Finding>> {
-        self.run(async move |engine| verify::verify(&engine).await)
+        let engine = Arc::clone(&self.engine);
+        Box::pin(joined(self.engine.runtime().spawn(async move { verify::verify(&engine).await })))
     }
 
     /// Numbers of several buckets lie between each other, so which comes next is a matter of the id's bucket; and another
@@ -325,8 +332,8 @@ impl Reads for PostgresReads {
         let (operations, users, sessions) = self.engine.shared.counts();
         let trimmed = *self.engine.shared.trimmed.lock();
         StoreStatus {
-            not_ready: self.engine.shared.not_ready.read().clone(),
-            promise: "acknowledged means on the primary's disk",
+            not_ready: self.engine.shared.safety.not_ready(),
+            promise: self.engine.shared.safety.promise(),
             backed_up_by: Some("pgBackRest or pg_dump"),
             operations,
             users,

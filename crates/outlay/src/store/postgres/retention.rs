@@ -105,9 +105,10 @@ impl Trimmer {
         if is_done || waits {
             return Ok(false);
         }
-        let link = match self.link.take().filter(|link| !link.client.is_closed()) {
+        let link = match self.link.take().filter(|link| shared.connector.is_current(&link.wire.client, link.wire.mark))
+        {
             Some(link) => link,
-            None => Link::open(&shared.config, &statements()).await?,
+            None => Link::open(&shared.connector, &statements()).await?,
         };
         // A connection that failed, or whose answer was not waited for, is not used again.
         let more = self.slice(&link, shared, before).await?;

@@ -19,7 +19,7 @@ pub(super) const VERSION: i32 = 1;
 /// Each version's statements, with the oldest program that can work with the tables after them.
 const MIGRATIONS: [(&str, i32); 1] = [(include_str!("migrations/1.sql"), 1)];
 
-/// One lock for all who make or change tables, held by the connection.
+/// One lock for all who make or change tables, held to the end of the transaction: a connection may be a pooler's.
 const LOCK: i64 = 0x4f75_746c_6179;
 
 /// Months of operations, and days of events, that have a partition before they begin.
@@ -97,15 +97,8 @@ pub(super) struct New {
 
 /// Makes what is missing. The connection is one of its own.
 pub(super) async fn prepare(client: &mut Client, new: New, now: Timestamp) -> Result<Identity, StoreError> {
-    client.execute("select pg_advisory_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
-    let prepared = prepare_locked(client, new, now).await;
-    // Closing the connection frees the lock too.
-    client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await.map_err(unavailable)?;
-    prepared
-}
-
-async fn prepare_locked(client: &mut Client, new: New, now: Timestamp) -> Result<Identity, StoreError> {
     let transaction = client.transaction().await.map_err(unavailable)?;
+    transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(unavailable)?;
     // That the table is there already is nothing to be told of at every start.
     let sql = "set local client_min_messages = warning; \
                create table if not exists schema_version (version int4 primary key, oldest_program int4 not null)";

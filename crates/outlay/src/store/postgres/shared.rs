@@ -7,17 +7,19 @@ use outlay_core::ledger::Numbers;
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
 use parking_lot::{Mutex, RwLock};
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
 use super::Settings;
 use super::bucket::Buckets;
 use super::chores::Chores;
 use super::codec::read_all;
+use super::connector::Connector;
 use super::kept::Kept;
 use super::names::Names;
 use super::outbox::read_webhook;
 use super::retention::Trimmed;
 use super::rows::{RowReader, time};
+use super::safety::Safety;
 use super::schema::Identity;
 use super::watch::Watch;
 use crate::feed::Feed;
@@ -47,7 +49,7 @@ impl Rules {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) config: Config,
+    pub(super) connector: Arc<Connector>,
     pub(super) settings: Settings,
     pub(super) identity: Identity,
     pub(super) feed: Arc<Feed>,
@@ -60,8 +62,8 @@ pub(super) struct Shared {
     decided_at: AtomicI64,
     /// How far the database's clock is ahead of this machine's, in nanoseconds.
     ahead: AtomicI64,
-    pub(super) not_ready: RwLock<Option<String>>,
     pub(super) chores: Chores,
+    pub(super) safety: Safety,
     pub(super) names: Names,
     /// What is emptied of its details, as far as this node knows.
     pub(super) trimmed: Mutex<Trimmed>,
@@ -70,11 +72,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, settings: Settings, identity: Identity, epoch: u64) -> Self {
+    pub(super) fn new(connector: Arc<Connector>, settings: Settings, identity: Identity, epoch: u64) -> Self {
         let holds = HoldClock::new(Arc::clone(&settings.clock), Timestamp::EPOCH);
+        let safety = Safety::new(settings.require_sync);
         let count = usize::try_from(identity.buckets.count()).unwrap_or(1);
         Self {
-            config,
+            connector,
             settings,
             identity,
             feed: Arc::new(Feed::new(epoch)),
@@ -88,11 +91,11 @@ impl Shared {
             numbers: Mutex::new(vec![Numbers::default(); count]),
             decided_at: AtomicI64::new(i64::MIN),
             ahead: AtomicI64::new(0),
-            not_ready: RwLock::default(),
             chores: Chores::default(),
             names: Names::default(),
             trimmed: Mutex::default(),
             holds,
+            safety,
         }
     }
 
@@ -162,7 +165,7 @@ impl Shared {
     /// What is said where a wait for standbys was cut short; from then on the node is not ready.
     pub(super) fn wait_was_cut(&self) -> StoreError {
         let said = "a wait for a standby was cut short, so what was written may be lost when the primary is";
-        *self.not_ready.write() = Some(said.to_owned());
+        self.safety.cut(true);
         StoreError::OutcomeUnknown(said.to_owned())
     }
 

@@ -148,6 +148,9 @@ impl Table {
 }
 
 pub(super) const BEGIN: &str = "begin isolation level read committed read write";
+/// The same where a pooler may give each transaction another connection: it brings along what a lane's connection sets.
+pub(super) const BEGIN_POOLED: &str = "begin isolation level read committed read write; set local synchronous_commit = on; \
+     set local idle_in_transaction_session_timeout = '5s'; set local lock_timeout = '2s'";
 pub(super) const COMMIT: &str = "commit";
 pub(super) const ROLLBACK: &str = "rollback";
 
@@ -165,8 +168,11 @@ pub(super) const LOCK_WAITING: &str = "select bucket, seq, now_at, next_user, ne
 pub(super) const BUCKETS: &str = "select bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, \
      next_delivery, (extract(epoch from clock_timestamp()) * 1000000)::int8 from bucket where bucket = any($1::int4[]) order by bucket";
 
-/// The version of what all nodes keep in memory: plans, keys, secrets.
-pub(super) const VERSION: &str = "select version from meta";
+/// The version of what all nodes keep in memory: plans, keys, secrets; and whether commits wait for a standby.
+pub(super) const VERSION: &str = "select version, current_setting('synchronous_standby_names') <> '' from meta";
+
+/// Whether commits wait for a standby, as the connection knows after one.
+pub(super) const SYNCED: &str = "select current_setting('synchronous_standby_names') <> ''";
 
 pub(super) const PLANS: &str =
     "select m.version, m.default_plan, p.name, p.tier, p.cost, p.ai_runs, p.api_runs from meta m, plan p";
@@ -280,6 +286,7 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         LOCK,
         LOCK_WAITING,
         VERSION,
+        SYNCED,
         PLANS,
         PUT_PLAN,
         NEXT_VERSION,
@@ -326,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_statement_on_the_ledgers_rows_names_its_bucket() {
-        let mut of_all = vec![VERSION, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS, WEBHOOKS];
+        let mut of_all = vec![VERSION, SYNCED, PLANS, PUT_PLAN, NEXT_VERSION, TAKE_NUMBERS, WEBHOOKS];
         of_all.extend(names::statements());
         for sql in of_a_lane().into_iter().filter(|sql| !of_all.contains(sql)) {
             assert!(sql.contains("bucket = u.bucket") || sql.contains("bucket = ") || sql.contains("(bucket"), "{sql}");

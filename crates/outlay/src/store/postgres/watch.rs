@@ -9,20 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::GenericClient;
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
 use outlay_core::id::{UserId, UserNo};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
-use tokio_postgres::IsolationLevel;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Engine;
 use super::codec;
 use super::errors::unavailable;
 use super::outbox::WEBHOOKS;
-use super::reads::rows;
+use super::reader::{Ask, rows};
 use super::rows::{RowReader, stored};
 use super::shared::{Rules, Shared};
 use super::statements::{MADE, PLANS};
@@ -171,8 +169,7 @@ pub(super) async fn missed(
     let Some(user_id) = user_id else { return Ok(Missed { place: place(0), alerts: Vec::new() }) };
     let bucket = i64::from(engine.shared.buckets().of_user(user_id));
     let mut reader = engine.reader().await?;
-    let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    let snapshot = builder.start().await.map_err(unavailable)?;
+    let snapshot = reader.snapshot().await?;
     let found = rows(&snapshot, ORDER, &[&bucket]).await?;
     let (seq, oldest) = match found.first().map(RowReader::new) {
         Some(mut row) => (row.required()?, row.int()?),
@@ -205,7 +202,7 @@ pub(super) async fn missed(
 }
 
 /// Where every bucket is.
-async fn orders(client: &impl GenericClient, shared: &Shared) -> Result<Heard, StoreError> {
+async fn orders(client: &impl Ask, shared: &Shared) -> Result<Heard, StoreError> {
     let life = rows(client, LIFE, &[]).await?;
     let life = life.first().map(|row| RowReader::new(row).required_text().map(str::to_owned)).transpose()?;
     let mut bytes = shared.identity.deployment_id.to_le_bytes().to_vec();
@@ -272,7 +269,7 @@ async fn tell_what_is_new(engine: &Engine, heard: &mut Heard) -> Result<(), Stor
 /// Tells events batch by batch, as the node that committed them would have. Gives whether there was anything to tell.
 async fn tell_events(
     shared: &Shared,
-    client: &impl GenericClient,
+    client: &impl Ask,
     events: &[Event],
     watched: &BTreeMap<i32, Vec<Arc<Watched>>>,
     epoch: u64,
@@ -318,7 +315,7 @@ async fn tell_events(
 type ByNo<T> = BTreeMap<u64, T>;
 
 /// The alerts and denials of events, by number.
-async fn notices(client: &impl GenericClient, events: &[Event]) -> Result<(ByNo<Alert>, ByNo<Denial>), StoreError> {
+async fn notices(client: &impl Ask, events: &[Event]) -> Result<(ByNo<Alert>, ByNo<Denial>), StoreError> {
     let keys = |kind: i64| -> (Vec<i64>, Vec<i64>) {
         let of_kind = events.iter().filter(|event| event.kind == kind);
         of_kind.filter_map(|event| Some((i64::from(event.bucket), stored(event.no?)))).unzip()

@@ -42,6 +42,23 @@ fn a_node_starts_only_with_the_master_key_that_all_share() {
     nodes.record(ai_run("u", 0.5));
 }
 
+/// The tests' server has no standby, so a node that needs one refuses, however it is told so.
+#[test]
+fn a_node_that_needs_a_standby_does_not_start_where_commits_wait_for_none() {
+    let (database, folder) = (Database::new(), tempfile::tempdir().unwrap());
+    let master = ("OUTLAY_MASTER_KEY", OTHER_MASTER);
+    let url = database.url();
+    let data = folder.path().to_str().unwrap();
+    let by_flag = ["serve", "--open", "--require-sync", "--listen", "127.0.0.1:0", "--store", &url, "--data", data];
+    for ran in [
+        outlay_with_environment(&by_flag, &[master]),
+        serve(folder.path(), &database, &[master, ("OUTLAY_REQUIRE_SYNC", "true")]),
+    ] {
+        let ran = ran.exits(1);
+        assert!(ran.err.contains("synchronous_standby_names is empty"), "{ran:?}");
+    }
+}
+
 #[test]
 fn a_folder_with_a_store_of_its_own_is_not_taken_for_a_node() {
     let mut server = Server::open();

@@ -4,7 +4,6 @@
 //! on. A user's rows are in the order of their numbers; those of everybody, of which each bucket has an order of its own,
 //! in the order of their time and then of their numbers.
 
-use deadpool_postgres::Transaction;
 use outlay_core::alert::Alert;
 use outlay_core::denial::Denial;
 use outlay_core::id::{Name, SessionId, SessionNo, UserId, UserNo};
@@ -13,7 +12,7 @@ use outlay_core::operation::{Operation, UsageType};
 use outlay_core::session::Session;
 use tokio_postgres::types::ToSql;
 
-use super::{person, rows};
+use super::{Transaction, person, rows};
 use crate::audit::Entry;
 use crate::store::packed::status_no;
 use crate::store::postgres::audit::{AUDIT, read_entry};

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use deadpool_postgres::Transaction;
 use outlay_core::budget::{Budget, State};
 use outlay_core::id::{Name, UserNo};
 use outlay_core::ledger::{Held, budget};
@@ -13,7 +12,7 @@ use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::plan::{PerMeter, Plan, Plans};
 use outlay_core::user::{User, UserMonth};
 
-use super::{lists, rows};
+use super::{Transaction, lists, rows};
 use crate::store::postgres::codec::{self, USER_MONTH, USERS, read_all};
 use crate::store::postgres::rows::{RowReader, damaged, nanos, stored};
 use crate::store::postgres::shared::{Shared, read_plans};

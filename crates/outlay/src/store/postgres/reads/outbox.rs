@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use deadpool_postgres::{GenericClient, Transaction};
 use outlay_core::id::UserId;
 use outlay_core::month::Timestamp;
 
 use super::lists::Place;
-use super::rows;
+use super::{Transaction, rows};
 use crate::store::outbox::{
     DeliveriesQuery, Delivery, DeliveryState, DueDelivery, EventKind, LimitChange, PAUSE_MAX_SECONDS, Receiver,
     Subject, Try, Waiting,
@@ -16,6 +15,7 @@ use crate::store::outbox::{
 use crate::store::packed::delivery::{delivery_state_no, event_kind_no, read_receiver, receiver_no};
 use crate::store::postgres::codec::{self, ALERT, DENIAL, SESSION, USERS, read_all};
 use crate::store::postgres::outbox::{DELIVERY_COLUMNS, LEASE_SECONDS, read_delivery};
+use crate::store::postgres::reader::Ask;
 use crate::store::postgres::rows::{RowReader, damaged, nanos, stored};
 use crate::store::postgres::shared::Shared;
 use crate::store::postgres::statements::Table;
@@ -44,7 +44,7 @@ pub(super) async fn due(
 
 /// The same, and no other node is given them until this one has noted what became of them, or its time is up.
 pub(super) async fn take(
-    client: &impl GenericClient,
+    client: &impl Ask,
     receiver: Receiver,
     now: Timestamp,
     limit: usize,

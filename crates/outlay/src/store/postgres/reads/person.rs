@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use deadpool_postgres::Transaction;
 use outlay_core::id::{OperationId, SessionId, UserId, UserNo};
 use outlay_core::ledger::{Held, UserView};
 use outlay_core::month::{Day, Month};
@@ -12,7 +11,7 @@ use outlay_core::session::Session;
 use outlay_core::user::User;
 
 use super::lists::{self, OfUser};
-use super::rows;
+use super::{Transaction, rows};
 use crate::store::postgres::codec::{self, op_of, read_all};
 use crate::store::postgres::rows::{RowReader, stored};
 use crate::store::postgres::shared::Shared;

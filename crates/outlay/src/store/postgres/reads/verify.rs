@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use deadpool_postgres::Transaction;
 use outlay_core::breakdown::{Dimensions, OTHER, Sums};
 use outlay_core::id::UserNo;
 use outlay_core::ledger::verify::Recount;
 use outlay_core::month::Day;
 use outlay_core::session::Session;
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::Row;
 
-use super::rows;
+use super::{Transaction, rows};
 use crate::store::packed::status_no;
 use crate::store::postgres::Engine;
 use crate::store::postgres::audit::{AUDIT, TOKEN_END, read_entry, read_token_end};
@@ -35,14 +34,12 @@ pub(super) async fn verify(engine: &Engine) -> Result<Vec<Finding>, StoreError> 
     let mut findings = Vec::new();
     for bucket in 0..engine.shared.buckets().count() {
         let mut reader = engine.reader().await?;
-        let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let snapshot = builder.start().await.map_err(unavailable)?;
+        let snapshot = reader.snapshot().await?;
         verify_bucket(&snapshot, &engine.shared, bucket, &mut findings).await?;
         snapshot.commit().await.map_err(unavailable)?;
     }
     let mut reader = engine.reader().await?;
-    let builder = reader.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    let snapshot = builder.start().await.map_err(unavailable)?;
+    let snapshot = reader.snapshot().await?;
     verify_audit(&snapshot, &mut findings).await?;
     snapshot.commit().await.map_err(unavailable)?;
     Ok(findings)

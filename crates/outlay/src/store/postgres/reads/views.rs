@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use deadpool_postgres::Pool;
 use outlay_core::id::UserId;
 use outlay_core::ledger::{Held, UserView};
 use outlay_core::month::Month;
 use tokio::sync::{mpsc, oneshot};
 
-use super::rows;
+use super::{rows, unless_silent};
 use crate::store::StoreError;
 use crate::store::postgres::codec::{self, SESSION, USER_MONTH, USERS};
+use crate::store::postgres::reader::{Pool, Reader};
 use crate::store::postgres::rows::RowReader;
 use crate::store::postgres::shared::Shared;
 
@@ -92,7 +92,7 @@ async fn run(readers: Pool, shared: Arc<Shared>, asked: Arc<tokio::sync::Mutex<m
 }
 
 async fn answer(readers: &Pool, shared: &Shared, together: Vec<Asked>) {
-    let read = read(readers, shared, &together).await;
+    let read = unless_silent(&shared.connector, read(readers, shared, &together)).await;
     let mut views = read.map(Vec::into_iter);
     for one in together {
         let view = match &mut views {
@@ -109,7 +109,7 @@ async fn read(readers: &Pool, shared: &Shared, asked: &[Asked]) -> Result<Vec<Us
     let ids: Vec<&str> = asked.iter().map(|one| one.user_id.as_str()).collect();
     let months: Vec<i64> = asked.iter().map(|one| i64::from(one.month.index())).collect();
     let places: Vec<i64> = (0..).take(asked.len()).collect();
-    let reader = readers.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let reader = Reader::of(readers).await?;
     let found = rows(&reader, &VIEWS, &[&buckets, &ids, &months, &places]).await?;
     drop(reader);
     let mut views: Vec<(UserView, Held)> = asked.iter().map(|_| (UserView::unknown(), Held::default())).collect();

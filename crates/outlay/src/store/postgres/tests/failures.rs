@@ -83,6 +83,19 @@ fn a_cut_at_commit_is_settled_by_the_batch() {
     assert_eq!(block_on(reads.verify()).unwrap(), []);
 }
 
+/// A network that goes silent ends no connection: the lane itself must stop waiting.
+#[test]
+fn a_commit_that_is_never_answered_is_settled_all_the_same() {
+    let config = cluster::database(Buckets::USUAL);
+    let proxy = Proxy::before(&config);
+    let (mut store, reads) = node(&proxy.config);
+    proxy.arm(Cut::Silent);
+    is_new(&commit(&mut store, vec![record("silent")])[0]);
+    assert!(proxy.has_cut(), "the connection went silent");
+    assert_eq!(recorded(&config), 1);
+    assert_eq!(block_on(reads.verify()).unwrap(), []);
+}
+
 #[test]
 fn nodes_together_hold_no_more_than_the_limit() {
     let config = cluster::database(Buckets::USUAL);

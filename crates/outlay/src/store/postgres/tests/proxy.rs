@@ -23,6 +23,8 @@ pub(super) enum Cut {
     BeforeCommit = 1,
     /// The server has committed, and the client never hears of it.
     AfterCommit = 2,
+    /// The same, and the connection stays open: the client waits.
+    Silent = 3,
 }
 
 pub(super) struct Proxy {
@@ -98,6 +100,10 @@ fn carry(client: UnixStream, server: &PathBuf, armed: &Arc<AtomicU8>) {
                 if armed.compare_exchange(after, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                     swallowing.store(1, Ordering::SeqCst);
                 }
+                let silent = Cut::Silent as u8;
+                if armed.compare_exchange(silent, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    swallowing.store(2, Ordering::SeqCst);
+                }
             }
             if to_server.write_all(bytes).is_err() {
                 break;
@@ -113,9 +119,10 @@ fn carry(client: UnixStream, server: &PathBuf, armed: &Arc<AtomicU8>) {
         let mut swallowed = Vec::new();
         while let Ok(count @ 1..) = from_server.read(&mut bytes) {
             let bytes = &bytes[..count];
-            if swallows.load(Ordering::SeqCst) == 1 {
+            let swallows = swallows.load(Ordering::SeqCst);
+            if swallows > 0 {
                 swallowed.extend_from_slice(bytes);
-                if find(&swallowed, COMMITTED).is_some() {
+                if swallows == 1 && find(&swallowed, COMMITTED).is_some() {
                     break;
                 }
             } else if to_client.write_all(bytes).is_err() {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
 use tokio_postgres::{Config, NoTls};
 
 /// Where Debian puts the programs of a version; elsewhere they are on the path.
@@ -15,7 +14,7 @@ const OLDEST: u32 = 14;
 /// As whom servers run, since they refuse to run as root.
 pub(super) const SERVICE_USER: &str = "postgres";
 /// Small, since nothing is measured here; and nothing here outlives a power cut.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "listen_addresses=",
     "shared_buffers=32MB",
     "max_connections=200",
@@ -23,6 +22,7 @@ const SETTINGS: [&str; 8] = [
     "full_page_writes=off",
     "autovacuum=off",
     "log_min_messages=error",
+    "log_line_prefix=%d %p|",
     "unix_socket_permissions=0777",
 ];
 /// Where a server listens that is told nothing else.
@@ -36,9 +36,9 @@ pub(super) struct Server {
     pub(super) folder: PathBuf,
     /// The port that its socket is named after, and that it listens on if its settings say where.
     pub(super) port: u16,
-    settings: Vec<String>,
+    pub(super) settings: Vec<String>,
     /// While this is open, the shell that watches over the server waits.
-    watched: Option<Child>,
+    pub(super) watched: Option<Child>,
 }
 
 impl Server {
@@ -88,12 +88,13 @@ impl Server {
         for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {
             server.args(["-c", setting]);
         }
-        self.watched = Some(watched(&self.folder, &server));
+        self.watched = Some(watched(&self.folder, &server, "QUIT"));
     }
 
     /// Waits until it answers.
     pub(super) fn wait(&self) {
-        super::cluster::block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
             for _ in 0..TRIES {
                 if self.config("postgres").connect(NoTls).await.is_ok() {
                     return;
@@ -121,47 +122,6 @@ impl Server {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// Adds lines to `postgresql.conf`, as an operator would; a server that runs reads them with a SIGHUP.
-    pub(super) fn configure(&self, lines: &str) {
-        let file = self.data().join("postgresql.conf");
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, format!("{text}\n{lines}\n")).unwrap();
-    }
-
-    /// Makes a standby the primary.
-    pub(super) fn promote(&self) {
-        run(self.program("pg_ctl").args(["promote", "--no-wait", "--pgdata"]).arg(self.data()));
-    }
-
-    /// Sends a signal to the server and to each of its processes.
-    pub(super) fn signal_all(&self, signal: Signal) {
-        let server = self.pid();
-        let of_processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let processes = of_processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let mut all: Vec<i32> = processes.filter(|process| parent_of(*process) == Some(server)).collect();
-        // Before its children the server itself, which would replace them.
-        all.insert(0, server);
-        for process in all {
-            // One that has ended meanwhile needs none.
-            let _ = rustix::process::kill_process(Pid::from_raw(process).unwrap(), signal);
-        }
-    }
-
-    /// Sends a signal to the server alone.
-    pub(super) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
-    }
-
-    fn pid(&self) -> i32 {
-        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        file.lines().next().unwrap().trim().parse().unwrap()
-    }
-
-    /// Ends it at once, with all its processes, as when its machine fails.
-    pub(super) fn kill(&self) {
-        self.signal_all(Signal::KILL);
-    }
-
     /// A program of PostgreSQL, as the servers' user.
     pub(super) fn program(&self, name: &str) -> Command {
         let mut command = as_server(&programs().join(name));
@@ -172,20 +132,21 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(watched) = self.watched.take() {
-            end(watched);
+        if let Some(shell) = self.watched.take() {
+            end(shell);
         }
     }
 }
 
-/// Runs a program until this one ends, or ends it: then its folder goes. What it says is in the folder's `log`.
-pub(super) fn watched(folder: &Path, program: &Command) -> Child {
+/// Runs a program until this one ends, or ends it, by this signal: then its folder goes. What it says is in the folder's
+/// `log`.
+pub(super) fn watched(folder: &Path, program: &Command, signal: &str) -> Child {
     // The shell waits for the end of its input, which comes with the end of this program, and then cleans up: also what
     // stands still.
-    let watch = "trap '' INT TERM; folder=$1; shift; \"$@\" </dev/null >>\"$folder/log\" 2>&1 & server=$!; cat >/dev/null; \
-                 kill -CONT $server 2>/dev/null; kill -QUIT $server 2>/dev/null; wait $server; rm -rf \"$folder\"";
+    let watch = "trap '' INT TERM; folder=$1; signal=$2; shift 2; \"$@\" </dev/null >>\"$folder/log\" 2>&1 & server=$!; cat >/dev/null; \
+                 kill -CONT $server 2>/dev/null; kill -$signal $server 2>/dev/null; wait $server; rm -rf \"$folder\"";
     let mut shell = Command::new("sh");
-    shell.args(["-c", watch, "sh"]).arg(folder).arg(program.get_program()).args(program.get_args());
+    shell.args(["-c", watch, "sh"]).arg(folder).arg(signal).arg(program.get_program()).args(program.get_args());
     shell.current_dir(folder).stdin(Stdio::piped()).spawn().unwrap()
 }
 
@@ -207,12 +168,6 @@ pub(super) fn as_server(program: &Path) -> Command {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-fn parent_of(process: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before it may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The folder of the newest PostgreSQL that is there.

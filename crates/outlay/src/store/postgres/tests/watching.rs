@@ -170,12 +170,13 @@ fn while_nobody_watches_nothing_is_asked() {
         block_on(async { tokio::time::sleep(A_WHILE).await });
         before == asked()
     };
-    assert!(quiet(&asked));
+    // What was just done has the node ask once more what an acknowledgement promises.
+    let comes_to_rest = || (0..20).any(|_| quiet(&asked));
+    assert!(comes_to_rest());
     let (watching, _) = watch(&reads, &ada());
     assert!(!quiet(&asked));
     drop(watching);
-    block_on(async { tokio::time::sleep(A_WHILE).await });
-    assert!(quiet(&asked));
+    assert!(comes_to_rest());
 }
 
 #[test]
