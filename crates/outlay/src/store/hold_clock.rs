@@ -13,6 +13,8 @@ use crate::clock::SharedClock;
 const JUMP_NANOS: i128 = 60_000_000_000;
 /// How long a jump is doubted.
 const DOUBT_NANOS: u64 = 600_000_000_000;
+/// How long one reading of both clocks may take.
+const MOMENT_NANOS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct HoldClock {
@@ -49,8 +51,24 @@ impl HoldClock {
 
     /// The same where a wall clock says this, that of the database for instance: what has passed since is this machine's to say.
     pub(super) fn at(&self, wall: Timestamp) -> Timestamp {
+        self.at_moment(wall, self.clock.monotonic_nanos())
+    }
+
+    /// The same by a wall clock that is read now. Whoever stood still between reading it and the monotonic one, reads again:
+    /// what passed meanwhile would look like a jump to whoever comes next.
+    pub(super) fn by(&self, wall: impl Fn() -> Timestamp) -> Timestamp {
+        let mut before = self.clock.monotonic_nanos();
+        loop {
+            let (wall, monotonic) = (wall(), self.clock.monotonic_nanos());
+            if monotonic.saturating_sub(before) < MOMENT_NANOS {
+                return self.at_moment(wall, monotonic);
+            }
+            before = monotonic;
+        }
+    }
+
+    fn at_moment(&self, wall: Timestamp, monotonic: u64) -> Timestamp {
         let mut state = self.state.lock();
-        let monotonic = self.clock.monotonic_nanos();
         let passed = i128::from(monotonic.saturating_sub(state.monotonic));
         let jumped = wall.nanos() - state.last.nanos() - passed > JUMP_NANOS;
         match state.doubted_until {
@@ -63,7 +81,7 @@ impl HoldClock {
         }
         let now = if state.doubted_until.is_some() { state.last.plus_nanos(passed) } else { wall };
         state.last = state.last.max(now);
-        state.monotonic = monotonic;
+        state.monotonic = state.monotonic.max(monotonic);
         state.first = false;
         state.last
     }
@@ -110,5 +128,22 @@ mod tests {
         assert_eq!(clock.now().seconds(), 3_101);
         at(3_131, 604);
         assert_eq!(clock.now().seconds(), 3_131, "half a minute is believed at once");
+    }
+
+    #[test]
+    fn who_stands_still_while_reading_the_clocks_has_nobody_doubt_them() {
+        let set = Arc::new(SetClock::default());
+        *set.0.lock() = (1_000, 0);
+        let clock = HoldClock::new(Arc::clone(&set) as SharedClock, Timestamp::from_seconds(0).unwrap());
+        clock.now();
+        let stood_still = std::cell::Cell::new(false);
+        let said = clock.by(|| {
+            let wall = set.wall();
+            if !stood_still.replace(true) {
+                *set.0.lock() = (5_000, 4_000);
+            }
+            wall
+        });
+        assert_eq!((said.seconds(), clock.now().seconds(), clock.doubts()), (5_000, 5_000, false));
     }
 }

@@ -124,12 +124,15 @@ impl Shared {
     /// What time it is for holds and months: that of the wall clock as far as it is believed, and never behind what was
     /// decided at.
     pub(super) fn time(&self) -> Timestamp {
-        self.believed(self.wall_now())
+        self.not_behind(self.holds.by(|| self.wall_now()))
     }
 
     /// The same where the wall clock says this.
     pub(super) fn believed(&self, wall: Timestamp) -> Timestamp {
-        let now = self.holds.at(wall);
+        self.not_behind(self.holds.at(wall))
+    }
+
+    fn not_behind(&self, now: Timestamp) -> Timestamp {
         time(self.decided_at.load(Ordering::Acquire).into()).map_or(now, |decided_at| decided_at.max(now))
     }
 
