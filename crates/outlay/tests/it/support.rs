@@ -29,7 +29,7 @@ pub(crate) use exact::{Json, decimal};
 pub(crate) use hook::{Does, HookReceiver, Message};
 pub(crate) use nodes::Nodes;
 pub(crate) use postgres::Database;
-pub(crate) use server::{ADMIN, Ran, Server, Setup, outlay, outlay_with_environment};
+pub(crate) use server::{ADMIN, MASTER, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;
 pub(crate) use tls::{TlsFront, certificate};
 pub(crate) use wire::{Connection, Reply};
