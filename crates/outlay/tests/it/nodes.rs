@@ -19,13 +19,10 @@ fn runs(user: &str, count: usize) -> Value {
     Value::Array((0..count).map(|_| ai_run(user, 0.0)).collect())
 }
 
-/// The next event of this name; those before it are let go. How long it took is only printed: the machine may be busy.
+/// The next event of this name; those before it are let go. A busy machine may take its time.
 #[track_caller]
 fn soon(events: &mut Events, name: &str) -> crate::support::Event {
-    let begun = Instant::now();
-    let event = events.until(|event| event.name == name);
-    println!("{name} came after {:?}", begun.elapsed());
-    event
+    events.until(|event| event.name == name)
 }
 
 #[test]
