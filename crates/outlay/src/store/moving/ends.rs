@@ -33,7 +33,10 @@ pub enum MoveError {
         first: String,
     },
     /// What was read back is not what was written.
-    #[error("compare the {kind}: {from} there and {to} here, or some that say something else; nothing is moved")]
+    #[error(
+        "compare the {kind}: {from} there and {to} here, or some that say something else; `outlay migrate --abandon` makes \
+         the old store the store again"
+    )]
     Different {
         /// Which rows.
         kind: &'static str,
@@ -69,8 +72,8 @@ impl End {
 /// done, and with how many rows of it were done.
 ///
 /// # Errors
-/// When one of the two is in use, the new one is not empty, the old one does not verify, or they differ in the end. The old
-/// store is then still the store.
+/// When one of the two is in use, the new one is not empty, the old one does not verify, or they differ in the end. Once rows
+/// were moved the old store has a mark, which [`abandon`] takes away; then it is the store as before.
 pub async fn migrate(
     from: &End,
     to: &End,
@@ -232,13 +235,14 @@ impl Move {
             );
             return Err(MoveError::Refused(self.from.clone(), said));
         }
-        from.set_mark(Some(&Mark::Moving(self.to.clone()).to_string())).await?;
-        to.set_mark(Some(&Mark::Filling(self.from.clone()).to_string())).await?;
         origin.close(from).await?;
         told("verifying what is to be moved", 0);
+        // Without a mark yet: what is found here is looked into with the store as it is.
         self.verified(origin, &self.from).await?;
 
         let mut from = origin.open(self.clock()).await?;
+        from.set_mark(Some(&Mark::Moving(self.to.clone()).to_string())).await?;
+        to.set_mark(Some(&Mark::Filling(self.from.clone()).to_string())).await?;
         let moved = rows(&mut from, &mut to, told).await?;
         compared(&moved, &tallies(&mut to, told).await?)?;
         let (there, here) = (from.rest().await?, to.rest().await?);
