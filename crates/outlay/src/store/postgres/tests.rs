@@ -5,6 +5,7 @@ mod cluster;
 mod connecting;
 mod failures;
 mod lanes;
+mod locks;
 mod moving;
 mod nodes;
 mod numbers;

@@ -1,22 +1,24 @@
-//! A Unix socket before the server's, which cuts a connection exactly around its COMMIT.
+//! A Unix socket before the server's, which reads the protocol: it cuts a connection exactly around its COMMIT, or holds
+//! back what a transaction writes.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 /// The name of a server's socket in its folder.
 const SOCKET: &str = ".s.PGSQL.5432";
-/// COMMIT as a client sends it, and as the server answers it.
-const COMMIT: &[u8] = b"Q\0\0\0\x0bcommit\0";
+/// How the server answers COMMIT.
 const COMMITTED: &[u8] = b"COMMIT\0";
 
-/// Where the next connection that commits is cut.
+/// What becomes of the next connection that commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     /// The server never sees COMMIT.
@@ -25,7 +27,12 @@ pub(super) enum Cut {
     AfterCommit = 2,
     /// The same, and the connection stays open: the client waits.
     Silent = 3,
+    /// The server sees nothing of what the transaction writes until [`Proxy::release`]: it has read, and stands still.
+    Held = 4,
 }
+
+/// While a transaction is held.
+const HOLDS: u8 = 5;
 
 pub(super) struct Proxy {
     /// How to connect through it.
@@ -72,10 +79,86 @@ impl Proxy {
     pub(super) fn has_cut(&self) -> bool {
         self.armed.load(Ordering::SeqCst) == 0
     }
+
+    /// Whether a transaction is held.
+    pub(super) fn holds(&self) -> bool {
+        self.armed.load(Ordering::SeqCst) == HOLDS
+    }
+
+    /// Lets the transaction go on that is held.
+    pub(super) fn release(&self) {
+        let released = self.armed.compare_exchange(HOLDS, 0, Ordering::SeqCst, Ordering::SeqCst);
+        assert!(released.is_ok(), "nothing is held");
+    }
+}
+
+/// What a client sends, as messages.
+#[derive(Default)]
+struct Messages {
+    /// What is not yet a whole message.
+    rest: Vec<u8>,
+    /// The first message is the only one that does not begin with its kind.
+    is_begun: bool,
+    in_transaction: bool,
+    /// The statements that the client prepared, by name.
+    statements: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Messages {
+    /// The next whole message.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let kind = usize::from(self.is_begun);
+        let length = self.rest.get(kind..kind + 4)?;
+        let length = kind + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        if self.rest.len() < length {
+            return None;
+        }
+        self.is_begun = true;
+        let rest = self.rest.split_off(length);
+        let message = std::mem::replace(&mut self.rest, rest);
+        self.note(&message);
+        Some(message)
+    }
+
+    fn note(&mut self, message: &[u8]) {
+        match message.first() {
+            Some(b'P') => {
+                let mut texts = texts(message);
+                let (name, sql) = (texts.next().unwrap(), texts.next().unwrap());
+                self.statements.insert(name.to_owned(), sql.to_owned());
+            }
+            Some(b'Q') => self.in_transaction = texts(message).next().unwrap().starts_with(b"begin"),
+            _ => {}
+        }
+    }
+
+    /// Whether a message asks for something that a transaction writes.
+    fn writes(&self, message: &[u8]) -> bool {
+        let sql = || self.statements.get(texts(message).nth(1).unwrap());
+        self.in_transaction && message.first() == Some(&b'B') && sql().is_some_and(|sql| !sql.starts_with(b"select"))
+    }
+}
+
+/// The texts that a message begins with.
+fn texts(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    message[5..].split(|byte| *byte == 0)
+}
+
+fn commits(message: &[u8]) -> bool {
+    message.first() == Some(&b'Q') && texts(message).next() == Some(b"commit")
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// Waits while a transaction is held, which from now on is this one.
+fn hold(armed: &AtomicU8) {
+    if armed.compare_exchange(Cut::Held as u8, HOLDS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        while armed.load(Ordering::SeqCst) == HOLDS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Carries bytes both ways, in a thread each.
@@ -83,30 +166,33 @@ fn carry(client: UnixStream, server: &PathBuf, armed: &Arc<AtomicU8>) {
     let server = UnixStream::connect(server).unwrap();
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (mut from_server, mut to_client) = (server, client);
-    let armed = Arc::clone(armed);
+    let (armed, held) = (Arc::clone(armed), Arc::clone(armed));
     let swallowing = Arc::new(AtomicU8::new(0));
     let swallows = Arc::clone(&swallowing);
+    let takes = move |cut: Cut| armed.compare_exchange(cut as u8, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
     let there = move || {
         let mut bytes = vec![0; 1 << 20];
-        while let Ok(count @ 1..) = from_client.read(&mut bytes) {
-            let bytes = &bytes[..count];
-            if let Some(at) = find(bytes, COMMIT) {
-                let before = Cut::BeforeCommit as u8;
-                if armed.compare_exchange(before, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    let _ = to_server.write_all(&bytes[..at]);
-                    break;
+        let mut messages = Messages::default();
+        'carrying: while let Ok(count @ 1..) = from_client.read(&mut bytes) {
+            messages.rest.extend_from_slice(&bytes[..count]);
+            while let Some(message) = messages.next() {
+                if messages.writes(&message) {
+                    hold(&held);
                 }
-                let after = Cut::AfterCommit as u8;
-                if armed.compare_exchange(after, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    swallowing.store(1, Ordering::SeqCst);
+                if commits(&message) {
+                    if takes(Cut::BeforeCommit) {
+                        break 'carrying;
+                    }
+                    if takes(Cut::AfterCommit) {
+                        swallowing.store(1, Ordering::SeqCst);
+                    }
+                    if takes(Cut::Silent) {
+                        swallowing.store(2, Ordering::SeqCst);
+                    }
                 }
-                let silent = Cut::Silent as u8;
-                if armed.compare_exchange(silent, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    swallowing.store(2, Ordering::SeqCst);
+                if to_server.write_all(&message).is_err() {
+                    break 'carrying;
                 }
-            }
-            if to_server.write_all(bytes).is_err() {
-                break;
             }
         }
         if swallowing.load(Ordering::SeqCst) == 0 {
