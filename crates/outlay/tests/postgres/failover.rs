@@ -49,13 +49,15 @@ impl Trio {
     }
 
     /// Promotes the standby that has more, has the other one follow it, and gives it.
-    fn fail_over(&self) -> &Server {
+    fn fail_over(&self, told: &Told) -> &Server {
         let received = |standby: &Server| {
             number(standby, "postgres", "select pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::int8")
         };
         let [first, second] = &self.standbys;
         let (next, other, name) =
             if received(first) >= received(second) { (first, second, "s2") } else { (second, first, "s1") };
+        // What the old primary answered has long arrived.
+        told.forget_first();
         next.promote();
         let conninfo = format!("user=postgres host={} application_name={name}", next.folder.display());
         change(other, "postgres", &format!("alter system set primary_conninfo = '{conninfo}'"));
@@ -70,12 +72,27 @@ struct Told {
     operations: Mutex<BTreeSet<String>>,
     sessions: Mutex<BTreeSet<String>>,
     by_node: [AtomicUsize; NODES],
-    /// When something was acknowledged last.
-    last: Mutex<Option<Instant>>,
+    /// When each node acknowledged something first since this was forgotten.
+    first: [Mutex<Option<Instant>>; NODES],
     stop: AtomicBool,
 }
 
 impl Told {
+    fn forget_first(&self) {
+        self.first.iter().for_each(|first| *first.lock().unwrap() = None);
+    }
+
+    /// Waits until every node has acknowledged something since [`Told::forget_first`]; gives when each did, the first one first.
+    fn wait_for_first(&self) -> Vec<Instant> {
+        let mut all = Vec::new();
+        wait_until("every node records on the new primary", || {
+            all = self.first.iter().filter_map(|first| *first.lock().unwrap()).collect();
+            all.len() == NODES
+        });
+        all.sort_unstable();
+        all
+    }
+
     /// Waits until each node was told of so many more operations.
     fn wait_for_more(&self, count: usize) {
         let before: Vec<usize> = self.by_node.iter().map(|node| node.load(Ordering::SeqCst)).collect();
@@ -102,7 +119,7 @@ impl Told {
                 }
                 if replies.iter().all(Result::is_ok) {
                     self.by_node[of].fetch_add(1, Ordering::SeqCst);
-                    *self.last.lock().unwrap() = Some(Instant::now());
+                    self.first[of].lock().unwrap().get_or_insert_with(Instant::now);
                     break;
                 }
                 // As a client does that is told to come again.
@@ -142,7 +159,17 @@ fn wait_for_writes(server: &Server) -> Instant {
     Instant::now()
 }
 
-fn fails_over(round: usize) {
+/// How long things took after a primary died.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    /// From its death until the new one took a write and had it on a standby.
+    promotion: Duration,
+    /// From then until the first node's first write, and until that of the last.
+    first: Duration,
+    all: Duration,
+}
+
+fn fails_over(round: usize) -> Took {
     let trio = Trio::start();
     let mut first = Node::open(settings(&trio.all())).unwrap();
     first.one(put_on_premium(USERS[0])).unwrap();
@@ -155,19 +182,16 @@ fn fails_over(round: usize) {
         let nodes: Vec<_> = (0..NODES).map(load).collect();
         told.wait_for_more(PART);
         trio.primary.kill();
-        *told.last.lock().unwrap() = None;
         let killed = Instant::now();
-        let next = trio.fail_over();
+        let next = trio.fail_over(&told);
         let writes_from = wait_for_writes(next);
-        let mut first_write = None;
-        wait_until("a node records on the new primary", || {
-            first_write = *told.last.lock().unwrap();
-            first_write.is_some()
-        });
+        let wrote = told.wait_for_first();
+        let after = |at: Instant| at.saturating_duration_since(writes_from);
+        let took = Took { promotion: writes_from - killed, first: after(wrote[0]), all: after(wrote[NODES - 1]) };
         println!(
-            "failover {round}: the new primary took writes {:?} after the old one died, and Outlay wrote {:?} after that",
-            writes_from - killed,
-            first_write.unwrap().saturating_duration_since(writes_from),
+            "failover {round}: the new primary took writes {:?} after the old one died; Outlay wrote {:?} after that, from \
+             every node {:?}",
+            took.promotion, took.first, took.all
         );
         told.wait_for_more(PART);
         told.stop.store(true, Ordering::SeqCst);
@@ -176,13 +200,22 @@ fn fails_over(round: usize) {
         }
         told.assert_kept(next);
         first.assert_clean();
-    });
+        took
+    })
 }
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_failover() {
     let rounds = std::env::var("OUTLAY_FAILOVERS").map_or(2, |text| text.parse().unwrap());
-    (0..rounds).for_each(fails_over);
+    let took: Vec<Took> = (0..rounds).map(fails_over).collect();
+    let say = |what: &str, of: fn(&Took) -> Duration| {
+        let mut all: Vec<Duration> = took.iter().map(of).collect();
+        all.sort_unstable();
+        println!("{what}: half within {:?}, all within {:?}", all[all.len() / 2], all[all.len() - 1]);
+    };
+    say("promoted after the death", |took| took.promotion);
+    say("written by the first node after the promotion", |took| took.first);
+    say("written by every node after the promotion", |took| took.all);
 }
 
 /// The old primary stands still, is replaced, and then goes on, as if it were one: nobody is told anything by it.
@@ -200,7 +233,7 @@ fn a_primary_that_was_replaced_acknowledges_nothing() {
         let nodes: Vec<_> = (0..NODES).map(load).collect();
         told.wait_for_more(PART);
         trio.primary.signal_all(Signal::STOP);
-        let next = trio.fail_over();
+        let next = trio.fail_over(&told);
         wait_for_writes(next);
         told.wait_for_more(PART);
         trio.primary.signal_all(Signal::CONT);

@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal};
 
+use crate::processes::{server_of, with_children};
 use crate::server::{Server, run};
 
 impl Server {
@@ -29,12 +30,7 @@ impl Server {
 
     /// Sends a signal to the server and to each of its processes.
     pub(crate) fn signal_all(&self, signal: Signal) {
-        let server = self.pid();
-        let of_processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let processes = of_processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let mut all: Vec<i32> = processes.filter(|process| parent_of(*process) == Some(server)).collect();
-        // Before its children the server itself, which would replace them.
-        all.insert(0, server);
+        let all = with_children(server_of(&self.data()));
         for process in all {
             // One that has ended meanwhile needs none.
             let _ = rustix::process::kill_process(Pid::from_raw(process).unwrap(), signal);
@@ -43,22 +39,11 @@ impl Server {
 
     /// Sends a signal to the server alone.
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
-    }
-
-    fn pid(&self) -> i32 {
-        let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        file.lines().next().unwrap().trim().parse().unwrap()
+        rustix::process::kill_process(Pid::from_raw(server_of(&self.data())).unwrap(), signal).unwrap();
     }
 
     /// Ends it at once, with all its processes, as when its machine fails.
     pub(crate) fn kill(&self) {
         self.signal_all(Signal::KILL);
     }
-}
-
-fn parent_of(process: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name before it may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

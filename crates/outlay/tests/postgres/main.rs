@@ -12,6 +12,7 @@
 mod failover;
 mod faults;
 mod node;
+mod processes;
 #[path = "../../src/store/postgres/tests/server.rs"]
 mod server;
 mod standby;

@@ -171,7 +171,7 @@ fn is_root() -> bool {
 }
 
 /// The folder of the newest PostgreSQL that is there.
-fn programs() -> PathBuf {
+pub(super) fn programs() -> PathBuf {
     let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let versions = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let newest = versions.filter(|version| *version >= OLDEST).max();
