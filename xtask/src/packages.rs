@@ -11,6 +11,13 @@ const POSTGRES: &str = "/usr/lib/postgresql";
 /// Where Debian puts the pooler.
 const POOLER: &str = "/usr/sbin/pgbouncer";
 
+/// Where it puts what replaces primaries, and what that agrees by; and what it calls the services that it makes of them.
+const PATRONI: &str = "/usr/bin/patroni";
+const ETCD: &str = "/usr/bin/etcd";
+const SERVICES: [&str; 2] = ["patroni.service", "etcd.service"];
+/// There while systemd runs.
+const SYSTEMD: &str = "/run/systemd/system";
+
 /// Installs a program where it is not there.
 pub(crate) fn install(program: &str, packages: &[&str], why: &str) -> Result<(), Failed> {
     if Path::new(program).exists() {
@@ -40,4 +47,23 @@ pub(crate) fn postgres() -> Result<(), Failed> {
 /// A pooler of connections to PostgreSQL, of which the store's tests start their own.
 pub(crate) fn pooler() -> Result<(), Failed> {
     install(POOLER, &["pgbouncer"], "the tests of the PostgreSQL store start")
+}
+
+/// Patroni and etcd, of which a long test starts its own. As services of the machine, which Debian makes of both and starts,
+/// nobody asked for them.
+pub(crate) fn patroni() -> Result<(), Failed> {
+    if [PATRONI, ETCD].iter().all(|program| Path::new(program).exists()) {
+        return Ok(());
+    }
+    // One that was there already may be somebody's.
+    let services = [PATRONI, ETCD].into_iter().zip(SERVICES);
+    let made: Vec<&str> =
+        services.filter(|(program, _)| !Path::new(program).exists()).map(|(_, service)| service).collect();
+    let missing = if Path::new(PATRONI).exists() { ETCD } else { PATRONI };
+    install(missing, &["patroni", "etcd-server"], "a long test of the PostgreSQL store starts")?;
+    if Path::new(SYSTEMD).exists() {
+        let disable = ["disable", "--now"];
+        Step::program("systemctl".as_ref()).arguments(&disable).arguments(&made).run()?;
+    }
+    Ok(())
 }

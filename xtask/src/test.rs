@@ -46,6 +46,9 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
         node::test(long)?;
     }
     if long {
+        // Once, since its leases must run out.
+        packages::patroni()?;
+        run(SHORT.seeds, &["--package", "outlay", "--test", "it", "nodes::patroni", "--", "--ignored", "--nocapture"])?;
         // Optimized, since it is much, and with what is ignored in the short run: a crash at every write of every scenario.
         let of_streams = ["--test", "stream", "--test", "scenario"];
         let arguments = [&["--release", "--package", "outlay-sim"], &of_streams[..], &["--", "--include-ignored"]];

@@ -2,6 +2,7 @@
 
 mod edge;
 mod moved;
+mod patroni;
 #[path = "scenario.rs"]
 mod scenario;
 mod starting;

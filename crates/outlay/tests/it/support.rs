@@ -6,10 +6,13 @@ mod events;
 pub(crate) mod exact;
 mod hook;
 mod nodes;
+mod patroni;
 mod postgres;
 #[path = "../../src/store/postgres/tests/server.rs"]
 #[allow(dead_code, reason = "the store's own tests ask for more of it")]
 mod postgres_server;
+#[path = "../postgres/processes.rs"]
+mod processes;
 mod server;
 #[allow(dead_code, reason = "each test asks for what it needs of it")]
 mod smtp;
@@ -28,6 +31,7 @@ pub(crate) use events::{Event, Events};
 pub(crate) use exact::{Json, decimal};
 pub(crate) use hook::{Does, HookReceiver, Message};
 pub(crate) use nodes::Nodes;
+pub(crate) use patroni::Patroni;
 pub(crate) use postgres::Database;
 pub(crate) use server::{ADMIN, MASTER, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;

@@ -82,7 +82,12 @@ impl Setup {
 
     /// A node on a database, with the master key that all of a test's nodes share.
     pub(crate) fn on(self, database: &Database) -> Setup {
-        self.argument("--store").argument(&database.url()).variable("OUTLAY_MASTER_KEY", MASTER)
+        self.on_store(&database.url())
+    }
+
+    /// The same on what an address leads to.
+    pub(crate) fn on_store(self, url: &str) -> Setup {
+        self.argument("--store").argument(url).variable("OUTLAY_MASTER_KEY", MASTER)
     }
 
     fn command(&self, home: &Path) -> Command {
