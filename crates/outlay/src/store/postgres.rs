@@ -32,6 +32,7 @@ mod settle;
 mod shared;
 mod statements;
 mod sums;
+mod sweep;
 mod typed;
 mod watch;
 mod wide;
@@ -75,7 +76,6 @@ use put::Clerk;
 use reader::{Ask, Pool, Reader};
 use reads::{PostgresReads, Views};
 use retention::{Trimmed, Trimmer};
-use rows::{RowReader, nanos, stored};
 pub use schema::{citus, tables};
 use shared::{Locked, Shared};
 
@@ -484,14 +484,7 @@ impl Store for PostgresStore {
 
     async fn due(&mut self, max: usize) -> Result<Vec<SessionNo>, StoreError> {
         let engine = Arc::clone(&self.engine);
-        let due = async move {
-            let now = nanos(engine.shared.time());
-            let sql = "select no from session where due <= $1 order by due limit $2";
-            let reader = engine.reader().await?;
-            let rows = reader.ask(sql, &[&now, &stored(max as u64)]).await.map_err(unavailable)?;
-            rows.iter().map(|row| Ok(SessionNo(RowReader::new(row).number()?))).collect()
-        };
-        joined(self.engine.runtime().spawn(due)).await
+        joined(self.engine.runtime().spawn(async move { sweep::due(&engine, max).await })).await
     }
 
     fn backup(&mut self, _to: PathBuf, done: oneshot::Sender<Result<(), StoreError>>) {

@@ -3,6 +3,7 @@
 mod edge;
 mod moved;
 mod patroni;
+mod promise;
 #[path = "scenario.rs"]
 mod scenario;
 mod starting;
@@ -141,4 +142,21 @@ fn a_node_whose_database_is_gone_is_not_ready_and_comes_back() {
     node.record(operation).shows("/duplicate", "false");
     node.budget("u").meter("cost", "0.5", "0").meter("aiRuns", "1", "0");
     node.verifies();
+}
+
+/// Nobody asks, nobody watches, nothing is due: a database that is paid by the hour may sleep.
+#[cfg(feature = "test-clock")]
+#[test]
+fn nodes_that_nobody_uses_leave_the_database_alone_until_something_is_due() {
+    let nodes = Nodes::at("2025-10-13T12:00:00Z");
+    nodes.user("u", "premium");
+    let opening = json!({"sessionId": "left", "feature": "test", "estimate": {"aiRuns": 1}, "holdSeconds": 30});
+    nodes.post(&of("u", "/sessions"), opening).is(201);
+    let asked = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'outlay' \
+                 and state_change > clock_timestamp() - interval '3 seconds'";
+    until("the database is left alone", || nodes.database.number(asked) == 0);
+    nodes.clock("2025-10-13T12:00:30Z");
+    until("the hold is given back", || {
+        nodes.database.number("select count(*) from session where due is not null") == 0
+    });
 }

@@ -32,7 +32,7 @@ pub(crate) use exact::{Json, decimal};
 pub(crate) use hook::{Does, HookReceiver, Message};
 pub(crate) use nodes::Nodes;
 pub(crate) use patroni::Patroni;
-pub(crate) use postgres::Database;
+pub(crate) use postgres::{Database, Pair};
 pub(crate) use server::{ADMIN, MASTER, Ran, Server, Setup, outlay, outlay_with_environment};
 pub(crate) use smtp::SmtpReceiver;
 pub(crate) use tls::{TlsFront, certificate};

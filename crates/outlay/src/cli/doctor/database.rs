@@ -20,7 +20,8 @@ pub(super) async fn look(address: &StoreAddress, config: &Config, findings: &mut
     let look = match local::look_at_database(address, config).await {
         Ok(look) => look,
         Err(error) => {
-            let fix = "see whether it runs, whether this machine may reach it, and whether user and password are right";
+            let fix = "see whether it runs and takes writes (name all hosts: the primary among them is found), whether this machine \
+                       may reach it, and whether user and password are right";
             findings.fail(ABOUT, format!("{address}: failed to {error}"), fix);
             return;
         }
@@ -28,9 +29,6 @@ pub(super) async fn look(address: &StoreAddress, config: &Config, findings: &mut
     let version = &look.version;
     if look.version_number < OLDEST_VERSION {
         findings.fail(ABOUT, format!("{address} is PostgreSQL {version}"), "use PostgreSQL 14 or later");
-    } else if look.is_standby {
-        let fix = "name the primary, or all hosts: the one that takes writes is found";
-        findings.fail(ABOUT, format!("{address} is a standby, which takes no writes"), fix);
     } else {
         findings.ok(ABOUT, format!("{address} is PostgreSQL {version}"));
     }

@@ -17,7 +17,7 @@ pub const OLDEST_VERSION: i64 = 140_000;
 pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 4;
 
 const LOOK: &str = "select current_setting('server_version'), current_setting('server_version_num')::int8, \
-     pg_is_in_recovery()::int4, current_setting('max_connections')::int8, \
+     current_setting('max_connections')::int8, \
      current_setting('superuser_reserved_connections')::int8, \
      (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() \
       and application_name <> $1), \
@@ -33,8 +33,6 @@ pub struct Look {
     pub version: String,
     /// The same as a number, such as 150018.
     pub version_number: i64,
-    /// Whether it only follows another one, and takes no writes.
-    pub is_standby: bool,
     /// How many connections it takes, without those that are kept for its superuser.
     pub connections: i64,
     /// How many of them others than nodes have.
@@ -64,8 +62,7 @@ pub async fn look(settings: &Settings) -> Result<Look, StoreError> {
     let row = client.query_typed_one(LOOK, &[(&APPLICATION, Type::TEXT)]).await.map_err(unavailable)?;
     let mut row = RowReader::new(&row);
     let version = row.required_text()?.to_owned();
-    let (version_number, standby, connections, kept) =
-        (row.required()?, row.required()?, row.required()?, row.required()?);
+    let (version_number, connections, kept) = (row.required()?, row.required()?, row.required()?);
     let taken_by_others = row.required()?;
     let clock_millis = row.required()?;
     let standbys_needed = safety::needed(row.required_text()?);
@@ -73,7 +70,6 @@ pub async fn look(settings: &Settings) -> Result<Look, StoreError> {
     Ok(Look {
         version,
         version_number,
-        is_standby: standby != 0,
         connections: connections - kept,
         taken_by_others,
         clock_millis,

@@ -280,6 +280,7 @@ impl Reads for PostgresReads {
 
     fn catch_up(&self) -> Option<Reading<'_, ()>> {
         let shared = &self.engine.shared;
+        shared.used();
         let looking = async |engine: Arc<Engine>| kept::catch_up(&engine.shared, &engine.readers).await;
         match shared.kept.age(shared.settings.clock.monotonic_nanos()) {
             Age::Young => None,

@@ -2,7 +2,7 @@
 //!
 //! A server acknowledges a COMMIT once the standbys that `synchronous_standby_names` asks for have it. Who sets none, or
 //! unsets them, acknowledges what is lost with the primary: every batch sees that, and what is slow to find out is asked
-//! every few seconds while there is something to do.
+//! every few seconds while anything is asked of the node, be it only whether it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ pub(super) struct Safety {
     said: RwLock<Said>,
     /// A batch was committed without the standby that it waited for, and none was since that did not.
     cut: AtomicBool,
-    /// Whether something was done since it was asked last.
+    /// Whether this node was asked anything since it asked last.
     active: AtomicBool,
 }
 
@@ -73,12 +73,17 @@ impl Safety {
         Ok(())
     }
 
+    /// Somebody asks something of this node.
+    pub(super) fn used(&self) {
+        self.active.store(true, Ordering::Release);
+    }
+
     /// Notes what a batch saw: whether a commit waits for a standby now.
     ///
     /// # Errors
     /// When it does not, and must.
     pub(super) fn seen(&self, synced: bool) -> Result<(), StoreError> {
-        self.active.store(true, Ordering::Release);
+        self.used();
         if synced != (self.said.read().needed > 0) {
             let mut said = self.said.write();
             (said.needed, said.connected) = (u64::from(synced), u64::from(synced));
@@ -126,7 +131,7 @@ impl Safety {
     }
 }
 
-/// Keeps asking, while there is something to do or something is wrong: a database that nobody uses may sleep.
+/// Keeps asking, while the node is in use or something is wrong: a database that nobody uses may sleep.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let mut kept = None;
     loop {

@@ -21,6 +21,7 @@ use super::retention::Trimmed;
 use super::rows::{RowReader, time};
 use super::safety::Safety;
 use super::schema::Identity;
+use super::sweep::Sweeps;
 use super::watch::Watch;
 use crate::feed::Feed;
 use crate::store::StoreError;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     ahead: AtomicI64,
     pub(super) chores: Chores,
     pub(super) safety: Safety,
+    pub(super) sweeps: Sweeps,
     pub(super) names: Names,
     /// What is emptied of its details, as far as this node knows.
     pub(super) trimmed: Mutex<Trimmed>,
@@ -75,6 +77,7 @@ impl Shared {
     pub(super) fn new(connector: Arc<Connector>, settings: Settings, identity: Identity, epoch: u64) -> Self {
         let holds = HoldClock::new(Arc::clone(&settings.clock), Timestamp::EPOCH);
         let safety = Safety::new(settings.require_sync);
+        let sweeps = Sweeps::new(settings.clock.monotonic_nanos());
         let count = usize::try_from(identity.buckets.count()).unwrap_or(1);
         Self {
             connector,
@@ -96,6 +99,7 @@ impl Shared {
             trimmed: Mutex::default(),
             holds,
             safety,
+            sweeps,
         }
     }
 
@@ -154,8 +158,15 @@ impl Shared {
         Ok(database)
     }
 
+    /// Somebody asks something of this node: it looks after what may have changed, as long as that goes on.
+    pub(super) fn used(&self) {
+        self.sweeps.used(self.settings.clock.monotonic_nanos());
+        self.safety.used();
+    }
+
     /// Notes a batch that is committed.
     pub(super) fn committed(&self, decided_at: i64, numbers: impl Iterator<Item = (i32, Numbers)>) {
+        self.used();
         self.decided_at.fetch_max(decided_at, Ordering::AcqRel);
         let mut kept = self.numbers.lock();
         for (bucket, numbers) in numbers {

@@ -12,6 +12,7 @@ mod numbers;
 mod outbox;
 mod pieces;
 mod proxy;
+mod quiet;
 mod server;
 mod sharded;
 mod watching;

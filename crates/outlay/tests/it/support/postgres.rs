@@ -53,6 +53,80 @@ impl Database {
     }
 }
 
+/// A primary of its own, which keeps what it acknowledges over a power cut, and its standby while that is there.
+pub(crate) struct Pair {
+    primary: Server,
+    standby: Option<Server>,
+}
+
+impl Pair {
+    /// A primary alone.
+    pub(crate) fn start() -> Pair {
+        let mut primary = Server::new(&["fsync=on", "full_page_writes=on"]);
+        primary.start();
+        run(&primary.config("postgres"), "create database ledger");
+        Pair { primary, standby: None }
+    }
+
+    /// Has a standby named `s1` follow the primary.
+    pub(crate) fn stand_by(&mut self) {
+        let mut standby = self.primary.standby("s1");
+        standby.start();
+        self.standby = Some(standby);
+        self.until_it_counts("select count(*) from pg_stat_replication where state = 'streaming'", 1);
+    }
+
+    /// Ends the standby.
+    pub(crate) fn leave(&mut self) {
+        self.standby = None;
+        self.until_it_counts("select count(*) from pg_stat_replication", 0);
+    }
+
+    /// Sets the standbys that commits wait for.
+    pub(crate) fn wait_for(&self, names: &str) {
+        let primary = self.primary.config("postgres");
+        run(&primary, &format!("alter system set synchronous_standby_names = '{names}'"));
+        run(&primary, "select pg_reload_conf()");
+        let connected = i64::from(!names.is_empty());
+        self.until_it_counts(
+            "select count(*) from pg_stat_replication where sync_state in ('sync', 'quorum')",
+            connected,
+        );
+    }
+
+    /// The address of the primary, as `--store` takes it.
+    pub(crate) fn url(&self) -> String {
+        url_of(&[&self.primary])
+    }
+
+    /// That of the standby.
+    pub(crate) fn url_of_standby(&self) -> String {
+        url_of(&[self.standby.as_ref().unwrap()])
+    }
+
+    /// That of both, in which the primary comes last.
+    pub(crate) fn url_of_both(&self) -> String {
+        url_of(&[self.standby.as_ref().unwrap(), &self.primary])
+    }
+
+    #[track_caller]
+    fn until_it_counts(&self, sql: &str, count: i64) {
+        let primary = self.primary.config("postgres");
+        super::until(sql, || {
+            block_on(async { connect(&primary).await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) }) == count
+        });
+    }
+}
+
+fn url_of(servers: &[&Server]) -> String {
+    let encoded = |server: &&Server| {
+        let folder = server.folder.to_str().unwrap().to_owned();
+        percent_encoding::utf8_percent_encode(&folder, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let folders: Vec<String> = servers.iter().map(encoded).collect();
+    format!("postgres://postgres@/ledger?host={}", folders.join(","))
+}
+
 fn cluster() -> &'static Server {
     CLUSTER.get_or_init(|| {
         let mut server = Server::new(&["max_connections=400"]);

@@ -17,7 +17,7 @@ use crate::store::tests::{Ledgers, suite};
 use crate::store::{AuditQuery, PageOf, Record, Store};
 
 /// Reads over everybody, by what no other statement has. Nothing is decided by them.
-const OVER_ALL: [&str; 20] = [
+const OVER_ALL: [&str; 21] = [
     // A start, and what retention and wiping look for.
     "from bucket where bucket = any($1::int4[]) order by bucket",
     "select bucket from erasure where stage >= 0",
@@ -25,6 +25,7 @@ const OVER_ALL: [&str; 20] = [
     "select coalesce(sum(trimmed",
     // The sweeper: each session that is due is then a command of its bucket.
     "select no from session where due <= $1 order by due",
+    "select due from session where due is not null order by due",
     // What the operator reads.
     "user_month m on m.bucket = t.bucket and m.user_no = t.user_no and m.month = $1::int8 where t.user_id is not null",
     "from session t where t.due is not null and t.ask is not null",
