@@ -34,6 +34,7 @@
 pub mod clock;
 pub mod disk;
 pub mod fault;
+pub mod nodes;
 pub mod oracle;
 pub mod said;
 pub mod scenario;

@@ -11,7 +11,7 @@ use outlay::store::outbox::{EventKind, Receiver};
 use outlay::store::{NoticesQuery, Page, PageOf, Reads, SessionsQuery, StoreError, UsageQuery, UserSort, UsersQuery};
 use outlay_core::alert::Alert;
 use outlay_core::breakdown::{Dimensions, Sums};
-use outlay_core::id::{OperationId, SessionNo, UserId};
+use outlay_core::id::{AlertNo, OperationId, SessionNo, UserId};
 use outlay_core::ledger::budget;
 use outlay_core::month::{Day, Timestamp};
 use outlay_core::operation::Operation;
@@ -156,7 +156,7 @@ fn compare_users(reads: &dyn Reads, model: &Model, now: Timestamp) -> Result<(),
 }
 
 /// The stored operation as it was answered when it was recorded. The budget beside it is compared elsewhere.
-fn as_recorded(operation: &Operation, expected: &Seen) -> Seen {
+pub(crate) fn as_recorded(operation: &Operation, expected: &Seen) -> Seen {
     let budget = match expected {
         Seen::Recorded { budget, .. } => budget.clone(),
         _ => unreachable!("the model shows an operation as recorded"),
@@ -201,7 +201,7 @@ fn compare_sessions(reads: &dyn Reads, model: &Model, now: Timestamp) -> Result<
 }
 
 /// Without what an erasure wipes some time after it.
-fn unnamed_session(mut session: SessionSeen, erased: impl Fn(usize) -> bool) -> SessionSeen {
+pub(crate) fn unnamed_session(mut session: SessionSeen, erased: impl Fn(usize) -> bool) -> SessionSeen {
     if erased(session.person) {
         session.id = String::new();
         session.error = None;
@@ -215,41 +215,43 @@ fn unnamed_session(mut session: SessionSeen, erased: impl Fn(usize) -> bool) -> 
 fn compare_denials(reads: &dyn Reads, model: &Model) -> Result<(), String> {
     let mut listed = pages(|page| ready(reads.denials(NoticesQuery { user_id: None, month: None, page })))?;
     listed.reverse();
-    let unnamed = |mut denial: DenialSeen| {
-        if model.people[denial.person].erased {
-            denial.session = None;
-            denial.reason = String::new();
-        }
-        denial
-    };
-    let found: Vec<_> = listed.iter().map(|of| unnamed(seen::denial(&of.row))).collect();
-    equal("denials", &found, &model.denials().into_iter().map(unnamed).collect())
+    let erased = |person: usize| model.people[person].erased;
+    let found: Vec<_> = listed.iter().map(|of| unnamed_denial(seen::denial(&of.row), erased)).collect();
+    equal("denials", &found, &model.denials().into_iter().map(|denial| unnamed_denial(denial, erased)).collect())
+}
+
+/// The same of a denial.
+pub(crate) fn unnamed_denial(mut denial: DenialSeen, erased: impl Fn(usize) -> bool) -> DenialSeen {
+    if erased(denial.person) {
+        denial.session = None;
+        denial.reason = String::new();
+    }
+    denial
 }
 
 fn compare_alerts(reads: &dyn Reads, model: &Model) -> Result<(), String> {
     let listed = pages(|page| ready(reads.alerts(NoticesQuery { user_id: None, month: None, page })))?;
     let threshold = |no| listed.iter().find(|of| of.row.no == no).map(|of| of.row.key.threshold);
-    let mut found: Vec<_> = listed
-        .iter()
-        .map(|of| {
-            let alert = &of.row;
-            AlertSeen {
-                person: place(alert.user_no.0),
-                month: alert.month,
-                meter: alert.key.meter as usize,
-                threshold: alert.key.threshold,
-                limit: alert.key.limit.into(),
-                used: alert.used.into(),
-                held: alert.held.into(),
-                plan: alert.plan.as_str().to_owned(),
-                next_plan: alert.next_plan.as_ref().map(|plan| plan.as_str().to_owned()),
-                superseded_by: alert.superseded_by.and_then(threshold),
-            }
-        })
-        .collect();
+    let mut found: Vec<_> = listed.iter().map(|of| alert_seen(&of.row, threshold)).collect();
     found.sort();
     equal("alerts", &found, &model.alerts())?;
     compare_deliveries(reads, listed.iter().map(|of| &of.row))
+}
+
+/// An alert as the model says it, where this gives the threshold of another one by its number.
+pub(crate) fn alert_seen(alert: &Alert, threshold: impl Fn(AlertNo) -> Option<u8>) -> AlertSeen {
+    AlertSeen {
+        person: place(alert.user_no.0),
+        month: alert.month,
+        meter: alert.key.meter as usize,
+        threshold: alert.key.threshold,
+        limit: alert.key.limit.into(),
+        used: alert.used.into(),
+        held: alert.held.into(),
+        plan: alert.plan.as_str().to_owned(),
+        next_plan: alert.next_plan.as_ref().map(|plan| plan.as_str().to_owned()),
+        superseded_by: alert.superseded_by.and_then(threshold),
+    }
 }
 
 /// Each alert that is to be sent has one delivery to the operator, and no other has any.

@@ -62,7 +62,9 @@ impl fmt::Display for Failure {
 pub fn run(seed: u64, turns: Option<usize>) -> Result<Report, Box<Failure>> {
     let mut case = case(seed);
     case.turns.truncate(turns.unwrap_or(usize::MAX));
-    attempt(seed, &case).map_err(smaller)
+    attempt(seed, &case).map_err(|failure| {
+        smaller(case.turns.clone(), failure, |turns| attempt(seed, &Case { turns: turns.to_vec(), ..case.clone() }))
+    })
 }
 
 /// Every so many seeds are run twice by [`run_checked`].
@@ -92,24 +94,24 @@ fn attempt(seed: u64, case: &Case) -> Result<Report, Box<Failure>> {
 }
 
 /// A panic is what is wrong, not the end of the program.
-fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         format!("panic: {}", text.unwrap_or("of an unknown kind"))
     })
 }
 
-/// Takes turns out as long as the rest still fails.
-fn smaller(mut failure: Box<Failure>) -> Box<Failure> {
-    let mut length = failure.case.turns.len();
+/// Takes turns out as long as the rest still fails; gives how it fails then.
+pub(crate) fn smaller<T: Clone, R, E>(mut turns: Vec<T>, mut failure: E, attempt: impl Fn(&[T]) -> Result<R, E>) -> E {
+    let mut length = turns.len();
     while length > 0 {
         let mut at = 0;
-        while at < failure.case.turns.len() {
-            let mut fewer = failure.case.clone();
-            fewer.turns.drain(at..(at + length).min(failure.case.turns.len()));
-            match attempt(failure.seed, &fewer) {
+        while at < turns.len() {
+            let mut fewer = turns.clone();
+            fewer.drain(at..(at + length).min(turns.len()));
+            match attempt(&fewer) {
                 Ok(_) => at += length,
-                Err(still) => failure = still,
+                Err(still) => (turns, failure) = (fewer, still),
             }
         }
         length /= 2;

@@ -33,6 +33,7 @@ mod shared;
 mod statements;
 mod sums;
 mod sweep;
+pub mod tries;
 mod typed;
 mod watch;
 mod wide;

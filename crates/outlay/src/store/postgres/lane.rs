@@ -17,21 +17,20 @@ use rand_pcg::Pcg64;
 use super::audit;
 use super::chores::keep_partitions;
 use super::connector::Unreached;
-use super::errors::{Cure, cure, told};
+use super::errors::answered;
 use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
 use super::outbox::WEBHOOKS;
 use super::rows::{nanos, time};
-use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
+use super::settle::{COMMIT_SECONDS_MAX, settle};
 use super::shared::{Locked, Rules, Shared};
 use super::statements::{self, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, SYNCED, VERSION};
+use super::tries::{self, Cure, Ended, GaveUp, Place, Sought, Transactions, Tries};
 use super::write::{InBucket, Ops, Writes};
 use crate::audit::{Actor, Event, of_decision};
 use crate::store::outbox::{Receiver, Telling};
 use crate::store::{CommandError, Reply, StoreError};
 
-/// How often a batch is run again before its callers are told to.
-const TRIES_MAX: u32 = 5;
 /// How often buckets that somebody else has are left out before they are waited for.
 const SKIPS_MAX: u32 = 3;
 /// Rounds of reading for one batch, at most: finishing names a session, the session a month.
@@ -90,29 +89,7 @@ struct Decided {
 }
 
 /// Why a transaction has no outcome.
-#[derive(Debug)]
-enum Failed {
-    /// It is surely not recorded.
-    Not(Cure, String),
-    /// It may or may not be: what it would have answered, and by what it is found.
-    Unknown(Box<Decided>, [u8; 16]),
-    /// It is recorded here, and perhaps on no standby.
-    WaitCut,
-    /// The store cannot be read, or refuses.
-    Store(StoreError),
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<tokio_postgres::Error> for Failed {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Not(cure(&error), told(&error))
-    }
-}
+type Failed = tries::Failed<Decided>;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -139,20 +116,11 @@ impl Lane {
     }
 
     async fn commit_group(&mut self, mut items: Vec<Item>, answered: &mut Answered, groups: &mut Vec<Vec<Item>>) {
-        let (mut tries, mut skips) = (0, 0);
+        let (mut tries, mut skips) = (Tries::default(), 0);
         let until = tokio::time::Instant::now() + Duration::from_secs(TRY_SECONDS_MAX);
         while !items.is_empty() {
-            let failed = match self.transact(&items, skips >= SKIPS_MAX).await {
-                Ok(decided) => Ok(decided),
-                Err(Failed::Unknown(decided, batch)) => match self.settle(&decided, &batch).await {
-                    Ok(true) => Ok(*decided),
-                    // It never happened: run it again.
-                    Ok(false) => Err(Failed::Not(Cure::Again, "the connection was lost".to_owned())),
-                    Err(error) => return refuse(&items, answered, |_| error.clone().into()),
-                },
-                Err(failed) => Err(failed),
-            };
-            match failed {
+            let mut group = Group { lane: self, items: &items, wait: skips >= SKIPS_MAX, until };
+            match tries::run(&mut group, &mut tries).await {
                 Ok(decided) => {
                     let plans = decided.of.iter().any(|one| !one.written.plans.is_empty());
                     let left = self.committed(decided, answered);
@@ -165,40 +133,17 @@ impl Lane {
                         self.pause(1, 5).await;
                     }
                 }
-                Err(Failed::Not(Cure::Halve, said)) if items.len() == 1 => {
+                Err(GaveUp::Halve(said)) if items.len() == 1 => {
                     tracing::error!(said, command = ?items.first().map(|item| &item.command), "a command cannot be written");
                     return refuse(&items, answered, |_| Rejection::Internal.into());
                 }
-                Err(Failed::Not(Cure::Halve, _)) => {
+                Err(GaveUp::Halve(_)) => {
                     // Those before come first: one user's commands keep their order.
                     let later = items.split_off(items.len() / 2);
                     groups.extend([later, items]);
                     return;
                 }
-                Err(Failed::Not(Cure::Partition, said)) if tries < TRIES_MAX => {
-                    tries += 1;
-                    tracing::warn!(said, "there is no partition for what is recorded now: it is made");
-                    if let Err(error) = keep_partitions(&self.shared).await {
-                        return refuse(&items, answered, |_| error.clone().into());
-                    }
-                }
-                Err(Failed::Not(Cure::Full, _)) => return refuse(&items, answered, |_| StoreError::DiskFull.into()),
-                Err(Failed::Not(cure @ (Cure::Again | Cure::Connect), said))
-                    if tries < TRIES_MAX && until > tokio::time::Instant::now() =>
-                {
-                    tries += 1;
-                    tracing::debug!(said, ?cure, tries, "a batch is run again");
-                    self.pause(5, 50).await;
-                }
-                Err(Failed::Not(_, said)) => {
-                    return refuse(&items, answered, |_| StoreError::Unavailable(said.clone()).into());
-                }
-                Err(Failed::WaitCut) => {
-                    let error = self.shared.wait_was_cut();
-                    return refuse(&items, answered, |_| error.clone().into());
-                }
-                Err(Failed::Store(error)) => return refuse(&items, answered, |_| error.clone().into()),
-                Err(Failed::Unknown(..)) => return,
+                Err(GaveUp::Refused(error)) => return refuse(&items, answered, |_| error.clone().into()),
             }
         }
     }
@@ -411,34 +356,72 @@ impl Lane {
         decided.audit_newest = audit_newest;
         let Ok(answers) = answers else {
             self.shared.connector.doubt();
-            return Err(Failed::Unknown(Box::new(decided), batch));
+            return Err(unknown(decided, batch));
         };
-        // A failed statement is a failed batch, whatever COMMIT says: of an aborted transaction it answers without error.
         let mut synced = true;
+        let mut read = Vec::with_capacity(answers.len());
         for (place, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Ok(rows) if place > commit => {
-                    synced = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
-                }
-                Ok(_) => {}
-                // A server that goes down at COMMIT may have done it.
-                Err(error) if error.as_db_error().is_none() || (place >= commit && cure(&error) == Cure::Connect) => {
-                    return Err(Failed::Unknown(Box::new(decided), batch));
-                }
-                Err(error) => return Err(error.into()),
+            if let (Ok(rows), true) = (&answer, place > commit) {
+                synced = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
             }
+            read.push(answered(answer));
         }
         let cut = link.take_wait_cut() || !synced;
-        self.shared.safety.cut(cut);
-        if cut { Err(Failed::WaitCut) } else { Ok(decided) }
+        let ended = tries::ended(read, commit, cut);
+        if matches!(ended, Ended::Committed | Ended::WaitCut) {
+            self.shared.safety.cut(cut);
+        }
+        match ended {
+            Ended::Committed => Ok(decided),
+            Ended::Not(cure, said) => Err(Failed::Not(cure, said)),
+            Ended::Unknown => Err(unknown(decided, batch)),
+            Ended::WaitCut => Err(Failed::WaitCut),
+        }
+    }
+}
+
+/// A batch whose outcome is not known, with where it is found.
+fn unknown(decided: Decided, batch: [u8; 16]) -> Failed {
+    let places = decided.of.iter().map(|one| Place { bucket: one.bucket, seq: one.seq }).collect();
+    Failed::Unknown(Box::new(decided), Sought { places, batch })
+}
+
+/// The commands that a lane is about to commit, as one transaction.
+struct Group<'a> {
+    lane: &'a mut Lane,
+    items: &'a [Item],
+    /// Whether buckets that somebody else has are waited for.
+    wait: bool,
+    until: tokio::time::Instant,
+}
+
+impl Transactions for Group<'_> {
+    type Done = Decided;
+
+    async fn transact(&mut self) -> Result<Decided, Failed> {
+        self.lane.transact(self.items, self.wait).await
     }
 
-    /// Finds out whether a batch is recorded.
-    async fn settle(&mut self, decided: &Decided, batch: &[u8; 16]) -> Result<bool, StoreError> {
-        let places: Vec<Place> = decided.of.iter().map(|one| Place { bucket: one.bucket, seq: one.seq }).collect();
-        let (found, link) = settle(&self.shared, &statements::of_a_lane(), &places, batch).await?;
-        self.link = Some(link);
+    async fn settle(&mut self, sought: &Sought) -> Result<bool, StoreError> {
+        let (found, link) = settle(&self.lane.shared, &statements::of_a_lane(), sought).await?;
+        self.lane.link = Some(link);
         Ok(found)
+    }
+
+    async fn make_partitions(&mut self) -> Result<(), StoreError> {
+        keep_partitions(&self.lane.shared).await
+    }
+
+    async fn pause(&mut self) {
+        self.lane.pause(5, 50).await;
+    }
+
+    fn is_late(&self) -> bool {
+        self.until <= tokio::time::Instant::now()
+    }
+
+    fn wait_was_cut(&self) -> StoreError {
+        self.lane.shared.wait_was_cut()
     }
 }
 

@@ -18,22 +18,22 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
 use super::audit;
+use super::chores::keep_partitions;
 use super::connector::Unreached;
-use super::errors::{Cure, cure, told};
+use super::errors::answered;
 use super::link::Link;
 use super::outbox::{DELETE_WEBHOOK, END_PENDING, PUT_WEBHOOK};
 use super::rows::{RowReader, Rows, nanos, stored};
-use super::settle::{COMMIT_SECONDS_MAX, Place, settle};
+use super::settle::{COMMIT_SECONDS_MAX, settle};
 use super::shared::{Locked, Shared};
 use super::statements::{ADD_EVENTS, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK, SYNCED, VERSION};
+use super::tries::{self, Answer, Cure, Ended, GaveUp, Place, Sought, Transactions, Tries};
 use super::write::{NOBODY, RECORD};
 use crate::audit::Event;
 use crate::store::outbox::{Again, Receiver};
 use crate::store::{KeyRecord, Record, SecretRecord, StoreError};
 use deliveries::{ADD_TRIES, FIND_TRIED, PUT_TRIED, SEND_AGAIN, SendAgain, WEBHOOK_BACK, WEBHOOK_GONE};
 
-/// How often a record is written again before its caller is told to.
-const TRIES_MAX: u32 = 5;
 /// How long the database has to answer all but COMMIT.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// The bucket of what is nobody's.
@@ -110,29 +110,7 @@ impl Put {
 }
 
 /// Why a record was not written, or is not known to be.
-#[derive(Debug)]
-enum Failed {
-    /// It is surely not.
-    Not(Cure, String),
-    /// It may or may not be: what it did, and where it is found.
-    Unknown(Put, Place, [u8; 16]),
-    /// It is recorded here, and perhaps on no standby.
-    WaitCut,
-    /// What is stored cannot be read.
-    Store(StoreError),
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<tokio_postgres::Error> for Failed {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Not(cure(&error), told(&error))
-    }
-}
+type Failed = tries::Failed<Put>;
 
 /// Writes records, one after the other.
 #[derive(Debug)]
@@ -148,29 +126,11 @@ impl Clerk {
     }
 
     pub(super) async fn put(&mut self, record: &Record, event: Option<&Event>) -> Result<Put, StoreError> {
-        let mut tries = 0;
-        loop {
-            match self.transact(record, event).await {
-                Ok(put) => return Ok(put),
-                Err(Failed::Unknown(put, place, batch)) => {
-                    let (found, link) = settle(&self.shared, &statements(), &[place], &batch).await?;
-                    self.link = Some(link);
-                    if found {
-                        return Ok(put);
-                    }
-                    // It never happened: it is written again.
-                }
-                Err(Failed::Not(Cure::Again | Cure::Connect, said)) if tries < TRIES_MAX => {
-                    tries += 1;
-                    tracing::debug!(said, tries, "a record is written again");
-                    tokio::time::sleep(Duration::from_millis(5 + self.random.next_u64() % 45)).await;
-                }
-                Err(Failed::Not(Cure::Full, _)) => return Err(StoreError::DiskFull),
-                Err(Failed::Not(_, said)) => return Err(StoreError::Unavailable(said)),
-                Err(Failed::WaitCut) => return Err(self.shared.wait_was_cut()),
-                Err(Failed::Store(error)) => return Err(error),
-            }
-        }
+        let mut writing = Writing { clerk: self, record, event };
+        tries::run(&mut writing, &mut Tries::default()).await.map_err(|gave_up| match gave_up {
+            GaveUp::Halve(said) => StoreError::Unavailable(said),
+            GaveUp::Refused(error) => error,
+        })
     }
 
     /// Runs one transaction. The connection is kept, unless it is not known to be good.
@@ -184,7 +144,7 @@ impl Clerk {
         };
         let written = tokio::time::timeout(ANSWER_WAIT, self.write(&link, record, event)).await;
         let result = match written {
-            Ok(Ok((put, place, batch))) => self.commit(&link, put, place, batch).await,
+            Ok(Ok((put, sought))) => self.commit(&link, put, sought).await,
             Ok(Err(failed)) => Err(failed),
             Err(_) => {
                 self.shared.connector.distrust();
@@ -204,12 +164,7 @@ impl Clerk {
     }
 
     /// Writes all but COMMIT; gives by what it is found.
-    async fn write(
-        &mut self,
-        link: &Link,
-        record: &Record,
-        event: Option<&Event>,
-    ) -> Result<(Put, Place, [u8; 16]), Failed> {
+    async fn write(&mut self, link: &Link, record: &Record, event: Option<&Event>) -> Result<(Put, Sought), Failed> {
         link.begin().await?;
         let buckets = self.buckets_of(record);
         let locked = link.send(LOCK_WAITING, vec![&buckets]).await?;
@@ -230,7 +185,7 @@ impl Clerk {
             _ => event.map(std::slice::from_ref).unwrap_or_default(),
         };
         let batch = self.shared.watch.batch(self.random.next_u64());
-        let place = Place { bucket: first.bucket, seq: first.seq };
+        let places = vec![Place { bucket: first.bucket, seq: first.seq }];
         let seq = first.seq + 1;
         link.send(NEXT_SEQ, vec![&first.bucket, &seq, &stored(next_delivery)]).await?;
         let mut rows = Rows::default();
@@ -239,10 +194,10 @@ impl Clerk {
         link.send_rows(ADD_EVENTS, &rows).await?;
         // The lock that all share comes last, and is held for the least time.
         put.audit_newest = audit::write(link, self.shared.buckets(), at, events).await?;
-        Ok((put, place, batch))
+        Ok((put, Sought { places, batch }))
     }
 
-    async fn commit(&self, link: &Link, put: Put, place: Place, batch: [u8; 16]) -> Result<Put, Failed> {
+    async fn commit(&self, link: &Link, put: Put, sought: Sought) -> Result<Put, Failed> {
         let commit = async {
             link.control(COMMIT).await?;
             // As a lane does.
@@ -251,14 +206,19 @@ impl Clerk {
             synced.first().map(|row| row.try_get(0)).transpose()
         };
         let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), commit).await;
-        match committed {
-            Ok(Ok(synced)) if link.take_wait_cut() || synced == Some(false) => Err(Failed::WaitCut),
-            Ok(Ok(_)) => Ok(put),
-            Ok(Err(error)) if error.as_db_error().is_some() && cure(&error) != Cure::Connect => Err(error.into()),
-            Ok(Err(_)) | Err(_) => {
+        let (answer, synced) = match committed {
+            Ok(Ok(synced)) => (Answer::Well, synced != Some(false)),
+            Ok(Err(error)) => (answered(Err::<(), _>(error)), true),
+            Err(_) => (Answer::Lost, true),
+        };
+        match tries::ended([answer], 0, link.take_wait_cut() || !synced) {
+            Ended::Committed => Ok(put),
+            Ended::Not(cure, said) => Err(Failed::Not(cure, said)),
+            Ended::Unknown => {
                 self.shared.connector.doubt();
-                Err(Failed::Unknown(put, place, batch))
+                Err(Failed::Unknown(Box::new(put), sought))
             }
+            Ended::WaitCut => Err(Failed::WaitCut),
         }
     }
 
@@ -273,6 +233,44 @@ impl Clerk {
             _ => [FIRST].into(),
         };
         buckets.into_iter().collect()
+    }
+}
+
+/// A record that a clerk writes.
+struct Writing<'a> {
+    clerk: &'a mut Clerk,
+    record: &'a Record,
+    event: Option<&'a Event>,
+}
+
+impl Transactions for Writing<'_> {
+    type Done = Put;
+
+    async fn transact(&mut self) -> Result<Put, Failed> {
+        self.clerk.transact(self.record, self.event).await
+    }
+
+    async fn settle(&mut self, sought: &Sought) -> Result<bool, StoreError> {
+        let (found, link) = settle(&self.clerk.shared, &statements(), sought).await?;
+        self.clerk.link = Some(link);
+        Ok(found)
+    }
+
+    async fn make_partitions(&mut self) -> Result<(), StoreError> {
+        keep_partitions(&self.clerk.shared).await
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(Duration::from_millis(5 + self.clerk.random.next_u64() % 45)).await;
+    }
+
+    /// Its tries are few.
+    fn is_late(&self) -> bool {
+        false
+    }
+
+    fn wait_was_cut(&self) -> StoreError {
+        self.clerk.shared.wait_was_cut()
     }
 }
 
