@@ -50,7 +50,7 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
         packages::patroni()?;
         run(SHORT.seeds, &["--package", "outlay", "--test", "it", "nodes::patroni", "--", "--ignored", "--nocapture"])?;
         // Optimized, since it is much, and with what is ignored in the short run: a crash at every write of every scenario.
-        let of_streams = ["--test", "stream", "--test", "scenario"];
+        let of_streams = ["--test", "stream", "--test", "scenario", "--test", "nodes"];
         let arguments = [&["--release", "--package", "outlay-sim"], &of_streams[..], &["--", "--include-ignored"]];
         run(amount.seeds, &arguments.concat())?;
         // A workspace of its own, built anew for the fuzzer: too long for every run.

@@ -9,6 +9,7 @@
 //! - [`wire`]: the API of that process, asked without a network.
 //! - [`scenario`]: S1 to S23 as requests, with a crash at every write.
 //! - [`stream`]: random commands and faults from a seed.
+//! - [`nodes`]: several nodes over a model of PostgreSQL, likewise.
 //!
 //! # What it sees
 //! Mistakes that were put in by hand, and where each was caught:
@@ -30,6 +31,8 @@
 //! | the cursor of a merge does not move with its keys | stream 20 |
 //! | a frozen map is forgotten by a start | stream 4 |
 //! | a rollback journal in place of the log, after a write that failed while the store was opened | `tests/start.rs` |
+//!
+//! Those of several nodes are built in ([`nodes::Mistake`]), so that a test sees each of them caught.
 
 pub mod clock;
 pub mod disk;

@@ -9,8 +9,46 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// What must be seen: each way for a transaction to end, and each way to settle it.
-const EXPECTED: [&str; 0] = [];
+/// What must be seen: each way for a statement and a commit to end, each way to settle it, and who was told what.
+const EXPECTED: [&str; 37] = [
+    "a statement was aborted by 40001",
+    "a statement was aborted by 40P01",
+    "a statement was refused by a server that goes down",
+    "a statement was refused by a server that takes no writes",
+    "a statement was refused since the server's disk is full",
+    "a statement was refused for what nobody knows a cure for",
+    "a batch could not be written for one of its commands",
+    "a command that cannot be written was told to be refused, and no other",
+    "a connection was cut before COMMIT",
+    "a connection was cut on the way to COMMIT",
+    "a connection was cut after COMMIT was sent",
+    "a COMMIT was not answered in time",
+    "COMMIT was aborted by 40001",
+    "COMMIT was answered ROLLBACK without an error",
+    "COMMIT was answered by a server that goes down",
+    "a commit was acknowledged by the standby",
+    "a wait for the standby was cancelled",
+    "a session was ended while it waited for the standby",
+    "a session was ended before it came to COMMIT",
+    "a server committed what its client had left",
+    "a server ended what its client had left before COMMIT",
+    "a server that came up again showed what had waited for the standby",
+    "a failover lost the end of the log",
+    "a failover lost what had been shown",
+    "a failover kept what was not acknowledged",
+    "a bucket that another had was skipped",
+    "a bucket that another had was waited for",
+    "buckets that were skipped three times were waited for",
+    "a wait for a bucket was given up",
+    "an unknown batch was found",
+    "an unknown batch was not found",
+    "a wait was cut short while a batch was looked for",
+    "a batch was not acknowledged since its wait was cut short",
+    "callers were told that the outcome is unknown",
+    "a node was killed while requests waited for it",
+    "a duplicate was answered",
+    "a retry at another node was answered as a duplicate",
+];
 
 /// Panics of a run are told with its seed, at the end.
 fn quietly<T>(work: impl FnOnce() -> T) -> T {

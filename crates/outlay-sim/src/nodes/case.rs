@@ -15,7 +15,12 @@ pub struct Rates {
     pub lock_timeout: u64,
     /// A client does not wait for its COMMIT any longer.
     pub watch: u64,
+    /// Whether operations of [`POISON_PICOS`] cannot be written.
+    pub poison: bool,
 }
+
+/// What the operations cost that cannot be written, where some cannot.
+pub const POISON_PICOS: i64 = 3;
 
 /// A case, drawn from a seed.
 #[derive(Debug, Clone)]
@@ -57,6 +62,7 @@ pub fn case(seed: u64) -> Case {
         abort: rate(&[1, 3, 8]),
         lock_timeout: rate(&[2, 10]),
         watch: rate(&[2, 5, 15]),
+        poison: !calm && random.percent(20),
     };
     let mut events = vec![Event::Work; 8];
     events.extend([Event::Up; 3]);

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use outlay::store::Reply;
 use outlay_core::ledger::{Command, Now};
 use outlay_core::month::Timestamp;
+use outlay_core::operation::Operation;
 use outlay_core::plan::Plans;
 use outlay_model::generate::Random;
 
-use super::case::Rates;
+use super::case::{POISON_PICOS, Rates};
 use super::tables::{Change, Tables};
 use crate::fault::Sometimes;
 
@@ -101,6 +102,16 @@ pub enum Refusal {
     Lost,
 }
 
+/// Codes by which statements before COMMIT are refused.
+const STATEMENTS_END_BY: [(&str, &str); 6] = [
+    ("40001", "a statement was aborted by 40001"),
+    ("40P01", "a statement was aborted by 40P01"),
+    ("57P01", "a statement was refused by a server that goes down"),
+    ("25006", "a statement was refused by a server that takes no writes"),
+    ("53100", "a statement was refused since the server's disk is full"),
+    ("XX000", "a statement was refused for what nobody knows a cure for"),
+];
+
 /// The state of the database; one for all nodes.
 #[derive(Debug)]
 pub struct State {
@@ -119,6 +130,8 @@ pub struct State {
     /// What was seen.
     pub sometimes: Sometimes,
     backends: BTreeMap<u64, Backend>,
+    /// What sessions that are ended still said to their clients.
+    last_words: BTreeMap<u64, Committed>,
     next_backend: u64,
     /// Whether it can be connected to.
     up: bool,
@@ -147,6 +160,7 @@ impl Database {
             timeline: 1,
             sometimes: Sometimes::default(),
             backends: BTreeMap::new(),
+            last_words: BTreeMap::new(),
             next_backend: 0,
             up: true,
             standby: true,
@@ -204,12 +218,8 @@ impl State {
             return Err(Refusal::Lost);
         }
         if self.chance(self.rates.abort) {
-            let code = self.random.pick(&["40001", "40P01", "57P01"]);
-            self.saw(match code {
-                "40001" => "a statement was aborted by 40001",
-                "40P01" => "a statement was aborted by 40P01",
-                _ => "a statement was refused by a server that goes down",
-            });
+            let (code, what) = self.random.pick(&STATEMENTS_END_BY);
+            self.saw(what);
             return Err(Refusal::Said(code));
         }
         Ok(())
@@ -266,8 +276,14 @@ impl State {
             .changes
             .iter()
             .find_map(|change| self.tables.get(change.bucket).and_then(|tables| tables.allows(&change.written).err()));
+        let is_poison = |operation: &Arc<Operation>| operation.cost.picos() == POISON_PICOS;
+        let poisoned = entry.changes.iter().any(|change| change.written.operations.iter().any(is_poison));
         let refused = match refused {
             Some(code) => Some(code),
+            None if self.rates.poison && poisoned => {
+                self.saw("a batch could not be written for one of its commands");
+                Some("22003")
+            }
             None if self.chance(self.rates.abort) => Some("40001"),
             None => None,
         };
@@ -299,6 +315,9 @@ impl State {
 
     /// The answer to COMMIT, once it is there.
     pub(super) fn answer(&mut self, id: u64) -> Result<Option<Committed>, Refusal> {
+        if let Some(last_word) = self.last_words.remove(&id) {
+            return Ok(Some(last_word));
+        }
         let backend = self.backends.get_mut(&id).ok_or(Refusal::Lost)?;
         Ok(backend.answer.take())
     }
@@ -325,6 +344,8 @@ impl State {
 
     /// Nothing goes wrong any more.
     pub fn heal(&mut self) {
-        (self.rates, self.standby, self.up) = (Rates::default(), true, true);
+        // What cannot be written cannot be written.
+        let poison = self.rates.poison;
+        (self.rates, self.standby, self.up) = (Rates { poison, ..Rates::default() }, true, true);
     }
 }

@@ -14,7 +14,7 @@ use outlay_model::generate::{Action, Jump, Random};
 use outlay_model::words::{Words, user_id};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::case::{Case, Turn};
+use super::case::{Case, POISON_PICOS, Turn};
 use super::database::{Database, Event};
 use super::mistake::Mistake;
 use super::oracle::Oracle;
@@ -50,6 +50,9 @@ struct Flight {
     answer: Pin<Box<dyn Future<Output = Result<Outcome, WriteError>>>>,
 }
 
+/// A sweep on its way, at a node.
+type Sweep = (usize, Pin<Box<dyn Future<Output = Result<usize, WriteError>>>>);
+
 /// A run in the middle of a case.
 pub(super) struct Run {
     buckets: Buckets,
@@ -57,12 +60,13 @@ pub(super) struct Run {
     nodes: Vec<Node>,
     asks: Vec<Ask>,
     flights: Vec<Flight>,
-    sweeps: Vec<(usize, Pin<Box<dyn Future<Output = Result<usize, WriteError>>>>)>,
+    sweeps: Vec<Sweep>,
     history: Vec<Command>,
     oracle: Oracle,
     events: Vec<Event>,
     twice_percent: u64,
     lost_percent: u64,
+    poison: bool,
     ticks: u64,
     mistake: Option<Mistake>,
     requests: u64,
@@ -94,6 +98,7 @@ impl Run {
             events: case.events.clone(),
             twice_percent: case.twice_percent,
             lost_percent: case.lost_percent,
+            poison: case.rates.poison,
             ticks: case.ticks,
             mistake,
             requests: 0,
@@ -342,6 +347,12 @@ impl Run {
         self.note(format!("request {request} was answered by node {node}: {answer:?}"));
         let reply: Reply = match answer {
             Ok(outcome) => Ok(outcome),
+            Err(WriteError::Rejected(Rejection::Internal)) if self.is_poison(&self.asks[*ask].command) => {
+                self.saw("a command that cannot be written was told to be refused, and no other");
+                self.oracle.refused(*request);
+                self.asks[*ask].answered = true;
+                return Ok(());
+            }
             Err(WriteError::Rejected(Rejection::Internal)) => {
                 return Err(format!("request {request} could not be written: {:?}", self.asks[*ask].command));
             }
@@ -373,6 +384,10 @@ impl Run {
             self.doubtful = true;
         }
         self.oracle.acknowledged(*request, self.asks[*ask].bucket, &reply, &state)
+    }
+
+    fn is_poison(&self, command: &Command) -> bool {
+        matches!(command, Command::Record(operation) if self.poison && operation.cost.picos() == POISON_PICOS)
     }
 
     /// Nothing goes wrong any more: all is answered, all holds that are over are given back, and a last failover loses none.

@@ -98,6 +98,9 @@ impl ModelStore {
     ) {
         let (mut tries, mut skips) = (Tries::default(), 0);
         while !items.is_empty() {
+            if skips >= SKIPS_MAX {
+                self.saw("buckets that were skipped three times were waited for");
+            }
             let mut group = Group { store: self, items: &items, wait: skips >= SKIPS_MAX };
             let error: CommandError = match tries::run(&mut group, &mut tries).await {
                 Ok(done) => {

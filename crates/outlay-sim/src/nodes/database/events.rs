@@ -145,20 +145,31 @@ impl State {
 
     fn terminate(&mut self, random: &mut Random) -> bool {
         let Some(id) = self.pick(random, |_, _| true) else { return false };
+        let says_so = random.percent(50);
         match self.backends.get(&id).map(|backend| &backend.phase) {
             Some(Phase::Waiting(_)) => {
                 self.saw("a session was ended while it waited for the standby");
                 self.end_wait(id, None);
+                self.last_word(id, says_so);
             }
             Some(Phase::Committing(_)) => {
                 self.saw("a session was ended before it came to COMMIT");
                 self.backends.remove(&id);
+                self.last_word(id, says_so);
             }
             _ => {
                 self.backends.remove(&id);
             }
         }
         true
+    }
+
+    /// COMMIT is answered by a server that goes down, whether or not it has done it.
+    fn last_word(&mut self, id: u64, says_so: bool) {
+        if says_so {
+            self.saw("COMMIT was answered by a server that goes down");
+            self.last_words.insert(id, Committed::Refused("57P01"));
+        }
     }
 
     /// All that is in the log is there after it.
