@@ -154,7 +154,10 @@ fn nodes_that_nobody_uses_leave_the_database_alone_until_something_is_due() {
     nodes.post(&of("u", "/sessions"), opening).is(201);
     let asked = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'outlay' \
                  and state_change > clock_timestamp() - interval '3 seconds'";
-    until("the database is left alone", || nodes.database.number(asked) == 0);
+    until("the database is left alone", || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        nodes.database.number(asked) == 0
+    });
     nodes.clock("2025-10-13T12:00:30Z");
     until("the hold is given back", || {
         nodes.database.number("select count(*) from session where due is not null") == 0
