@@ -11,11 +11,13 @@
 //! # What it sees
 //! [`Mistake`] are mistakes that a node can be told to make; a test has each of them made, and wants to see it found.
 
+mod batches;
 pub mod case;
 pub mod database;
 mod link;
 pub mod mistake;
 mod oracle;
+mod records;
 mod run;
 mod store;
 pub mod tables;

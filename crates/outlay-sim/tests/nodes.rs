@@ -10,7 +10,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// What must be seen: each way for a statement and a commit to end, each way to settle it, and who was told what.
-const EXPECTED: [&str; 37] = [
+const EXPECTED: [&str; 38] = [
     "a statement was aborted by 40001",
     "a statement was aborted by 40P01",
     "a statement was refused by a server that goes down",
@@ -46,6 +46,7 @@ const EXPECTED: [&str; 37] = [
     "a batch was not acknowledged since its wait was cut short",
     "callers were told that the outcome is unknown",
     "a node was killed while requests waited for it",
+    "a record was written",
     "a duplicate was answered",
     "a retry at another node was answered as a duplicate",
 ];

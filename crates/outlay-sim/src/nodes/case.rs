@@ -37,6 +37,8 @@ pub struct Case {
     pub twice_percent: u64,
     /// How many answers, of a hundred, do not reach who asked.
     pub lost_percent: u64,
+    /// How many records are written, for a hundred steps.
+    pub records_percent: u64,
     /// How much happens between two requests, at most.
     pub ticks: u64,
     /// What is asked, in order.
@@ -77,10 +79,11 @@ pub fn case(seed: u64) -> Case {
     let nodes = usize::try_from(random.pick(&[2, 3, 4])).unwrap_or(2);
     let twice_percent = random.pick(&[0, 10, 40]);
     let lost_percent = random.pick(&[0, 5, 25]);
+    let records_percent = random.pick(&[0, 0, 20]);
     let ticks = random.pick(&[3, 20, 60, 150]);
     // A plan is nobody's, and a user's number is their bucket's own: both are asked for where there is one order.
     let asked = |step: &Step| bits == 0 || !matches!(step.action, Action::PutPlan { .. } | Action::Recheck(_));
     let steps = generate::case(seed).into_iter().filter(asked);
     let turns = steps.map(|step| Turn { step, dice: random.draw() }).collect();
-    Case { nodes, bits, rates, events, twice_percent, lost_percent, ticks, turns }
+    Case { nodes, bits, rates, events, twice_percent, lost_percent, records_percent, ticks, turns }
 }

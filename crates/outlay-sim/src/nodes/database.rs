@@ -47,6 +47,8 @@ pub struct Entry {
     pub changes: Vec<Change>,
     /// What it decided.
     pub decided: Vec<Decided>,
+    /// The requests whose records it writes.
+    pub records: Vec<u64>,
 }
 
 /// Where an entry stands.

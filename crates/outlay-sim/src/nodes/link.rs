@@ -181,7 +181,7 @@ impl Looking for Link {
         let now = self.database.state().clock;
         let now = Now { holds: now, wall: now, entropy: 0 };
         // A lock writes to the log, and to no table.
-        let locks = Entry { batch: [0; 16], now, changes: Vec::new(), decided: Vec::new() };
+        let locks = Entry { batch: [0; 16], now, changes: Vec::new(), decided: Vec::new(), records: Vec::new() };
         match self.write_and_commit(locks).await.map_err(told)? {
             Committed::Well | Committed::WaitCut => Ok(()),
             Committed::RolledBack(code) | Committed::Refused(code) => Err(told(Refusal::Said(code))),

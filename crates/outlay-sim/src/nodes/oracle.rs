@@ -18,7 +18,7 @@ use outlay_core::plan::Plans;
 use outlay_model::naive::Model;
 use outlay_model::seen::{self, Seen};
 
-use super::database::{Decided, Entry, State};
+use super::database::{Decided, Entry, Logged, State};
 use super::tables::Tables;
 use crate::oracle::{alert_seen, as_recorded, equal, unnamed_denial, unnamed_session};
 
@@ -106,6 +106,16 @@ impl Oracle {
         Ok(())
     }
 
+    /// A client was told that its record is written.
+    pub(super) fn wrote(&mut self, request: u64, state: &State) -> Result<(), String> {
+        let has = |logged: &&Logged| logged.entry.records.contains(&request);
+        if !state.log.iter().find(has).is_some_and(|logged| logged.visible) {
+            return Err(format!("the record of request {request} was acknowledged, and is not there"));
+        }
+        self.acknowledged.push(Acknowledged { request, bucket: 0, fact: Fact::Nothing, logged: true });
+        Ok(())
+    }
+
     /// Checks all that must be true now.
     pub(super) fn check(&mut self, state: &State) -> Result<(), String> {
         let visible = state.log.iter().filter(|logged| logged.visible).count();
@@ -160,7 +170,8 @@ impl Oracle {
     fn clients(&self, state: &State) -> Result<(), String> {
         let mut times: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
         for logged in &state.log {
-            for request in logged.entry.decided.iter().filter_map(|decided| decided.request) {
+            let decided = logged.entry.decided.iter().filter_map(|decided| decided.request);
+            for request in decided.chain(logged.entry.records.iter().copied()) {
                 let (count, visible) = times.entry(request).or_default();
                 *count += 1;
                 *visible |= logged.visible;

@@ -4,21 +4,22 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 
-use outlay::audit::Actor;
+use outlay::audit::{Action, Actor};
 use outlay::store::postgres::Buckets;
-use outlay::store::{Reply, StoreError};
+use outlay::store::{Record, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer};
 use outlay_core::ledger::{Command, Outcome, Rejection};
 use outlay_core::month::Timestamp;
-use outlay_model::generate::{Action, Jump, Random};
+use outlay_model::generate::{self, Jump, Random};
 use outlay_model::words::{Words, user_id};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::batches::bucket_of;
 use super::case::{Case, POISON_PICOS, Turn};
 use super::database::{Database, Event};
 use super::mistake::Mistake;
 use super::oracle::Oracle;
-use super::store::{ModelStore, bucket_of, over_the_queue};
+use super::store::{ModelStore, over_the_queue};
 use crate::fault::Sometimes;
 use crate::service::poll;
 
@@ -36,18 +37,22 @@ struct Node {
 /// What somebody wants done, for as long as it is not answered.
 struct Ask {
     bucket: usize,
-    command: Command,
+    /// The command; none for a record.
+    command: Option<Command>,
     /// Nodes that it was sent to.
     nodes: Vec<usize>,
     answered: bool,
 }
+
+/// The answer to a request.
+type Answering = Pin<Box<dyn Future<Output = Result<Outcome, WriteError>>>>;
 
 /// A request on its way.
 struct Flight {
     ask: usize,
     request: u64,
     node: usize,
-    answer: Pin<Box<dyn Future<Output = Result<Outcome, WriteError>>>>,
+    answer: Answering,
 }
 
 /// A sweep on its way, at a node.
@@ -66,6 +71,7 @@ pub(super) struct Run {
     events: Vec<Event>,
     twice_percent: u64,
     lost_percent: u64,
+    records_percent: u64,
     poison: bool,
     ticks: u64,
     mistake: Option<Mistake>,
@@ -98,6 +104,7 @@ impl Run {
             events: case.events.clone(),
             twice_percent: case.twice_percent,
             lost_percent: case.lost_percent,
+            records_percent: case.records_percent,
             poison: case.rates.poison,
             ticks: case.ticks,
             mistake,
@@ -158,16 +165,19 @@ impl Run {
         let mut random = Random::new(turn.dice);
         self.pass_time(turn);
         match &turn.step.action {
-            Action::Restart => self.kill(&mut random),
-            Action::Shrink => self.sweep(&mut random),
+            generate::Action::Restart => self.kill(&mut random),
+            generate::Action::Shrink => self.sweep(&mut random),
             action => {
                 let bucket = bucket_of(self.buckets, &user_id(turn.step.user));
                 if let Some(command) = self.command(turn.step.user, bucket, action) {
                     self.history.push(command.clone());
                     let bucket = self.bucket_of(&command, bucket);
-                    self.ask(bucket, command, &mut random);
+                    self.ask(bucket, Some(command), &mut random);
                 }
             }
+        }
+        if random.percent(self.records_percent) {
+            self.ask(0, None, &mut random);
         }
         for _ in 0..random.below(self.ticks) {
             self.tick(&mut random)?;
@@ -175,13 +185,13 @@ impl Run {
         Ok(())
     }
 
-    fn command(&self, user: u64, bucket: usize, action: &Action) -> Option<Command> {
+    fn command(&self, user: u64, bucket: usize, action: &generate::Action) -> Option<Command> {
         let model = self.oracle.models.get(bucket)?;
         let now = self.database.state().clock;
         let command = Words { model, history: &self.history, holds: now, wall: now }.command(user, action)?;
         Some(match (action, command) {
             // Said again, its number is what it was.
-            (Action::Expire(_), Command::Expire { session_no }) => {
+            (generate::Action::Expire(_), Command::Expire { session_no }) => {
                 Command::Expire { session_no: over_the_queue(bucket, session_no) }
             }
             (_, command) => command,
@@ -215,8 +225,8 @@ impl Run {
         state.clock = now.max(to);
     }
 
-    fn ask(&mut self, bucket: usize, command: Command, random: &mut Random) {
-        self.note(format!("{command:?}"));
+    fn ask(&mut self, bucket: usize, command: Option<Command>, random: &mut Random) {
+        self.note(command.as_ref().map_or_else(|| "a record".to_owned(), |command| format!("{command:?}")));
         self.asks.push(Ask { bucket, command, nodes: Vec::new(), answered: false });
         let ask = self.asks.len() - 1;
         let node = self.any_node(random);
@@ -240,8 +250,14 @@ impl Run {
         self.asks[ask].nodes.push(node);
         let writer = self.nodes[node].writer.clone();
         let actor = Actor { who: "client".into(), address: None, request_id: Some(request.to_string().into()) };
-        let mut answer: Flight =
-            Flight { ask, request, node, answer: Box::pin(async move { writer.submit_as(&actor, command).await }) };
+        let answer: Answering = match command {
+            Some(command) => Box::pin(async move { writer.submit_as(&actor, command).await }),
+            None => {
+                let events = Record::Events(vec![actor.did(Action::PlanSet)]);
+                Box::pin(async move { writer.put(events).await.map(|()| Outcome::Done) })
+            }
+        };
+        let mut answer = Flight { ask, request, node, answer };
         // It is in the queue, and not answered before the node works.
         assert!(poll(answer.answer.as_mut()).is_none(), "a request waits for its node");
         self.flights.push(answer);
@@ -347,7 +363,7 @@ impl Run {
         self.note(format!("request {request} was answered by node {node}: {answer:?}"));
         let reply: Reply = match answer {
             Ok(outcome) => Ok(outcome),
-            Err(WriteError::Rejected(Rejection::Internal)) if self.is_poison(&self.asks[*ask].command) => {
+            Err(WriteError::Rejected(Rejection::Internal)) if self.is_poison(self.asks[*ask].command.as_ref()) => {
                 self.saw("a command that cannot be written was told to be refused, and no other");
                 self.oracle.refused(*request);
                 self.asks[*ask].answered = true;
@@ -383,11 +399,18 @@ impl Run {
             state.sometimes.saw("an answer was given while something was shown that no standby had");
             self.doubtful = true;
         }
-        self.oracle.acknowledged(*request, self.asks[*ask].bucket, &reply, &state)
+        let Ask { bucket, command, .. } = &self.asks[*ask];
+        match command {
+            Some(_) => self.oracle.acknowledged(*request, *bucket, &reply, &state),
+            None => {
+                state.sometimes.saw("a record was written");
+                self.oracle.wrote(*request, &state)
+            }
+        }
     }
 
-    fn is_poison(&self, command: &Command) -> bool {
-        matches!(command, Command::Record(operation) if self.poison && operation.cost.picos() == POISON_PICOS)
+    fn is_poison(&self, command: Option<&Command>) -> bool {
+        matches!(command, Some(Command::Record(operation)) if self.poison && operation.cost.picos() == POISON_PICOS)
     }
 
     /// Nothing goes wrong any more: all is answered, all holds that are over are given back, and a last failover loses none.
