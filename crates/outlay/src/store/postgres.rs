@@ -82,8 +82,10 @@ use shared::{Locked, Shared};
 
 /// What connections of nodes are called, so that they are told from those of others.
 pub const APPLICATION: &str = "outlay";
-/// Lanes of one node. More make smaller batches, fewer make longer ones.
-const LANES: usize = 8;
+/// Lanes of one node, at most: as many as its machine has cores, and at least two, so that one works while the other waits
+/// for the disk. More make smaller batches, which cost the database more; a batch that takes long makes the next one larger.
+const LANES_MAX: usize = 8;
+const LANES_MIN: usize = 2;
 /// As long as the answer to COMMIT is waited for.
 const PATIENCE: Duration = Duration::from_secs(settle::COMMIT_SECONDS_MAX);
 /// Statements that read views at the same time.
@@ -148,6 +150,7 @@ impl Settings {
     /// When it is no such URL, names no host, asks for a protection that would not protect, or names a file that cannot be read.
     pub fn new(url: &str, clock: SharedClock) -> Result<Self, StoreError> {
         let Address { config, encryption, roots, prepared } = Address::read(url)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             config,
             encryption,
@@ -162,7 +165,7 @@ impl Settings {
             webhooks: None,
             buckets: Buckets::USUAL,
             require_sync: false,
-            lanes: LANES,
+            lanes: cores.clamp(LANES_MIN, LANES_MAX),
             slice_rows: SLICE_ROWS,
             patience: PATIENCE,
             sharded: false,

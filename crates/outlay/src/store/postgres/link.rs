@@ -2,23 +2,27 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures_util::future::{MaybeDone, maybe_done};
 use hashbrown::HashMap;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::connector::{Connector, Unreached, Wire};
 use super::errors::told;
-use super::rows::Rows;
-use super::statements::{BEGIN, BEGIN_POOLED};
+use super::rows::{Records, Rows};
+use super::statements::{BEGIN, BEGIN_POOLED, FIND_ROW_TYPES, row_type_of};
 use super::typed::typed;
 
 /// What every connection that writes sets: an answer to COMMIT is a promise, and a node that stands still frees its buckets.
-const SETTINGS: &str = "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
-                        set lock_timeout = '2s'; set plan_cache_mode = force_generic_plan";
+/// A statement is planned once, which may be when its tables are new and empty: few rows by their keys, one after the
+/// other, is right for every size.
+pub(super) const SETTINGS: &str = "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
+                        set lock_timeout = '2s'; set plan_cache_mode = force_generic_plan; set jit = off; \
+                        set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
 
 /// A connection that writes.
 #[derive(Debug)]
@@ -26,6 +30,35 @@ pub(super) struct Link {
     pub(super) wire: Wire,
     /// `None` where the next transaction may be on another connection of a pooler's.
     statements: Option<HashMap<&'static str, Statement, foldhash::fast::FixedState>>,
+    row_types: Arc<RowTypes>,
+}
+
+/// The numbers of the database's row types, by name. They are of a cluster: a standby has the same.
+#[derive(Debug)]
+pub(super) struct RowTypes(HashMap<String, u32, foldhash::fast::FixedState>);
+
+impl RowTypes {
+    /// Reads them from the database.
+    pub(super) async fn read(client: &Client) -> Result<Self, Error> {
+        let rows = client.query_typed(FIND_ROW_TYPES, &[]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>().map(Self)
+    }
+
+    /// Rows as a statement takes them: all in one parameter, or one for each column.
+    pub(super) fn arranged<'a>(&self, sql: &str, rows: &'a Rows<'_>) -> Arranged<'a> {
+        match row_type_of(sql).and_then(|name| self.0.get(name)) {
+            Some(row_type) => Arranged::Rows(rows.records(*row_type)),
+            None => Arranged::Columns(rows.parameters()),
+        }
+    }
+}
+
+/// Rows as a statement takes them.
+pub(super) enum Arranged<'a> {
+    /// An array of rows.
+    Rows(Records<'a>),
+    /// An array for each column.
+    Columns(Vec<&'a (dyn ToSql + Sync)>),
 }
 
 /// A statement on its way.
@@ -35,7 +68,8 @@ impl Link {
     /// Connects and prepares statements, all in one round trip.
     pub(super) async fn open(connector: &Connector, statements: &[&'static str]) -> Result<Self, Unreached> {
         let wire = connector.connect().await?;
-        let mut link = Self { wire, statements: None };
+        let row_types = connector.row_types(&wire.client).await?;
+        let mut link = Self { wire, statements: None, row_types };
         if connector.prepared {
             link.prepare(statements).await.map_err(|error| Unreached(told(&error)))?;
         }
@@ -59,21 +93,32 @@ impl Link {
         self.control(if self.statements.is_some() { BEGIN } else { BEGIN_POOLED })
     }
 
-    /// A statement with one array per column.
+    /// A statement with rows.
     pub(super) fn send_rows<'a>(&'a self, sql: &'static str, rows: &'a Rows<'_>) -> Sent<'a> {
-        self.send(sql, rows.parameters())
+        let records = match self.row_types.arranged(sql, rows) {
+            Arranged::Columns(parameters) => return self.send(sql, parameters),
+            Arranged::Rows(records) => records,
+        };
+        let client = &self.wire.client;
+        match self.prepared(sql) {
+            Some(statement) => Box::pin(async move { client.query(statement, &[&records]).await }),
+            // The statement says the type itself, by its name.
+            None => Box::pin(async move { client.query_typed(sql, &[(&records, Type::UNKNOWN)]).await }),
+        }
     }
 
     /// A statement.
     pub(super) fn send<'a>(&'a self, sql: &'static str, parameters: Vec<&'a (dyn ToSql + Sync)>) -> Sent<'a> {
         let client = &self.wire.client;
-        match &self.statements {
-            Some(prepared) => {
-                let statement = prepared.get(sql).expect("a lane's statements are prepared when it connects");
-                Box::pin(async move { client.query(statement, &parameters).await })
-            }
+        match self.prepared(sql) {
+            Some(statement) => Box::pin(async move { client.query(statement, &parameters).await }),
             None => Box::pin(async move { client.query_typed(sql, &typed(&parameters)).await }),
         }
+    }
+
+    fn prepared(&self, sql: &str) -> Option<&Statement> {
+        let all = self.statements.as_ref()?;
+        Some(all.get(sql).expect("a lane's statements are prepared when it connects"))
     }
 
     /// A statement without parameters or rows, such as COMMIT.

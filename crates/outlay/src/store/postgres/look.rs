@@ -6,7 +6,7 @@ use super::connector::Connector;
 use super::errors::unavailable;
 use super::reader::READERS;
 use super::rows::RowReader;
-use super::{APPLICATION, LANES, Settings, connect, safety};
+use super::{APPLICATION, LANES_MAX, Settings, connect, safety};
 use crate::store::StoreError;
 
 /// The oldest version that has all that is sent, as `server_version_num` has it.
@@ -14,7 +14,7 @@ pub const OLDEST_VERSION: i64 = 140_000;
 /// Connections of one node, at most: its lanes, those that read, and one each for records, chores, retention and watching
 /// over the database.
 #[expect(clippy::cast_possible_wrap, reason = "they are few")]
-pub const CONNECTIONS_OF_NODE: i64 = LANES as i64 + READERS as i64 + 4;
+pub const CONNECTIONS_OF_NODE: i64 = LANES_MAX as i64 + READERS as i64 + 4;
 
 const LOOK: &str = "select current_setting('server_version'), current_setting('server_version_num')::int8, \
      current_setting('max_connections')::int8, \

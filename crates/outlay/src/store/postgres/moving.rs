@@ -20,6 +20,7 @@ use super::codec::{self, ALERT, DENIAL, OP_KEY, OPERATION, SESSION, USER_MONTH, 
 use super::connector::Connector;
 use super::errors::unavailable;
 use super::kept::{KEYS, SECRETS, read_key, read_secret};
+use super::link::{Arranged, RowTypes};
 use super::outbox::{WEBHOOKS, read_webhook};
 use super::rows::{RowReader, Rows, damaged, nanos, stored};
 use super::shared::read_plans;
@@ -51,6 +52,7 @@ pub(super) async fn mark(client: &Client) -> Result<Option<String>, StoreError> 
 /// A database that no node uses meanwhile.
 pub(in crate::store) struct Moving {
     client: Client,
+    row_types: RowTypes,
     buckets: Buckets,
     kind: Kind,
     /// Whether a transaction with its cursor is open.
@@ -81,7 +83,9 @@ impl Moving {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        Ok(Self { client, buckets: identity.buckets, kind: Kind::User, reading: false, settings: settings.clone() })
+        let (buckets, settings) = (identity.buckets, settings.clone());
+        let row_types = RowTypes::read(&client).await.map_err(unavailable)?;
+        Ok(Self { client, row_types, buckets, kind: Kind::User, reading: false, settings })
     }
 
     /// The rows of a kind in the order of their recording. A clock that was set back dates later rows as older ones, so
@@ -149,7 +153,11 @@ impl Moving {
     async fn run(&self, statements: &[(String, Rows<'_>)]) -> Result<(), StoreError> {
         self.client.batch_execute("begin").await.map_err(unavailable)?;
         for (sql, rows) in statements.iter().filter(|(_, rows)| !rows.is_empty()) {
-            self.client.execute(sql, &rows.parameters()).await.map_err(unavailable)?;
+            let done = match self.row_types.arranged(sql, rows) {
+                Arranged::Rows(records) => self.client.execute(sql, &[&records]).await,
+                Arranged::Columns(parameters) => self.client.execute(sql, &parameters).await,
+            };
+            done.map_err(unavailable)?;
         }
         self.client.batch_execute("commit").await.map_err(unavailable)
     }

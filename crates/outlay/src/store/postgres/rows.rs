@@ -1,13 +1,16 @@
 //! Columns of many rows on their way into a statement, and columns of one row on their way out.
 //!
-//! Rows go in as one array per column, which `unnest` makes rows of again: one statement, however many rows.
+//! Rows go in as arrays, which `unnest` makes rows of again: one statement, however many rows. An array is of a column, or
+//! of whole rows of a type that the migrations make. The latter costs the server a tenth: it takes the rows as they are,
+//! and need not put each of twenty lists aside first.
 
 use std::borrow::Cow;
 
+use bytes::{BufMut, BytesMut};
 use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::plan::{Amounts, Meter};
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::wide::Wide;
@@ -74,6 +77,11 @@ impl<'a> Rows<'a> {
             });
         }
         parameters
+    }
+
+    /// One array of rows of the database's type with this number.
+    pub(super) fn records(&self, row_type: u32) -> Records<'_> {
+        Records { rows: self, row_type }
     }
 
     pub(super) fn int(&mut self, value: impl Into<Option<i64>>) -> &mut Self {
@@ -144,6 +152,71 @@ impl<'a> Rows<'a> {
         self.int(sum);
         self.end();
     }
+}
+
+/// Rows as one parameter.
+#[derive(Debug)]
+pub(super) struct Records<'r> {
+    rows: &'r Rows<'r>,
+    row_type: u32,
+}
+
+impl ToSql for Records<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        // One dimension, no row that is null, and places that begin with 1.
+        for number in [1, 0, self.row_type, u32::try_from(self.rows.count)?, 1] {
+            out.put_u32(number);
+        }
+        for row in 0..self.rows.count {
+            let at = out.len();
+            out.put_u32(0);
+            out.put_u32(u32::try_from(self.rows.columns.len())?);
+            for column in &self.rows.columns {
+                column.write(row, out)?;
+            }
+            write_length(out, at)?;
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        // Of a statement that is not prepared the server finds out itself.
+        matches!(of.kind(), tokio_postgres::types::Kind::Array(_)) || *of == Type::UNKNOWN
+    }
+
+    to_sql_checked!();
+}
+
+impl Column<'_> {
+    /// Writes the value of a row: its type, its length, itself.
+    fn write(&self, row: usize, out: &mut BytesMut) -> Result<(), Box<dyn std::error::Error + Sync + Send>> {
+        fn of<T>(column: &[Option<T>], row: usize) -> Option<&T> {
+            column.get(row).and_then(Option::as_ref)
+        }
+        let (of_type, value): (_, Option<&(dyn ToSql + Sync)>) = match self {
+            Self::Int(column) => (Type::INT8, of(column, row).map(|value| value as _)),
+            Self::Text(column) => (Type::TEXT, of(column, row).map(|value| value as _)),
+            Self::Bytes(column) => (Type::BYTEA, of(column, row).map(|value| value as _)),
+            Self::Wide(column) => (Type::NUMERIC, of(column, row).map(|value| value as _)),
+        };
+        out.put_u32(of_type.oid());
+        let at = out.len();
+        out.put_i32(-1);
+        if let Some(value) = value {
+            value.to_sql_checked(&of_type, out)?;
+            write_length(out, at)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes how many bytes there are after the length itself.
+fn write_length(out: &mut BytesMut, at: usize) -> Result<(), Box<dyn std::error::Error + Sync + Send>> {
+    let length = i32::try_from(out.len() - at - 4)?;
+    if let Some(place) = out.get_mut(at..at + 4) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
 }
 
 fn add_bytes(bytes: &mut Vec<u8>, tag: u8, value: Option<&[u8]>) {

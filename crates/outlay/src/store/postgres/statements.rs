@@ -1,6 +1,6 @@
 //! The statements of the write path, each in one place.
 //!
-//! Rows come as one array per column. Every statement names the bucket of what it reads or writes, and only one of them
+//! Rows come as one array of a table's row type, or as one array per column. Every statement names the bucket of what it reads or writes, and only one of them
 //! locks: [`LOCK`] and [`LOCK_WAITING`].
 
 use std::sync::LazyLock;
@@ -38,15 +38,30 @@ impl Table {
         self.names().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ")
     }
 
+    /// The rows that are sent, each with its place: `unnest($1::t_row[]) with ordinality as u` for a table that has a row
+    /// type for it.
+    fn rows(&self) -> String {
+        if ROW_TYPES.contains(&self.name) {
+            format!("unnest($1::{}_row[]) with ordinality as u", self.name)
+        } else {
+            format!("unnest({}) with ordinality as u ({}, ordinality)", self.arrays(), self.list())
+        }
+    }
+
+    /// `$1::int8[], ...`
+    fn arrays(&self) -> String {
+        let types = self.columns.split(',').filter_map(|column| column.split_whitespace().nth(1));
+        let arrays: Vec<String> = (1..).zip(types).map(|(place, of)| format!("${place}::{of}[]")).collect();
+        arrays.join(", ")
+    }
+
     fn list(&self) -> String {
         self.names().collect::<Vec<_>>().join(", ")
     }
 
     /// `unnest($1::int8[], ...) as u (bucket, ...)`.
     fn unnest(&self) -> String {
-        let types = self.columns.split(',').filter_map(|column| column.split_whitespace().nth(1));
-        let arrays: Vec<String> = (1..).zip(types).map(|(place, of)| format!("${place}::{of}[]")).collect();
-        format!("unnest({}) as u ({})", arrays.join(", "), self.list())
+        format!("unnest({}) as u ({})", self.arrays(), self.list())
     }
 
     fn on_keys(&self) -> String {
@@ -56,12 +71,12 @@ impl Table {
     /// Adds new rows:
     /// `insert into t (bucket, ..) select bucket, .. from unnest($1::int8[], ..) as u (bucket, ..)`.
     pub(super) fn insert(&self) -> String {
-        format!("insert into {} ({list}) select {list} from {}", self.name, self.unnest(), list = self.list())
+        format!("insert into {} ({list}) select {list} from {}", self.name, self.rows(), list = self.list())
     }
 
     /// Makes rows what they are now, those that are there and those that are new:
-    /// `with u as (..), old as (update t set .. from u where t.bucket = u.bucket and .. returning t.bucket, ..)
-    /// insert into t (..) select .. from u where not exists (select from old t where t.bucket = u.bucket and ..)`.
+    /// `with u as (..), old as (update t set .. from u where t.bucket = u.bucket and .. returning u.ordinality)
+    /// insert into t (..) select .. from u where ordinality not in (select ordinality from old)`.
     /// `set` gives the new value of a column.
     fn put_with(&self, set: impl Fn(&str) -> String) -> String {
         let (name, list, on_keys) = (self.name, self.list(), self.on_keys());
@@ -70,14 +85,12 @@ impl Table {
             .filter(|name| !self.keys.contains(name))
             .map(|name| format!("{name} = {}", set(name)))
             .collect();
-        let keys: Vec<String> = self.keys.iter().map(|key| format!("t.{key}")).collect();
         format!(
-            "with u as materialized (select * from {unnest}), \
-             old as (update {name} t set {sets} from u where {on_keys} returning {keys}) \
-             insert into {name} ({list}) select {list} from u where not exists (select from old t where {on_keys})",
-            unnest = self.unnest(),
+            "with u as materialized (select * from {rows}), \
+             old as (update {name} t set {sets} from u where {on_keys} returning u.ordinality) \
+             insert into {name} ({list}) select {list} from u where ordinality not in (select ordinality from old)",
+            rows = self.rows(),
             sets = sets.join(", "),
-            keys = keys.join(", "),
         )
     }
 
@@ -147,6 +160,31 @@ impl Table {
     }
 }
 
+/// The tables whose rows are sent as an array of rows. Each has a type of its name with `_row`, and the columns that are
+/// sent in their order; a test holds them to that.
+pub(super) const ROW_TYPES: [&str; 10] = [
+    "users",
+    "user_month",
+    "session",
+    "op_key",
+    "operation",
+    "denial",
+    "alert",
+    "breakdown",
+    "bucket_day",
+    "session_day",
+];
+
+/// The row type that a statement takes its rows as; `None` if it takes an array per column.
+pub(super) fn row_type_of(sql: &str) -> Option<&str> {
+    let (_, rest) = sql.split_once("unnest($1::")?;
+    rest.split('[').next().filter(|name| name.ends_with("_row"))
+}
+
+/// The numbers of the row types.
+pub(super) const FIND_ROW_TYPES: &str = "select typname::text, oid from pg_type \
+     where typtype = 'c' and typname like '%\\_row' and pg_type_is_visible(oid)";
+
 pub(super) const BEGIN: &str = "begin isolation level read committed read write";
 /// The same where a pooler may give each transaction another connection: it brings along what a lane's connection sets.
 pub(super) const BEGIN_POOLED: &str = "begin isolation level read committed read write; set local synchronous_commit = on; \
@@ -186,12 +224,11 @@ pub(super) const NEXT_VERSION: &str = "update meta set version = version + 1";
 /// Moves the buckets' order, clock and numbers on.
 pub(super) const MOVE_BUCKETS: &str = "update bucket t set seq = u.seq, now_at = u.now_at, next_user = u.next_user, next_operation = u.next_operation, \
      next_session = u.next_session, next_denial = u.next_denial, next_alert = u.next_alert, next_delivery = u.next_delivery \
-     from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[]) \
-     as u (bucket, seq, now_at, next_user, next_operation, next_session, next_denial, next_alert, next_delivery) \
+     from unnest($1::bucket_row[]) as u \
      where t.bucket = u.bucket";
 
 pub(super) const ADD_EVENTS: &str = "insert into event (bucket, seq, day, user_no, kind, no, batch) \
-     select * from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::bytea[])";
+     select u.* from unnest($1::event_row[]) as u";
 
 /// Whether a batch is recorded.
 pub(super) const FIND_BATCH: &str =
@@ -345,10 +382,11 @@ mod tests {
         let table = Table { name: "t", keys: &["bucket", "no"], columns: "bucket int8, no int8, text text" };
         assert_eq!(
             table.put(),
-            "with u as materialized (select * from unnest($1::int8[], $2::int8[], $3::text[]) as u (bucket, no, text)), \
-             old as (update t t set text = u.text from u where t.bucket = u.bucket and t.no = u.no returning t.bucket, t.no) \
-             insert into t (bucket, no, text) select bucket, no, text from u where not exists (select from old t where \
-             t.bucket = u.bucket and t.no = u.no)"
+            "with u as materialized (select * from unnest($1::int8[], $2::int8[], $3::text[]) \
+             with ordinality as u (bucket, no, text, ordinality)), \
+             old as (update t t set text = u.text from u where t.bucket = u.bucket and t.no = u.no returning u.ordinality) \
+             insert into t (bucket, no, text) select bucket, no, text from u \
+             where ordinality not in (select ordinality from old)"
         );
     }
 }

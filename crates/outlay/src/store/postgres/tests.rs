@@ -21,7 +21,7 @@ mod wiping;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Buckets, PostgresStore, Settings, errors, open, put, schema, statements};
+use super::{Buckets, PostgresStore, Settings, codec, errors, link, open, put, schema, statements, sums};
 use crate::clock::{SharedClock, SystemClock};
 use crate::store::outbox::MailTo;
 use crate::store::tests::{Ledgers, long_lists, records, suite};
@@ -119,6 +119,62 @@ fn the_server_takes_every_statement() {
         refused
     });
     assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Columns of the same type that change places would be taken for one another without a word.
+#[test]
+fn row_types_have_the_columns_that_are_sent_in_their_order() {
+    let config = cluster::database(Buckets::USUAL);
+    let tables = [
+        codec::USERS,
+        codec::USER_MONTH,
+        codec::SESSION,
+        codec::OP_KEY,
+        codec::OPERATION,
+        codec::DENIAL,
+        codec::ALERT,
+        sums::BREAKDOWN,
+        sums::BUCKET_DAY,
+        sums::SESSION_DAY,
+    ];
+    assert_eq!(tables.len(), statements::ROW_TYPES.len());
+    cluster::block_on(async {
+        let client = cluster::connect(&config).await;
+        for table in tables {
+            let sql = "select string_agg(attname || ' ' || typname, ', ' order by attnum) \
+                       from pg_attribute join pg_type on pg_type.oid = atttypid where attrelid = $1::text::regclass";
+            let of = format!("{}_row", table.name);
+            let found: String = client.query_one(sql, &[&of]).await.unwrap().get(0);
+            assert_eq!(found, table.columns, "{of}");
+        }
+    });
+}
+
+/// A lane's statements are planned once. Where that is while its tables are empty, the plan must be right for full ones too.
+#[test]
+fn a_statement_of_a_lane_finds_its_rows_by_their_keys_even_if_planned_on_empty_tables() {
+    let config = cluster::database(Buckets::USUAL);
+    let of_all = ["meta", "plan", "audit_numbers"];
+    let scans = cluster::block_on(async {
+        let client = cluster::connect(&config).await;
+        client.batch_execute(link::SETTINGS).await.unwrap();
+        let mut scans = Vec::new();
+        for sql in statements::of_a_lane() {
+            let parameters = vec!["null"; client.prepare(sql).await.unwrap().params().len()].join(", ");
+            let parameters = if parameters.is_empty() { parameters } else { format!("({parameters})") };
+            client.batch_execute(&format!("prepare planned as {sql}")).await.unwrap();
+            let plan = client.query(&format!("explain execute planned{parameters}"), &[]).await.unwrap();
+            for line in plan.iter().map(|row| row.get::<_, &str>(0)) {
+                let table = line.split_once("Seq Scan on ").and_then(|(_, rest)| rest.split(' ').next());
+                if table.is_some_and(|table| !of_all.contains(&table)) {
+                    scans.push(format!("{line}: {sql}"));
+                }
+            }
+            client.batch_execute("deallocate planned").await.unwrap();
+        }
+        scans
+    });
+    assert!(scans.is_empty(), "{scans:#?}");
 }
 
 #[test]

@@ -208,3 +208,47 @@ create table token_end (
     bucket int4, user_no int8, until int8 not null, sum int8 not null, version int8 not null,
     primary key (bucket, user_no));
 create index token_end_by_version on token_end (version);
+
+-- What rows are sent as: the columns of a table in the order in which they are written, each as wide as it gets.
+create type users_row as (
+    bucket int8, user_no int8, user_id text, tag int8, plan text, email text, limit_cost text, limit_ai_runs
+    text, limit_api_runs text, months text, last_session int8, last_denial int8, last_alert int8, created_at
+    int8, sum int8);
+create type user_month_row as (
+    bucket int8, user_no int8, month int8, cost int8, ai_runs int8, api_runs int8, operations int8, head int8,
+    raised text, updated_at int8);
+create type session_row as (
+    bucket int8, no int8, user_no int8, session_id text, feature text, status int8, ask text, choice text,
+    total_cost int8, total_ai_runs int8, total_api_runs int8, drawn_cost int8, drawn_ai_runs int8,
+    drawn_api_runs int8, first_month int8, last_month int8, expires_at int8, cost numeric, runs int8,
+    overdraft_cost int8, overdraft_ai_runs int8, overdraft_api_runs int8, exceeded int8, error text, metadata
+    text, created_at int8, updated_at int8, completed_at int8, due int8, steps int8, last_step int8, previous
+    int8, sum int8);
+create type op_key_row as (
+    bucket int8, user_no int8, op bytea, no int8, month int8, fingerprint bytea, cost int8, recorded_in int8);
+create type operation_row as (
+    bucket int8, user_no int8, no int8, month int8, operation_id text, fingerprint bytea, flags int8, feature
+    text, provider text, model text, cost int8, tokens text, units text, session_no int8, session_id text,
+    position int8, step_label text, step_number int8, duration_ms int8, at numeric, recorded_at int8, metadata
+    text, reverses int8, reverses_id text, reason text, reversed_by int8, reversed_by_id text, previous int8,
+    previous_step int8, sum int8);
+create type denial_row as (
+    bucket int8, no int8, user_no int8, feature text, session_id text, ask text, reason_kind int8, reason
+    text, failed int8, limit_cost int8, limit_ai_runs int8, limit_api_runs int8, next_plan text, times int8,
+    source int8, metadata text, recorded_at int8, previous int8, sum int8);
+create type alert_row as (
+    bucket int8, no int8, user_no int8, month int8, meter int8, threshold int8, limit_value int8, used int8,
+    held int8, plan text, next_plan text, superseded_by int8, recorded_at int8, previous int8, sum int8);
+create type breakdown_row as (
+    bucket int8, user_no int8, month int8, day int8, usage_type int8, feature text, provider text, model text,
+    cost numeric, operations int8, runs int8, input int8, output int8);
+create type bucket_day_row as (
+    bucket int8, day int8, usage_type int8, feature text, provider text, model text, cost numeric, operations
+    int8, runs int8, input int8, output int8);
+create type session_day_row as (
+    bucket int8, day int8, feature text, status int8, count int8, cost numeric, steps int8, duration_ms int8);
+create type bucket_row as (
+    bucket int8, seq int8, now_at int8, next_user int8, next_operation int8, next_session int8, next_denial
+    int8, next_alert int8, next_delivery int8);
+create type event_row as (
+    bucket int8, seq int8, day int8, user_no int8, kind int8, no int8, batch bytea);

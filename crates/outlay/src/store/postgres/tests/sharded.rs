@@ -67,7 +67,11 @@ pub(super) fn logged(config: &Config) -> Vec<Logged> {
         if let Some(parameters) = said.strip_prefix("DETAIL:  parameters: $1 = '") {
             let of = all.iter_mut().rev().find(|logged| logged.connection == connection).unwrap();
             let first = parameters.split('\'').next().unwrap();
-            of.first = first.split(['{', '}', ',']).filter_map(|number| number.parse().ok()).collect();
+            // A row begins with its bucket, and so does an array of its numbers.
+            let rows = || first.split("\"(").skip(1).filter_map(|row| row.split(',').next());
+            let is_of_rows = of.sql.contains("_row[])");
+            let numbers = first.split(['{', '}', ',']).filter(|_| !is_of_rows).chain(rows());
+            of.first = numbers.filter_map(|number| number.parse().ok()).collect();
         } else if let Some(said) = said.strip_prefix("LOG:  ") {
             let sql = match said.strip_prefix("statement: ") {
                 Some(sql) => sql,
@@ -88,6 +92,11 @@ fn is_of_buckets(sql: &str) -> bool {
 
 fn names_its_bucket(sql: &str) -> bool {
     let of_rows = sql.contains("unnest($1::int8[]");
+    // Each has its bucket first; `row_types_have_the_columns_that_are_sent_in_their_order` holds them to that.
+    if sql.contains("unnest($1::") && sql.contains("_row[])") {
+        let finds = sql.contains("t.bucket = u.bucket") || sql.starts_with("insert into");
+        return finds;
+    }
     sql.contains("bucket = $1")
         || sql.contains("bucket = any($1")
         || (of_rows && (sql.contains("as u (bucket") || (sql.starts_with("insert into") && sql.contains(" (bucket, "))))
