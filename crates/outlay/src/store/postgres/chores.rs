@@ -5,7 +5,7 @@
 //! under one bucket's lock, so that several nodes may do the same.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use outlay_core::month::Day;
@@ -34,8 +34,8 @@ pub(super) struct Chores {
     /// How often somebody was erased, and how often that was seen to be wiped.
     erased: AtomicU64,
     wiped: AtomicU64,
-    /// Whether the writer rests for it.
-    rests: AtomicBool,
+    /// Up to which of them the writer rests for.
+    rested: AtomicU64,
     asked: Notify,
     done: Notify,
 }
@@ -56,7 +56,7 @@ impl Chores {
         if self.is_done() {
             return false;
         }
-        self.rests.store(true, Ordering::Release);
+        self.rested.fetch_max(self.erased.load(Ordering::Acquire), Ordering::AcqRel);
         self.asked.notify_one();
         // Whether it was waited for in vain is what is looked at next.
         let _ = tokio::time::timeout(REST, self.done.notified()).await;
@@ -84,7 +84,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 Err(error) => failed("partitions could not be made or dropped", &error).await,
             }
         }
-        let rests = chores.rests.swap(false, Ordering::AcqRel);
+        let rests = chores.rested.load(Ordering::Acquire) > chores.wiped.load(Ordering::Acquire);
         // Where time is replayed, what happens when is said from outside.
         if chores.is_done() || (shared.settings.own_clock && !rests) {
             continue;
