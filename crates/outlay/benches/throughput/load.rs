@@ -25,6 +25,8 @@ pub(crate) struct Load {
 pub(crate) struct Measured {
     pub(crate) cycles: u64,
     pub(crate) seconds: f64,
+    /// The same with the warming up, and until the last answer came.
+    pub(crate) whole_seconds: f64,
     /// Whole cycles, in microseconds.
     pub(crate) latency: Histogram<u64>,
     /// Answers other than a success.
@@ -41,13 +43,22 @@ pub(crate) fn histogram() -> Histogram<u64> {
 
 impl Measured {
     pub(crate) fn new() -> Self {
-        Self { cycles: 0, seconds: 0.0, latency: histogram(), failures: 0, failure: None, cpu_seconds: 0.0 }
+        Self {
+            cycles: 0,
+            seconds: 0.0,
+            whole_seconds: 0.0,
+            latency: histogram(),
+            failures: 0,
+            failure: None,
+            cpu_seconds: 0.0,
+        }
     }
 
     /// Takes in what another round of the same saw.
     pub(crate) fn add(&mut self, other: Self) {
         self.cycles += other.cycles;
         self.seconds += other.seconds;
+        self.whole_seconds += other.whole_seconds;
         self.latency.add(other.latency).unwrap();
         self.failures += other.failures;
         self.failure = self.failure.take().or(other.failure);
@@ -63,42 +74,76 @@ impl Measured {
     }
 }
 
+/// The time in which what ends is counted, whenever it began: with long answers, those that were on their way when it
+/// began stand for those that still are when it ends.
+pub(crate) struct Window {
+    made: Instant,
+    begins: Instant,
+    ends: Instant,
+    /// CPU seconds of the clients' thread when the first cycle ended after each.
+    cpu: RefCell<[Option<f64>; 2]>,
+}
+
+impl Window {
+    pub(crate) fn new(warm_up: Duration, measured: Duration) -> Self {
+        let made = Instant::now();
+        Self { made, begins: made + warm_up, ends: made + warm_up + measured, cpu: RefCell::default() }
+    }
+
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now >= self.ends
+    }
+
+    /// A cycle that began then has ended.
+    pub(crate) fn note(&self, began: Instant, measured: &mut Measured) {
+        let now = Instant::now();
+        let [first, last] = &mut *self.cpu.borrow_mut();
+        if now >= self.begins {
+            first.get_or_insert_with(cpu::of_this_thread);
+        }
+        if self.is_over(now) {
+            last.get_or_insert_with(cpu::of_this_thread);
+        } else if now >= self.begins {
+            measured.cycles += 1;
+            let took = u64::try_from((now - began).as_micros()).unwrap_or(u64::MAX);
+            measured.latency.saturating_record(took);
+        }
+    }
+
+    /// Every cycle has ended.
+    pub(crate) fn close(&self, measured: &mut Measured) {
+        let [first, last] = *self.cpu.borrow();
+        measured.seconds = (self.ends - self.begins).as_secs_f64();
+        measured.whole_seconds = self.made.elapsed().as_secs_f64();
+        measured.cpu_seconds = first.map_or(0.0, |first| last.unwrap_or_else(cpu::of_this_thread) - first);
+    }
+}
+
 impl Load {
     /// Asks one server, or several in equal parts.
     pub(crate) fn run(&self, addresses: &[SocketAddr], kind: Kind, source: &mut Source) -> Measured {
         let shared = Rc::new(RefCell::new(Shared { source: take(source), measured: Measured::new() }));
-        let begins = Instant::now() + self.warm_up;
-        let ends = begins + self.measured;
-        let cpu_before = Rc::new(RefCell::new(None));
+        let window = Rc::new(Window::new(self.warm_up, self.measured));
         run_clients(self.clients, |index| {
             let address = addresses[index % addresses.len()];
-            let (shared, cpu_before) = (Rc::clone(&shared), Rc::clone(&cpu_before));
+            let (shared, window) = (Rc::clone(&shared), Rc::clone(&window));
             let mut client = Client::new(address, kind);
             async move {
                 client.connect().await;
                 loop {
                     let began = Instant::now();
-                    if began >= ends {
+                    if window.is_over(began) {
                         return;
                     }
-                    if began >= begins {
-                        cpu_before.borrow_mut().get_or_insert_with(cpu::of_this_thread);
-                    }
                     client.cycle(&shared).await;
-                    if began >= begins {
-                        let took = began.elapsed();
-                        let measured = &mut shared.borrow_mut().measured;
-                        measured.cycles += 1;
-                        measured.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-                    }
+                    window.note(began, &mut shared.borrow_mut().measured);
                 }
             }
         });
         let Ok(shared) = Rc::try_unwrap(shared) else { unreachable!("every client has ended") };
         let Shared { source: used, mut measured } = shared.into_inner();
         *source = used;
-        measured.seconds = begins.elapsed().as_secs_f64();
-        measured.cpu_seconds = cpu_before.borrow().map_or(0.0, |before| cpu::of_this_thread() - before);
+        window.close(&mut measured);
         measured
     }
 }

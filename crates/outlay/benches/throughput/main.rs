@@ -47,6 +47,9 @@ struct Arguments {
     /// Of the same: lanes of the writer in process; as many as a node has if absent
     #[arg(long)]
     lanes: Option<usize>,
+    /// Of the same: print what each statement of each turn cost the server, which costs it something too
+    #[arg(long)]
+    statements: bool,
     /// How many users the operations are spread over, at random
     #[arg(long, default_value_t = 200_000)]
     users: u32,

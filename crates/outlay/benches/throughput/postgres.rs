@@ -55,7 +55,7 @@ struct Bench<'a> {
 }
 
 pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
-    let Some(cluster) = Cluster::start(&folder.join("cluster")) else {
+    let Some(cluster) = Cluster::start(&folder.join("cluster"), arguments.statements) else {
         println!("postgres: skipped, there is no PostgreSQL here");
         return;
     };
@@ -85,8 +85,14 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
     }
     for _ in 0..arguments.rounds {
         for place in 0..table.len() {
+            if arguments.statements {
+                cluster.count_statements();
+            }
             let seen = bench.one(table.who(place), arguments.warm_up(), arguments.measured());
             table.add(place, seen);
+            if arguments.statements {
+                cluster.print_statements();
+            }
         }
     }
     table.print(&arguments.json);
@@ -169,8 +175,7 @@ impl Bench<'_> {
             }
         };
         let after = self.used();
-        let whole = (warm_up + measured).as_secs_f64();
-        Seen::new(seen, operations, whole, [after.0 - before.0, after.2 - before.2], after.1 - before.1)
+        Seen::new(seen, operations, [after.0 - before.0, after.2 - before.2], after.1 - before.1)
     }
 
     /// CPU seconds of PostgreSQL, bytes of its write-ahead log, and CPU seconds of Outlay, so far: of the nodes, and of what

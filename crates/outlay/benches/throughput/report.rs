@@ -59,12 +59,12 @@ impl Row {
     pub(crate) fn over_http(by: &'static str, kind: Kind, clients: usize, measured: Measured, used: &Used) -> Self {
         let per_second = rate(measured.cycles * kind.operations(), measured.seconds);
         let mut threads: Vec<_> =
-            used.threads().iter().map(|(name, seconds)| (name.clone(), seconds / measured.seconds)).collect();
+            used.threads().iter().map(|(name, seconds)| (name.clone(), seconds / measured.whole_seconds)).collect();
         threads.sort_by(|a, b| b.1.total_cmp(&a.1));
         Self {
             what: kind.name(),
             kind: Some(kind),
-            server_cores: used.total() / measured.seconds,
+            server_cores: used.total() / measured.whole_seconds,
             client_cores: measured.cpu_seconds / measured.seconds,
             threads,
             failures: measured.failures,

@@ -8,8 +8,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio::task::LocalSet;
 use tokio_postgres::{Config, NoTls};
 
-use crate::cpu;
-use crate::load::Measured;
+use crate::load::{Measured, Window};
 use crate::requests::{Source, Values};
 
 pub(crate) const TABLES: &str = include_str!("by_hand.sql");
@@ -57,33 +56,23 @@ impl Calls {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config.clone(), NoTls, manager);
         let pool = Pool::builder(manager).max_size(self.pool).build().unwrap();
-        let shared = Rc::new(RefCell::new((std::mem::replace(source, Source::new(0, 1)), Measured::new(), None)));
-        let begins = Instant::now() + warm_up;
-        let ends = begins + measured;
+        let shared = Rc::new(RefCell::new((std::mem::replace(source, Source::new(0, 1)), Measured::new())));
+        let window = Rc::new(Window::new(warm_up, measured));
         let tasks: Vec<_> = (0..self.clients)
             .map(|_| {
-                let (pool, shared) = (pool.clone(), Rc::clone(&shared));
+                let (pool, shared, window) = (pool.clone(), Rc::clone(&shared), Rc::clone(&window));
                 local.spawn_local(async move {
                     loop {
                         let began = Instant::now();
-                        if began >= ends {
+                        if window.is_over(began) {
                             return;
-                        }
-                        let counts = began >= begins;
-                        if counts {
-                            shared.borrow_mut().2.get_or_insert_with(cpu::of_this_thread);
                         }
                         let values: Vec<_> = {
                             let source = &mut shared.borrow_mut().0;
                             (0..self.batch.unwrap_or(1)).map(|_| source.values()).collect()
                         };
                         call(&pool, &values, self.batch.is_some()).await;
-                        if counts {
-                            let measured = &mut shared.borrow_mut().1;
-                            measured.cycles += 1;
-                            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                            measured.latency.saturating_record(took);
-                        }
+                        window.note(began, &mut shared.borrow_mut().1);
                     }
                 })
             })
@@ -94,10 +83,9 @@ impl Calls {
             }
         }));
         let Ok(shared) = Rc::try_unwrap(shared) else { unreachable!("every client has ended") };
-        let (used, mut measured, cpu_before) = shared.into_inner();
+        let (used, mut measured) = shared.into_inner();
         *source = used;
-        measured.seconds = begins.elapsed().as_secs_f64();
-        measured.cpu_seconds = cpu_before.map_or(0.0, |before| cpu::of_this_thread() - before);
+        window.close(&mut measured);
         measured
     }
 }

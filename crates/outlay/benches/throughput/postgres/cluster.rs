@@ -31,7 +31,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Makes one in this folder and starts it; `None` where there is no PostgreSQL.
-    pub(crate) fn start(folder: &Path) -> Option<Self> {
+    /// With `counted` it keeps what each statement costs it.
+    pub(crate) fn start(folder: &Path, counted: bool) -> Option<Self> {
         let programs = programs()?;
         fs::create_dir_all(folder).unwrap();
         let as_server = if rustix::process::geteuid().is_root() {
@@ -57,6 +58,9 @@ impl Cluster {
         server.arg("-D").arg(&data).arg("-k").arg(folder);
         for setting in SETTINGS {
             server.args(["-c", setting]);
+        }
+        if counted {
+            server.args(["-c", "shared_preload_libraries=pg_stat_statements", "-c", "pg_stat_statements.track=all"]);
         }
         let server = server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let cluster = Self { folder: folder.to_owned(), server };
@@ -103,6 +107,24 @@ impl Cluster {
     /// Writes what is due to the disk, so that no measurement pays for the one before it.
     pub(crate) fn checkpoint(&self) {
         super::block_on(async { connect(&self.config("postgres")).await.batch_execute("checkpoint").await.unwrap() });
+    }
+
+    /// Begins to count anew what statements cost.
+    pub(crate) fn count_statements(&self) {
+        let sql = "create extension if not exists pg_stat_statements; select pg_stat_statements_reset()";
+        super::block_on(async { connect(&self.config("postgres")).await.batch_execute(sql).await.unwrap() });
+    }
+
+    /// Prints what statements cost since then, the dearest first.
+    pub(crate) fn print_statements(&self) {
+        let sql = "select total_exec_time, calls, rows, regexp_replace(query, '\\s+', ' ', 'g') from pg_stat_statements \
+                   where calls > 1 order by total_exec_time desc limit 40";
+        let rows = super::block_on(async { connect(&self.config("postgres")).await.query(sql, &[]).await.unwrap() });
+        for row in rows {
+            let (milliseconds, calls, rows): (f64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            let query: String = row.get::<_, String>(3).chars().take(150).collect();
+            println!("    {milliseconds:>8.0} ms {calls:>8} calls {rows:>9} rows  {query}");
+        }
     }
 
     /// CPU seconds that the server's processes used so far.

@@ -10,8 +10,7 @@ use outlay::store::postgres::{Settings, open};
 use outlay::writer::Writer;
 use tokio::task::LocalSet;
 
-use crate::cpu;
-use crate::load::Measured;
+use crate::load::{Measured, Window};
 use crate::requests::{Source, Values};
 use crate::store::record;
 
@@ -48,22 +47,18 @@ pub(crate) fn run(
     let (writer, task) = Writer::new(store);
     let run = move || super::block_on(task.run());
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(run).unwrap();
-    let shared = Rc::new(RefCell::new((std::mem::replace(source, Source::new(0, 1)), Measured::new(), None)));
-    let begins = Instant::now() + warm_up;
-    let ends = begins + measured;
+    let shared = Rc::new(RefCell::new((std::mem::replace(source, Source::new(0, 1)), Measured::new())));
+    let window = Rc::new(Window::new(warm_up, measured));
     let local = LocalSet::new();
     let writer = Arc::new(writer);
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
-            let (writer, shared) = (Arc::clone(&writer), Rc::clone(&shared));
+            let (writer, shared, window) = (Arc::clone(&writer), Rc::clone(&shared), Rc::clone(&window));
             local.spawn_local(async move {
                 loop {
                     let began = Instant::now();
-                    if began >= ends {
+                    if window.is_over(began) {
                         return;
-                    }
-                    if began >= begins {
-                        shared.borrow_mut().2.get_or_insert_with(cpu::of_this_thread);
                     }
                     let commands = {
                         let source = &mut shared.borrow_mut().0;
@@ -72,12 +67,7 @@ pub(crate) fn run(
                     for reply in writer.submit_all(commands).await.unwrap() {
                         reply.unwrap();
                     }
-                    if began >= begins {
-                        let measured = &mut shared.borrow_mut().1;
-                        measured.cycles += 1;
-                        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                        measured.latency.saturating_record(took);
-                    }
+                    window.note(began, &mut shared.borrow_mut().1);
                 }
             })
         })
@@ -90,10 +80,9 @@ pub(crate) fn run(
     }));
     thread.join().unwrap();
     let Ok(shared) = Rc::try_unwrap(shared) else { unreachable!("every client has ended") };
-    let (used, mut measured, cpu_before) = shared.into_inner();
+    let (used, mut measured) = shared.into_inner();
     *source = used;
-    measured.seconds = begins.elapsed().as_secs_f64();
-    measured.cpu_seconds = cpu_before.map_or(0.0, |before| cpu::of_this_thread() - before);
+    window.close(&mut measured);
     let counts = writer.counts();
     println!("    {} commands in {} batches", counts.commands, counts.batches);
     measured

@@ -21,10 +21,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// `whole` is the time of the turn with its warming up, of which the others' CPU seconds are.
-    pub(crate) fn new(measured: Measured, operations: u64, whole: f64, [postgres, outlay]: [f64; 2], wal: u64) -> Self {
+    /// The others' CPU seconds and the log's bytes are of the whole turn, with its warming up.
+    pub(crate) fn new(measured: Measured, operations: u64, [postgres, outlay]: [f64; 2], wal: u64) -> Self {
         let per_second = rate(measured.cycles * operations, measured.seconds);
-        let cores = [measured.cpu_seconds / measured.seconds, outlay / whole, postgres / whole];
+        let cores = [
+            measured.cpu_seconds / measured.seconds,
+            outlay / measured.whole_seconds,
+            postgres / measured.whole_seconds,
+        ];
+        let whole = measured.whole_seconds;
         let wal = rate(wal, per_second * whole);
         Self { per_second, measured, cores, wal }
     }
