@@ -152,6 +152,25 @@ impl Table {
         )
     }
 
+    /// Reads the rows of users who are named by their ids, that have these keys beside: `select t.bucket, .. from
+    /// unnest($1::int8[], $2::text[], ..) as u (bucket, user_id, ..) join users o on .. join t on ..`.
+    fn find_of_ids(&self, keys: &'static str, more: &str) -> String {
+        let rows = match keys {
+            "" => "unnest($1::int8[], $2::text[]) as u (bucket, user_id)".to_owned(),
+            keys => {
+                let (name, of) = keys.split_once(' ').unwrap_or((keys, ""));
+                format!("unnest($1::int8[], $2::text[], $3::{of}[]) as u (bucket, user_id, {name})")
+            }
+        };
+        let and = keys.split_once(' ').map_or_else(String::new, |(name, _)| format!(" and t.{name} = u.{name}"));
+        format!(
+            "select {} from {rows} join users o on o.bucket = u.bucket and o.user_id = u.user_id \
+             join {} t on t.bucket = o.bucket and t.user_no = o.user_no{and}{more}",
+            self.select("t"),
+            self.name
+        )
+    }
+
     /// Reads the rows that have these keys: `select t.bucket, .. from unnest($1::int8[], ..) as u (bucket, ..) join t`.
     fn find(&self, keys: &'static str, more: &str) -> String {
         let by = Table { name: self.name, keys: &[], columns: keys };
@@ -242,6 +261,12 @@ pub(super) const REVERSE_OP_KEYS: &str = "update op_key t set reversed_by = u.re
 pub(super) const ADD_ERASURES: &str = "insert into erasure (bucket, user_no, tag, at, stage) \
      select *, 0 from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])";
 
+/// Sessions in progress that hold something, in the order of their opening.
+const OPEN_WITH_HOLD: &str = " where t.due is not null and t.ask is not null order by t.no";
+/// The operation that a key is of.
+const OF_OP_KEY: &str =
+    "join operation t on t.bucket = k.bucket and t.user_no = k.user_no and t.no = k.no and t.month = k.month";
+
 /// Statements that are made of the tables' columns.
 pub(super) struct Made {
     pub(super) put_users: String,
@@ -265,6 +290,10 @@ pub(super) struct Made {
     pub(super) find_sessions: String,
     pub(super) find_operations: String,
     pub(super) find_denials: String,
+    pub(super) find_months_of_ids: String,
+    pub(super) find_holds_of_ids: String,
+    pub(super) find_sessions_of_ids: String,
+    pub(super) find_operations_of_ids: String,
     pub(super) find_denials_by_no: String,
     pub(super) find_alerts: String,
     pub(super) insert_audit: String,
@@ -290,14 +319,21 @@ pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
     find_users_by_id: USERS.find("bucket int8, user_id text", ""),
     find_users: USERS.find("bucket int8, user_no int8", ""),
     find_months: USER_MONTH.find("bucket int8, user_no int8, month int8", ""),
-    find_holds: SESSION
-        .find("bucket int8, user_no int8", " where t.due is not null and t.ask is not null order by t.no"),
+    find_holds: SESSION.find("bucket int8, user_no int8", OPEN_WITH_HOLD),
     find_sessions_by_id: SESSION.find("bucket int8, user_no int8, session_id text", " and t.session_id <> ''"),
     find_sessions: SESSION.find("bucket int8, no int8", ""),
     find_operations: format!(
         "select {} from unnest($1::int8[], $2::int8[], $3::bytea[]) as u (bucket, user_no, op) \
-         join op_key k on k.bucket = u.bucket and k.user_no = u.user_no and k.op = u.op \
-         join operation t on t.bucket = k.bucket and t.user_no = k.user_no and t.no = k.no and t.month = k.month",
+         join op_key k on k.bucket = u.bucket and k.user_no = u.user_no and k.op = u.op {OF_OP_KEY}",
+        OPERATION.select("t")
+    ),
+    find_months_of_ids: USER_MONTH.find_of_ids("month int8", ""),
+    find_holds_of_ids: SESSION.find_of_ids("", OPEN_WITH_HOLD),
+    find_sessions_of_ids: SESSION.find_of_ids("session_id text", " and t.session_id <> ''"),
+    find_operations_of_ids: format!(
+        "select {} from unnest($1::int8[], $2::text[], $3::bytea[]) as u (bucket, user_id, op) \
+         join users o on o.bucket = u.bucket and o.user_id = u.user_id \
+         join op_key k on k.bucket = o.bucket and k.user_no = o.user_no and k.op = u.op {OF_OP_KEY}",
         OPERATION.select("t")
     ),
     // The newest of each session that is young enough to be counted up.
@@ -358,6 +394,10 @@ pub(super) fn of_a_lane() -> Vec<&'static str> {
         &made.find_sessions,
         &made.find_operations,
         &made.find_denials,
+        &made.find_months_of_ids,
+        &made.find_holds_of_ids,
+        &made.find_sessions_of_ids,
+        &made.find_operations_of_ids,
         &made.insert_audit,
         &made.insert_deliveries,
     ];
