@@ -22,7 +22,8 @@ use super::typed::typed;
 /// other, is right for every size.
 pub(super) const SETTINGS: &str = "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
                         set lock_timeout = '2s'; set plan_cache_mode = force_generic_plan; set jit = off; \
-                        set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
+                        set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
+                        set random_page_cost = 0.01";
 
 /// A connection that writes.
 #[derive(Debug)]

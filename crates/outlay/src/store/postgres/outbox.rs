@@ -48,9 +48,9 @@ pub(super) const END_PENDING: &str = "update delivery set state = $2::int8, due 
 
 /// Takes out of the tries of mails to users what a mail server may have said of them.
 pub(super) const BLANK_REASONS: &str = "update delivery_try t set reason = '' \
-     from delivery d, unnest($1::int8[], $2::int8[]) as u (bucket, user_no) \
-     where d.bucket = u.bucket and d.user_no = u.user_no and d.receiver = -1 \
-     and t.bucket = d.bucket and t.delivery = d.no and t.reason is not null";
+     from (select d.* from unnest($1::int8[], $2::int8[]) as u (bucket, user_no) cross join lateral \
+     (select bucket, no from delivery d where d.bucket = u.bucket and d.user_no = u.user_no and d.receiver = -1 offset 0) d \
+     offset 0) u where t.bucket = u.bucket and t.delivery = u.no and t.reason is not null";
 
 pub(super) fn write_delivery<'a>(rows: &mut Rows<'a>, bucket: i32, new: &'a NewDelivery, at: Timestamp) {
     rows.int(i64::from(bucket)).number(new.no).int(event_kind_no(new.kind)).number(new.about);

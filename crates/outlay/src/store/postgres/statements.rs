@@ -109,8 +109,7 @@ impl Table {
     pub(super) fn add_capped(&self, day: &[&str], combinations_max: usize) -> String {
         let (name, on_keys) = (self.name, self.on_keys());
         let days = day.iter().map(|key| format!("u.{key}")).collect::<Vec<_>>().join(", ");
-        let on =
-            |alias: &str| day.iter().map(|key| format!("{alias}.{key} = u.{key}")).collect::<Vec<_>>().join(" and ");
+        let of_day = day.iter().map(|key| format!("t.{key} = u.{key}")).collect::<Vec<_>>().join(" and ");
         let booked = |key: &&str| match *key {
             "feature" | "provider" => format!("case when is_over then '{OTHER}' else {key} end as {key}"),
             "model" => format!("case when is_over and model <> '' then '{OTHER}' else model end as model"),
@@ -128,45 +127,37 @@ impl Table {
             .filter(|name| !self.keys.contains(name))
             .map(|name| format!("{name} = t.{name} + u.{name}"))
             .collect();
-        let keys: Vec<String> = self.keys.iter().map(|key| format!("t.{key}")).collect();
+        // What is there of a day is counted once for each, by the first of its rows that are new.
         format!(
             "with sent as materialized (select * from {unnest}), \
              known as materialized (select u.*, exists(select from {name} t where {on_keys}) as is_known from sent u), \
-             day as materialized (select {days}, (select count(*) from {name} t where {of_day}) as count \
-             from (select distinct {days} from known u where not is_known) u), \
-             counted as materialized (select u.*, not is_known and d.count + row_number() over \
-             (partition by {days}, is_known order by usage_type, feature, provider, model) > {combinations_max} as is_over \
-             from known u left join day d on {on_day}), \
-             u as materialized (select {booked}, {sums} from counted group by {groups}), \
-             old as (update {name} t set {sets} from u where {on_keys} returning {keys}) \
-             insert into {name} ({list}) select {list} from u where not exists (select from old t where {on_keys})",
-            of_day = on("t"),
-            on_day = on("d"),
+             placed as materialized (select u.*, row_number() over \
+             (partition by {days}, is_known order by usage_type, feature, provider, model) as place from known u), \
+             day as materialized (select u.*, case when place = 1 and not is_known \
+             then (select count(*) from {name} t where {of_day}) end as there from placed u), \
+             counted as materialized (select u.*, not is_known and max(there) over (partition by {days}) + place \
+             > {combinations_max} as is_over from day u), \
+             booked as materialized (select {booked}, {sums} from counted group by {groups}), \
+             u as materialized (select *, row_number() over () as ordinality from booked), \
+             old as (update {name} t set {sets} from u where {on_keys} returning u.ordinality) \
+             insert into {name} ({list}) select {list} from u where ordinality not in (select ordinality from old)",
             unnest = self.unnest(),
             booked = booked.join(", "),
             sums = sums.join(", "),
             groups = groups.join(", "),
             sets = sets.join(", "),
-            keys = keys.join(", "),
             list = self.list(),
         )
     }
 
-    /// Reads the rows of users who are named by their ids, that have these keys beside: `select t.bucket, .. from
-    /// unnest($1::int8[], $2::text[], ..) as u (bucket, user_id, ..) join users o on .. join t on ..`.
+    /// Reads the rows of users who are named by their ids, that have these keys beside: `select t.bucket, .. from (..) u join
+    /// t on ..`, see [`of_ids`].
     fn find_of_ids(&self, keys: &'static str, more: &str) -> String {
-        let rows = match keys {
-            "" => "unnest($1::int8[], $2::text[]) as u (bucket, user_id)".to_owned(),
-            keys => {
-                let (name, of) = keys.split_once(' ').unwrap_or((keys, ""));
-                format!("unnest($1::int8[], $2::text[], $3::{of}[]) as u (bucket, user_id, {name})")
-            }
-        };
         let and = keys.split_once(' ').map_or_else(String::new, |(name, _)| format!(" and t.{name} = u.{name}"));
         format!(
-            "select {} from {rows} join users o on o.bucket = u.bucket and o.user_id = u.user_id \
-             join {} t on t.bucket = o.bucket and t.user_no = o.user_no{and}{more}",
+            "select {} from {} join {} t on t.bucket = u.bucket and t.user_no = u.user_no{and}{more}",
             self.select("t"),
+            of_ids(keys),
             self.name
         )
     }
@@ -261,6 +252,19 @@ pub(super) const REVERSE_OP_KEYS: &str = "update op_key t set reversed_by = u.re
 pub(super) const ADD_ERASURES: &str = "insert into erasure (bucket, user_no, tag, at, stage) \
      select *, 0 from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])";
 
+/// Users who are named by their ids, with their numbers and one more key or none: `(select u.*, o.user_no from
+/// unnest($1::int8[], $2::text[], $3::..[]) as u (bucket, user_id, ..) join users o on .. offset 0) u`. `offset 0` has it
+/// done first: else the rows of a whole bucket may be looked through for those whose other keys fit.
+fn of_ids(keys: &str) -> String {
+    let rows = match keys.split_once(' ') {
+        None => "unnest($1::int8[], $2::text[]) as u (bucket, user_id)".to_owned(),
+        Some((name, of)) => format!("unnest($1::int8[], $2::text[], $3::{of}[]) as u (bucket, user_id, {name})"),
+    };
+    format!(
+        "(select u.*, o.user_no from {rows} join users o on o.bucket = u.bucket and o.user_id = u.user_id offset 0) u"
+    )
+}
+
 /// Sessions in progress that hold something, in the order of their opening.
 const OPEN_WITH_HOLD: &str = " where t.due is not null and t.ask is not null order by t.no";
 /// The operation that a key is of.
@@ -331,10 +335,9 @@ pub(super) static MADE: LazyLock<Made> = LazyLock::new(|| Made {
     find_holds_of_ids: SESSION.find_of_ids("", OPEN_WITH_HOLD),
     find_sessions_of_ids: SESSION.find_of_ids("session_id text", " and t.session_id <> ''"),
     find_operations_of_ids: format!(
-        "select {} from unnest($1::int8[], $2::text[], $3::bytea[]) as u (bucket, user_id, op) \
-         join users o on o.bucket = u.bucket and o.user_id = u.user_id \
-         join op_key k on k.bucket = o.bucket and k.user_no = o.user_no and k.op = u.op {OF_OP_KEY}",
-        OPERATION.select("t")
+        "select {} from {} join op_key k on k.bucket = u.bucket and k.user_no = u.user_no and k.op = u.op {OF_OP_KEY}",
+        OPERATION.select("t"),
+        of_ids("op bytea")
     ),
     // The newest of each session that is young enough to be counted up.
     find_denials: format!(
