@@ -29,15 +29,24 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_millis(2);
 
 /// What there is to do, and what is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chores {
-    /// How often somebody was erased, and how often that was seen to be wiped.
+    /// How often somebody was erased, or may have been, and up to which of them all is wiped.
     erased: AtomicU64,
     wiped: AtomicU64,
     /// Up to which of them the writer rests for.
     rested: AtomicU64,
     asked: Notify,
     done: Notify,
+}
+
+impl Default for Chores {
+    /// There may be something to do from the first moment on, before the task begins: those of a node that ended, or of this
+    /// one when it ran the last time.
+    fn default() -> Self {
+        let [wiped, rested] = [0, 0].map(AtomicU64::new);
+        Self { erased: AtomicU64::new(1), wiped, rested, asked: Notify::new(), done: Notify::new() }
+    }
 }
 
 impl Chores {
@@ -67,8 +76,7 @@ impl Chores {
 /// Does what there is to do, for as long as the runtime runs.
 pub(super) async fn run(shared: Arc<Shared>) {
     let chores = &shared.chores;
-    // Those of a node that ended, or of this one when it ran the last time.
-    chores.erased();
+    chores.asked.notify_one();
     let mut partitions: Option<(Day, u64)> = None;
     loop {
         // A timeout is the usual case.
@@ -166,5 +174,16 @@ pub(super) async fn under_lock<T>(
             let _ = link.control(ROLLBACK).await;
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_rests_before_the_task_begins_is_told_that_there_is_more() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        assert!(runtime.block_on(Chores::default().rest()));
     }
 }
