@@ -22,6 +22,7 @@ use super::link::{Link, in_order};
 use super::load::{BooksOf, Wanted};
 use super::outbox::WEBHOOKS;
 use super::rows::{nanos, time};
+use super::safety::says_synced;
 use super::settle::{COMMIT_SECONDS_MAX, settle};
 use super::shared::{Locked, Rules, Shared};
 use super::statements::{self, COMMIT, LOCK, LOCK_WAITING, PLANS, ROLLBACK, SYNCED, VERSION};
@@ -362,7 +363,7 @@ impl Lane {
         let mut read = Vec::with_capacity(answers.len());
         for (place, answer) in answers.into_iter().enumerate() {
             if let (Ok(rows), true) = (&answer, place > commit) {
-                synced = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
+                synced = says_synced(rows);
             }
             read.push(answered(answer));
         }

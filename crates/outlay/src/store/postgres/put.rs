@@ -21,9 +21,10 @@ use super::audit;
 use super::chores::keep_partitions;
 use super::connector::Unreached;
 use super::errors::answered;
-use super::link::Link;
+use super::link::{Link, in_order};
 use super::outbox::{DELETE_WEBHOOK, END_PENDING, PUT_WEBHOOK};
 use super::rows::{RowReader, Rows, nanos, stored};
+use super::safety::says_synced;
 use super::settle::{COMMIT_SECONDS_MAX, settle};
 use super::shared::{Locked, Shared};
 use super::statements::{ADD_EVENTS, COMMIT, FIND_BATCH, LOCK_WAITING, MADE, NEXT_VERSION, ROLLBACK, SYNCED, VERSION};
@@ -198,20 +199,23 @@ impl Clerk {
     }
 
     async fn commit(&self, link: &Link, put: Put, sought: Sought) -> Result<Put, Failed> {
-        let commit = async {
-            link.control(COMMIT).await?;
-            // As a lane does.
-            let synced =
-                if self.shared.safety.require_sync() { link.send(SYNCED, Vec::new()).await? } else { Vec::new() };
-            synced.first().map(|row| row.try_get(0)).transpose()
-        };
-        let committed = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), commit).await;
-        let (answer, synced) = match committed {
-            Ok(Ok(synced)) => (Answer::Well, synced != Some(false)),
-            Ok(Err(error)) => (answered(Err::<(), _>(error)), true),
-            Err(_) => (Answer::Lost, true),
-        };
-        match tries::ended([answer], 0, link.take_wait_cut() || !synced) {
+        let mut sent = vec![link.control(COMMIT)];
+        // As a lane does.
+        if self.shared.safety.require_sync() {
+            sent.push(link.send(SYNCED, Vec::new()));
+        }
+        let answers = tokio::time::timeout(Duration::from_secs(COMMIT_SECONDS_MAX), in_order(sent)).await;
+        let (mut read, mut synced) = (Vec::new(), true);
+        for (place, answer) in answers.unwrap_or_default().into_iter().enumerate() {
+            if let (Ok(rows), true) = (&answer, place > 0) {
+                synced = says_synced(rows);
+            }
+            read.push(answered(answer));
+        }
+        if read.is_empty() {
+            read.push(Answer::Lost);
+        }
+        match tries::ended(read, 0, link.take_wait_cut() || !synced) {
             Ended::Committed => Ok(put),
             Ended::Not(cure, said) => Err(Failed::Not(cure, said)),
             Ended::Unknown => {

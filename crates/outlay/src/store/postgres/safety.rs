@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::connector::{Unreached, Wire};
 use super::errors::told;
@@ -129,6 +129,11 @@ impl Safety {
         let cut = "a wait for a standby was cut short, and no commit has reached one since";
         self.cut.load(Ordering::Acquire).then(|| cut.to_owned())
     }
+}
+
+/// Whether commits wait for a standby: the answer to [`super::statements::SYNCED`]. One that cannot be read promises nothing.
+pub(super) fn says_synced(rows: &[Row]) -> bool {
+    rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false))
 }
 
 /// Keeps asking, while the node is in use or something is wrong: a database that nobody uses may sleep.

@@ -190,8 +190,10 @@ pub fn ended(answers: impl IntoIterator<Item = Answer>, commit: usize, wait_cut:
     for (place, answer) in answers.into_iter().enumerate() {
         match answer {
             Answer::Well => {}
-            // A server that goes down at COMMIT may have done it.
-            Answer::Refused(Cure::Connect, _) if place >= commit => return Ended::Unknown,
+            // A server that goes down at COMMIT may have done it; what fails after it says nothing of it.
+            Answer::Refused(cure, _) if place > commit || (place == commit && cure == Cure::Connect) => {
+                return Ended::Unknown;
+            }
             Answer::Lost => return Ended::Unknown,
             Answer::Refused(cure, said) => return Ended::Not(cure, said),
         }
@@ -273,5 +275,7 @@ mod tests {
         assert_eq!(of([Answer::Well, refused("57P01")]), Ended::Unknown);
         assert_eq!(of([Answer::Well, Answer::Lost]), Ended::Unknown);
         assert_eq!(of([Answer::Lost, Answer::Lost]), Ended::Unknown);
+        // What is asked after COMMIT may be refused for whatever reason: what was committed stays so.
+        assert_eq!(ended([Answer::Well, refused("53200")], 0, false), Ended::Unknown);
     }
 }
