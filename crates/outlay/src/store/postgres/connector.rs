@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
@@ -19,7 +19,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::Settings;
 use super::address::by_host;
 use super::errors::told;
-use super::link::RowTypes;
 use crate::store::StoreError;
 use crate::tls;
 
@@ -82,8 +81,6 @@ pub(super) struct Connector {
     last: AtomicUsize,
     /// Whether that may be one that was replaced: at first, and whenever it did not answer in time.
     unsure: AtomicBool,
-    /// Read by the first connection that needs them.
-    row_types: OnceCell<Arc<RowTypes>>,
     /// The newest line seen.
     newest: Mutex<Line>,
     /// Connections of an earlier generation are used no more.
@@ -107,17 +104,10 @@ impl Connector {
             prepared: settings.prepared,
             last: AtomicUsize::new(0),
             unsure: AtomicBool::new(true),
-            row_types: OnceCell::new(),
             newest: Mutex::default(),
             generation: AtomicU64::new(0),
             replaced: watch::Sender::new(()),
         }
-    }
-
-    /// The numbers of the row types. The database must have its tables.
-    pub(super) async fn row_types(&self, client: &Client) -> Result<Arc<RowTypes>, Unreached> {
-        let read = async || RowTypes::read(client).await.map(Arc::new);
-        self.row_types.get_or_try_init(read).await.cloned().map_err(|error| Unreached(told(&error)))
     }
 
     /// Connects to the host that takes writes: the last one that did is asked first, and the others soon after it, as

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
@@ -31,10 +30,11 @@ pub(super) struct Link {
     pub(super) wire: Wire,
     /// `None` where the next transaction may be on another connection of a pooler's.
     statements: Option<HashMap<&'static str, Statement, foldhash::fast::FixedState>>,
-    row_types: Arc<RowTypes>,
+    row_types: RowTypes,
 }
 
-/// The numbers of the database's row types, by name. They are of a cluster: a standby has the same.
+/// The numbers of the database's row types, by name. A database that was restored, or moved to another server behind the
+/// same name, has others: so each connection asks.
 #[derive(Debug)]
 pub(super) struct RowTypes(HashMap<String, u32, foldhash::fast::FixedState>);
 
@@ -66,10 +66,10 @@ pub(super) enum Arranged<'a> {
 pub(super) type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>;
 
 impl Link {
-    /// Connects and prepares statements, all in one round trip.
+    /// Connects, to a database that has its tables, and prepares statements, all at once.
     pub(super) async fn open(connector: &Connector, statements: &[&'static str]) -> Result<Self, Unreached> {
         let wire = connector.connect().await?;
-        let row_types = connector.row_types(&wire.client).await?;
+        let row_types = RowTypes::read(&wire.client).await.map_err(|error| Unreached(told(&error)))?;
         let mut link = Self { wire, statements: None, row_types };
         if connector.prepared {
             link.prepare(statements).await.map_err(|error| Unreached(told(&error)))?;

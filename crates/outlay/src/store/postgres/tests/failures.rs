@@ -96,6 +96,23 @@ fn a_commit_that_is_never_answered_is_settled_all_the_same() {
     assert_eq!(block_on(reads.verify()).unwrap(), []);
 }
 
+/// As one does that was restored, or moved to another server behind the same name.
+#[test]
+fn a_database_that_numbers_its_types_anew_is_written_on() {
+    let config = cluster::database(Buckets::USUAL);
+    let (mut store, reads) = node(&config);
+    is_new(&commit(&mut store, vec![record("before")])[0]);
+    change(
+        &config,
+        "alter type event_row rename to former; create type event_row as (bucket int8, seq int8, day int8, user_no int8, kind int8, \
+         no int8, batch bytea); select pg_terminate_backend(pid) from pg_stat_activity \
+         where datname = current_database() and pid <> pg_backend_pid()",
+    );
+    is_new(&commit(&mut store, vec![record("after")])[0]);
+    assert_eq!(recorded(&config), 2);
+    assert_eq!(block_on(reads.verify()).unwrap(), []);
+}
+
 #[test]
 fn nodes_together_hold_no_more_than_the_limit() {
     let config = cluster::database(Buckets::USUAL);
