@@ -15,6 +15,7 @@ use super::super::Buckets;
 use super::cluster::{self, block_on};
 use super::failures::{commit, node, record};
 use super::proxy::{Cut, Proxy};
+use super::watching::PATIENCE;
 use crate::store::Reply;
 
 fn open(session: &str, ai_runs: i64) -> Command {
@@ -74,11 +75,12 @@ fn waits_for_a_lock(config: &Config) -> bool {
 
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
+    let pause = Duration::from_millis(2);
+    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
         if holds() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
     }
     panic!("this did not come: {what}");
 }

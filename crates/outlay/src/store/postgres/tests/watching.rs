@@ -16,7 +16,7 @@ use crate::store::tests::commands::plain;
 use crate::store::{Reads, Store};
 
 /// How long anything may take that is waited for; only something broken takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Several rounds of looking.
 const A_WHILE: Duration = Duration::from_millis(900);
 
