@@ -1,7 +1,7 @@
 //! The statements of the write path, each in one place.
 //!
-//! Rows come as one array of a table's row type, or as one array per column. Every statement names the bucket of what it reads or writes, and only one of them
-//! locks: [`LOCK`] and [`LOCK_WAITING`].
+//! Rows come as one array of a table's row type, or as one array per column. Every statement names the bucket of what it
+//! reads or writes, and only two of them lock, which are the same but for waiting: [`LOCK`] and [`LOCK_WAITING`].
 
 use std::sync::LazyLock;
 
@@ -196,7 +196,8 @@ pub(super) const FIND_ROW_TYPES: &str = "select typname::text, oid from pg_type 
      where typtype = 'c' and typname like '%\\_row' and pg_type_is_visible(oid)";
 
 pub(super) const BEGIN: &str = "begin isolation level read committed read write";
-/// The same where a pooler may give each transaction another connection: it brings along what a lane's connection sets.
+/// The same where a pooler may give each transaction another connection: it brings along what must hold of a lane's. How
+/// statements are planned is left to the server, which plans each for its own parameters there.
 pub(super) const BEGIN_POOLED: &str = "begin isolation level read committed read write; set local synchronous_commit = on; \
      set local idle_in_transaction_session_timeout = '5s'; set local lock_timeout = '2s'";
 pub(super) const COMMIT: &str = "commit";
