@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::connector::{Unreached, Wire};
 use super::errors::told;
@@ -27,6 +27,11 @@ const WAIT: Duration = Duration::from_secs(5);
 const SAFETY: &str = "select current_setting('synchronous_standby_names'), \
      (select count(*) from pg_stat_replication where sync_state in ('sync', 'quorum') or sync_state is null), \
      (current_setting('fsync') = 'on')::int4::int8";
+
+/// A commit that waits for standbys and changes nothing: one that reaches them proves all before it. Whoever has the bucket
+/// is not waited for; then it is no row, and proves nothing.
+const PROOF: &str = "begin; set local synchronous_commit = on; \
+     select bucket from bucket where bucket = 0 for update skip locked; commit";
 
 pub(super) const NOT_SYNCED: &str = "no synchronous standby is asked for (synchronous_standby_names is empty), and without one nothing is acknowledged \
      here, as --require-sync demands";
@@ -96,6 +101,26 @@ impl Safety {
         self.cut.store(cut, Ordering::Release);
     }
 
+    /// Whether a commit is to be tried: nothing is recorded by a node that is not ready, so nothing else would prove that
+    /// commits reach the standbys again, which are all there.
+    fn wants_proof(&self) -> bool {
+        let said = self.said.read();
+        self.cut.load(Ordering::Acquire) && said.connected >= said.needed
+    }
+
+    /// Commits what changes nothing, to see whether it reaches the standbys.
+    async fn prove(&self, wire: &Wire) -> Result<(), StoreError> {
+        wire.wait_cut.store(false, Ordering::Release);
+        let proved = tokio::time::timeout(WAIT, wire.client.simple_query(PROOF)).await;
+        let proved = proved.map_err(|_| StoreError::Unavailable(format!("no commit within {} s", WAIT.as_secs())))?;
+        let proved = proved.map_err(|error| StoreError::Unavailable(told(&error)))?;
+        let has_locked = proved.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)));
+        if has_locked && !wire.wait_cut.load(Ordering::Acquire) {
+            self.cut(false);
+        }
+        Ok(())
+    }
+
     pub(super) fn require_sync(&self) -> bool {
         self.require_sync
     }
@@ -158,7 +183,12 @@ async fn ask(shared: &Shared, kept: &mut Option<Wire>) -> Result<(), String> {
         Some(wire) => wire,
         None => shared.connector.connect().await.map_err(|Unreached(said)| said)?,
     };
-    match shared.safety.ask(&wire.client).await {
+    let safety = &shared.safety;
+    let asked = async {
+        safety.ask(&wire.client).await?;
+        if safety.wants_proof() { safety.prove(&wire).await } else { Ok(()) }
+    };
+    match asked.await {
         Ok(()) => {
             *kept = Some(wire);
             Ok(())
