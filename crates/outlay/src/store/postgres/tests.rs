@@ -26,6 +26,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::store::outbox::MailTo;
 use crate::store::tests::{Ledgers, long_lists, records, suite};
 use crate::store::{Reads, StoreError};
+use watching::PATIENCE;
 
 /// A store of a test's database that decides by the test's clock.
 fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> (PostgresStore, Arc<dyn Reads>) {
@@ -35,7 +36,8 @@ fn opened(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock)
 fn settings(config: &tokio_postgres::Config, buckets: Buckets, clock: SharedClock) -> Settings {
     let usual = Settings::new("postgres://localhost", clock).unwrap();
     let mail = MailTo { user: true, operator: true };
-    let of_test = Settings { config: config.clone(), own_clock: true, seed: Some(5), mail, ..usual };
+    let of_test =
+        Settings { config: config.clone(), own_clock: true, seed: Some(5), mail, patience: PATIENCE, ..usual };
     Settings { buckets, lanes: 3, slice_rows: 3, ..of_test }
 }
 

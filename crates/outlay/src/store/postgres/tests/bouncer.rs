@@ -50,7 +50,7 @@ impl Bouncer {
             while through.connect(NoTls).await.is_err() {
                 tries += 1;
                 let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-                assert!(tries < 400, "pgbouncer does not start: {}", log());
+                assert!(tries < 1_200, "pgbouncer does not start: {}", log());
                 tokio::time::sleep(std::time::Duration::from_millis(25)).await;
             }
         });

@@ -11,6 +11,7 @@ use tokio_postgres::Config;
 use super::super::{Buckets, PostgresStore, Settings, open};
 use super::cluster::{self, block_on};
 use super::proxy::{Cut, Proxy};
+use super::watching::PATIENCE;
 use crate::clock::SystemClock;
 use crate::store::tests::commands::plain;
 use crate::store::{CommandError, Reads, Reply, Store};
@@ -18,7 +19,7 @@ use crate::store::{CommandError, Reads, Reply, Store};
 /// A node that decides by the database's clock.
 pub(super) fn node(config: &Config) -> (PostgresStore, Arc<dyn Reads>) {
     let settings = Settings::new("postgres://localhost", SystemClock::shared()).unwrap();
-    open(Settings { config: config.clone(), ..settings }).unwrap()
+    open(Settings { config: config.clone(), patience: PATIENCE, ..settings }).unwrap()
 }
 
 pub(super) fn commit(store: &mut PostgresStore, commands: Vec<Command>) -> Vec<Reply> {
@@ -93,23 +94,6 @@ fn a_commit_that_is_never_answered_is_settled_all_the_same() {
     is_new(&commit(&mut store, vec![record("silent")])[0]);
     assert!(proxy.has_cut(), "the connection went silent");
     assert_eq!(recorded(&config), 1);
-    assert_eq!(block_on(reads.verify()).unwrap(), []);
-}
-
-/// As one does that was restored, or moved to another server behind the same name.
-#[test]
-fn a_database_that_numbers_its_types_anew_is_written_on() {
-    let config = cluster::database(Buckets::USUAL);
-    let (mut store, reads) = node(&config);
-    is_new(&commit(&mut store, vec![record("before")])[0]);
-    change(
-        &config,
-        "alter type event_row rename to former; create type event_row as (bucket int8, seq int8, day int8, user_no int8, kind int8, \
-         no int8, batch bytea); select pg_terminate_backend(pid) from pg_stat_activity \
-         where datname = current_database() and pid <> pg_backend_pid()",
-    );
-    is_new(&commit(&mut store, vec![record("after")])[0]);
-    assert_eq!(recorded(&config), 2);
     assert_eq!(block_on(reads.verify()).unwrap(), []);
 }
 
