@@ -39,7 +39,9 @@ impl Trio {
         let mut standbys = [primary.standby("s1"), primary.standby("s2")];
         // Only now, since a copy on a busy machine may keep its server waiting for longer.
         let soon = "wal_receiver_timeout = 3s\nwal_sender_timeout = 3s";
-        [&primary, &standbys[0], &standbys[1]].iter().for_each(|server| server.configure(soon));
+        for server in [&primary, &standbys[0], &standbys[1]] {
+            server.configure(soon);
+        }
         standbys.iter_mut().for_each(Server::start);
         primary.signal(Signal::HUP);
         let connected = "select count(*) from pg_stat_replication where sync_state = 'quorum'";
