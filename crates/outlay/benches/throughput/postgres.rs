@@ -121,7 +121,7 @@ impl Bench<'_> {
             let by_hand = self.best(&BATCH_POOLS.map(|pool| Calls { clients, pool, batch: Some(batch) }));
             turns.push((about.clone(), Who::ByHand(by_hand)));
             turns.push((about.clone(), Who::InProcess { clients, batch }));
-            for nodes in self.one_and_all() {
+            for nodes in 1..=self.nodes.len() {
                 turns.push((about.clone(), Who::Outlay { nodes, clients, kind: Kind::Batch(batch) }));
             }
         }
