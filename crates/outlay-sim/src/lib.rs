@@ -6,6 +6,7 @@
 //! - [`said`]: what the store says of its own work.
 //! - [`fault`]: what goes wrong, and how often each was seen.
 //! - [`oracle`]: what must be true of a store, whatever went wrong.
+//! - [`history`]: what clients were told, and what a server must show of it.
 //! - [`wire`]: the API of that process, asked without a network.
 //! - [`scenario`]: S1 to S23 as requests, with a crash at every write.
 //! - [`stream`]: random commands and faults from a seed.
@@ -37,6 +38,7 @@
 pub mod clock;
 pub mod disk;
 pub mod fault;
+pub mod history;
 pub mod nodes;
 pub mod oracle;
 pub mod said;

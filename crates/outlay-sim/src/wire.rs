@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
+use crate::history::Shows;
 use crate::service::{Make, Service, poll};
 
 /// Rounds in which requests may wait for the writer: reads and a few writes of one request.
@@ -127,34 +128,12 @@ impl Wire {
         let mut replies = self.ask_at_once(std::slice::from_ref(ask));
         replies.pop().expect("one request has one reply")
     }
+}
 
-    /// Reads what a path shows.
-    ///
-    /// # Errors
-    /// When the answer is not 200.
-    pub fn get(&mut self, path: &str) -> Result<Value, String> {
+impl Shows for Wire {
+    fn get(&mut self, path: &str) -> Result<Value, String> {
         let reply = self.ask(&Ask { method: "GET", path: path.to_owned(), body: None });
         if reply.status == 200 { Ok(reply.body) } else { Err(format!("GET {path}: {} {}", reply.status, reply.body)) }
-    }
-
-    /// Reads all items of a list, page after page.
-    ///
-    /// # Errors
-    /// When an answer is not 200, or is no list.
-    pub fn all(&mut self, path: &str) -> Result<Vec<Value>, String> {
-        let mark = if path.contains('?') { '&' } else { '?' };
-        let (mut items, mut page) = (Vec::new(), path.to_owned());
-        loop {
-            let mut list = self.get(&page)?;
-            let Some(Value::Array(found)) = list.get_mut("items").map(Value::take) else {
-                return Err(format!("{path} is no list: {list}"));
-            };
-            items.extend(found);
-            match list.get("nextCursor").and_then(Value::as_str) {
-                Some(cursor) => page = format!("{path}{mark}cursor={cursor}"),
-                None => return Ok(items),
-            }
-        }
     }
 }
 
