@@ -11,6 +11,7 @@ mod packages;
 mod packaging;
 mod run;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,13 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Torture the real program, optimized: kills, power cuts, failing calls, a full disk, pauses, jumps of the clock
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// Passed on; `cargo xtask torture --help` shows what it takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure how often the forecast's ranges hold
     #[command(disable_help_flag = true)]
     Backtest {
@@ -74,6 +82,7 @@ fn main() -> ExitCode {
         Command::Test { long, rust } => test::all(long, rust),
         Command::Lint => lint(),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Command::Torture { arguments } => torture::run(&arguments),
         Command::Backtest { arguments } => bench("backtest", &arguments),
         Command::Bench { arguments } => bench("throughput", &arguments),
         Command::BenchFace { arguments } => node::bench(&arguments),

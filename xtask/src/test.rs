@@ -4,6 +4,7 @@ use crate::fuzz;
 use crate::node;
 use crate::packages;
 use crate::run::{Failed, Step};
+use crate::torture;
 
 /// How much of each random test is run.
 struct Amount {
@@ -53,6 +54,7 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
         let of_streams = ["--test", "stream", "--test", "scenario", "--test", "nodes"];
         let arguments = [&["--release", "--package", "outlay-sim"], &of_streams[..], &["--", "--include-ignored"]];
         run(amount.seeds, &arguments.concat())?;
+        torture::long()?;
         // A workspace of its own, built anew for the fuzzer: too long for every run.
         fuzz::run(None, FUZZ_SECONDS)?;
     }
