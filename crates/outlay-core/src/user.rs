@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::alert::AlertKey;
 use crate::id::{AlertNo, DenialNo, Name, OperationNo, SessionNo, UserId, UserNo};
 use crate::month::{Month, Timestamp};
+use crate::operation::Operation;
 use crate::plan::{Amounts, Overrides};
 
 /// A user as the application set them, and where their lists begin.
@@ -55,5 +56,15 @@ impl UserMonth {
     /// A month without operations.
     pub const fn empty(month: Month) -> Self {
         Self { month, used: Amounts::ZERO, operations: 0, head: None, raised: Vec::new(), last_updated_at: None }
+    }
+
+    /// Counts an operation that was recorded, where the row is older than it: what deciding it did, but for alerts. `None`
+    /// when the sums leave their range, which those of recorded operations never do.
+    pub fn counting(mut self, operation: &Operation) -> Option<Self> {
+        self.used = self.used.checked_add(&operation.amounts())?;
+        self.operations = self.operations.checked_add(1)?;
+        self.head = Some(operation.no);
+        self.last_updated_at = Some(operation.recorded_at);
+        Some(self)
     }
 }

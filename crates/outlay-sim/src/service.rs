@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use outlay::clock::SharedClock;
 use outlay::store::embedded::runs::{Division, RunSettings};
-use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, Volume};
+use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, SweepSizes, Volume};
 use outlay::store::outbox::MailTo;
 use outlay::store::{Reads, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
@@ -39,8 +39,15 @@ pub struct Make {
 impl Make {
     /// Everything tiny, so that a short run meets every border.
     pub fn tiny(seed: u64) -> Self {
-        let sizes =
-            Sizes { books_users: 2, books_sessions: 2, log_pages: 24, wiped_rows: 3, merged_keys: 8, trimmed_rows: 2 };
+        let sizes = Sizes {
+            books_users: 2,
+            books_sessions: 2,
+            log_pages: 24,
+            wiped_rows: 3,
+            merged_keys: 8,
+            trimmed_rows: 2,
+            sweep: SweepSizes { rows_at_once: 1, operations_behind: 6 },
+        };
         let runs = RunSettings {
             map_keys: 8,
             hash_bits: 12,

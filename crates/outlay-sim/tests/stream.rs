@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test is told by the environment how much to do")]
 
 use outlay::store::embedded::runs::events;
+use outlay::store::embedded::sweep_events;
 use outlay_sim::fault::{Fault, Path, Stop};
 use outlay_sim::stream::{self, GONE_ON_WITH};
 
@@ -58,7 +59,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
             }
         }
         let after_crashes = GONE_ON_WITH.into_iter().map(|(_, event)| event);
-        for event in EVENTS.into_iter().chain(events::ALL).chain(after_crashes) {
+        for event in EVENTS.into_iter().chain(events::ALL).chain(sweep_events::ALL).chain(after_crashes) {
             assert!(sometimes.events(event) > 0, "never seen: {event}");
         }
     }

@@ -1,7 +1,7 @@
 //! What a seed stands for: how the store is made, and turn by turn what is asked and what goes wrong.
 
 use outlay::store::embedded::runs::{Division, RunSettings};
-use outlay::store::embedded::{Marks, Sizes};
+use outlay::store::embedded::{Marks, Sizes, SweepSizes};
 use outlay_model::generate::{self, Action, EXISTING, Jump, Random, Step};
 
 use crate::disk::Options;
@@ -98,6 +98,10 @@ pub fn case(seed: u64) -> Case {
             wiped_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
             merged_keys: random.pick(&[1, 5, 2_000]),
             trimmed_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
+            sweep: SweepSizes {
+                rows_at_once: usize::try_from(random.pick(&[0, 0, 1, 2, 256])).unwrap_or(0),
+                operations_behind: random.pick(&[2, 6, 20, 60, 300_000]),
+            },
         },
         marks: seed.is_multiple_of(2).then_some(MARKS),
     };

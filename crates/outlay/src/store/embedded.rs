@@ -21,7 +21,9 @@ mod retention;
 mod roster;
 pub mod runs;
 mod space;
+mod sweep;
 mod tables;
+mod unswept;
 mod verify;
 mod write;
 
@@ -47,6 +49,7 @@ use crate::feed::{Feed, Notice, Tidings};
 pub use erase::{Erasure, LIST_NAME as ERASURES_NAME, read_list as read_erasures};
 pub(in crate::store) use moving::Moving;
 pub use space::{Marks, Volume};
+pub use sweep::{SweepSizes, events as sweep_events};
 
 use super::hold_clock::HoldClock;
 use checkpoint::Checkpointer;
@@ -58,6 +61,8 @@ use published::Published;
 use roster::KeptRoster;
 use runs::{RunIndex, RunSettings};
 use space::{Level, Space};
+use sweep::{Sweep, Swept};
+use unswept::Unswept;
 
 /// The file in the store's folder.
 const FILE_NAME: &str = "outlay.db";
@@ -79,6 +84,8 @@ pub struct Sizes {
     pub merged_keys: u64,
     /// Operations that one transaction empties.
     pub trimmed_rows: usize,
+    /// How much writing the rows of months is put off.
+    pub sweep: SweepSizes,
 }
 
 impl Default for Sizes {
@@ -92,6 +99,7 @@ impl Default for Sizes {
             wiped_rows: 200,
             merged_keys: 2_000,
             trimmed_rows: 200,
+            sweep: SweepSizes { rows_at_once: 256, operations_behind: 300_000 },
         }
     }
 }
@@ -160,6 +168,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     books: Books,
     days: Days,
+    sweep: Sweep,
     session_days: write::SessionDays,
     random: Pcg64,
     batch: u64,
@@ -181,6 +190,7 @@ pub struct EmbeddedStore {
 struct Shared {
     published: Published,
     roster: KeptRoster,
+    unswept: Unswept,
     names: Names,
     operations: RwLock<RunIndex>,
     sessions: RwLock<RunIndex>,
@@ -202,6 +212,7 @@ struct Publication {
     plans: Arc<Plans>,
     numbers: Numbers,
     written: Written,
+    swept: Swept,
     /// Whom the batch tells something.
     receivers: Vec<Receiver>,
     /// The newest number of the audit log, where the batch added to it.
@@ -212,11 +223,13 @@ struct Publication {
 #[derive(Debug)]
 struct Changed {
     written: Written,
+    swept: Swept,
     audit_newest: Option<u64>,
 }
 
 impl Publication {
     fn publish(mut self) {
+        self.shared.unswept.publish(self.batch, self.swept.newer, &self.swept.written);
         self.shared.roster.publish(self.batch, &self.written.views, &self.written.erased);
         let feed = &self.shared.feed;
         let mut tidings = if feed.is_heard() { tidings(&mut self.written) } else { Tidings::default() };
@@ -329,6 +342,7 @@ fn open_unless(
     let shared = Arc::new(Shared {
         published,
         roster: KeptRoster::new(batch.cast_unsigned()),
+        unswept: Unswept::default(),
         names,
         operations: RwLock::new(operations),
         sessions: RwLock::new(sessions),
@@ -345,6 +359,7 @@ fn open_unless(
         shared: Arc::clone(&shared),
         books,
         days: Days::default(),
+        sweep: Sweep::new(0),
         session_days: write::SessionDays::default(),
         random,
         batch: batch.cast_unsigned(),
@@ -358,6 +373,8 @@ fn open_unless(
         _lock: lock,
     };
     store.load_open_holds()?;
+    store.add_again()?;
+    store.shared.unswept.publish(store.batch, store.all_newer(), &[]);
     if store.settings.vfs.is_none() {
         store.renew_list()?;
     }
@@ -527,10 +544,10 @@ impl EmbeddedStore {
             return Ok((replies, None));
         }
         self.batch += 1;
-        self.write(&written, now)?;
+        let swept = self.write(&written, now)?;
         let audit_newest = audit::insert(&self.connection, now.wall, &events)?;
         self.wiping |= !written.erased.is_empty();
-        Ok((replies, Some(Changed { written, audit_newest })))
+        Ok((replies, Some(Changed { written, swept, audit_newest })))
     }
 
     fn load(&mut self, key: Key, now: Now) -> Result<(), StoreError> {
@@ -550,7 +567,10 @@ impl EmbeddedStore {
                 }
             }
             Key::Month(no, month) => {
-                let row = load::month(connection, no, month)?;
+                let row = match self.days.month((month, no)) {
+                    Some(newer) => Some(newer.clone()),
+                    None => load::month(connection, no, month)?,
+                };
                 self.books.load_month(no, month, row);
             }
             // All open holds are in the books from the start; a user who is not there has none.
@@ -585,7 +605,7 @@ impl EmbeddedStore {
         let shared = Arc::clone(&self.shared);
         // Readers ask the indexes under a lock, so that none sees a run that its snapshot does not have.
         let (mut operations, mut sessions) = (shared.operations.write(), shared.sessions.write());
-        let Some(Changed { written, audit_newest }) = changed else {
+        let Some(Changed { written, swept, audit_newest }) = changed else {
             operations.rollback_batch();
             sessions.rollback_batch();
             self.connection.execute_batch("rollback").map_err(|error| self.poison(&error))?;
@@ -612,7 +632,8 @@ impl EmbeddedStore {
         let plans = Arc::clone(self.books.plans());
         let receivers = self.outbox.take_receivers();
         let numbers = self.books.numbers();
-        let publication = Publication { shared, batch: self.batch, plans, numbers, written, receivers, audit_newest };
+        let publication =
+            Publication { shared, batch: self.batch, plans, numbers, written, swept, receivers, audit_newest };
         Ok((Some(publication), failure))
     }
 
@@ -660,7 +681,8 @@ impl EmbeddedStore {
         self.books = Books::new(self.random.next_u64(), plans, numbers);
         self.days = Days::default();
         self.session_days = write::SessionDays::default();
-        self.load_open_holds()
+        self.load_open_holds()?;
+        self.add_again()
     }
 
     fn poison(&self, error: &impl std::fmt::Display) -> StoreError {
@@ -709,6 +731,11 @@ impl EmbeddedStore {
     }
 
     fn close_now(mut self) -> Result<(), StoreError> {
+        match self.sweep_all() {
+            // The next start adds up what the rows do not say.
+            Ok(()) | Err(StoreError::DiskFull) => {}
+            Err(error) => return Err(error),
+        }
         self.checkpointer.stop();
         let copy = || {
             let row = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));

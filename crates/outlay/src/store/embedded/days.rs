@@ -1,8 +1,8 @@
 //! Day sums: packed per user and day, and plain rows per day over all users.
 //!
-//! Nearly every operation is of its user's newest day. The sums of that day lie in the row of the user's month, which
-//! every operation rewrites anyway, so that an operation writes one page at a random place and not two. When a newer
-//! day begins they move to a row of their own, where an operation of an older day finds them.
+//! Nearly every operation is of its user's newest day. The sums of that day lie in the row of the user's month, which is
+//! rewritten anyway, so that there is one page at a random place to write and not two. When a newer day begins they move to
+//! a row of their own, where an operation of an older day finds them. When the rows are written, [`super::sweep`] knows.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,16 @@ use outlay_core::id::UserNo;
 use outlay_core::money::UsdSum;
 use outlay_core::month::{Day, Month};
 use outlay_core::operation::{Operation, UsageType};
+use outlay_core::user::UserMonth;
 use rusqlite::Connection;
 
-use super::codec::{RowReader, RowWriter, stored};
+use super::codec::{self, RowReader, RowWriter, stored};
 use super::load::one;
 use super::names::{Kind, NONE, Names, OTHER};
 use crate::store::StoreError;
 
-/// Users' newest days kept in memory between batches; beyond, all are forgotten and read again when needed.
-const CACHED_DAYS_MAX: usize = 200_000;
+/// Months kept in memory though the file has them as they are; beyond, these are forgotten and read again when needed.
+const CACHED_MONTHS_MAX: usize = 200_000;
 
 /// Packed days are filled up with spaces to a multiple of this many bytes. A row that keeps its length is written over in
 /// its place; one that grows moves its neighbours about, and each time SQLite then looks through its whole cache of pages.
@@ -76,21 +77,40 @@ impl Combination {
 
 pub(super) type Combinations = Vec<(Combination, Sums)>;
 
-/// The newest day of a user's month that has operations, with its sums.
-#[derive(Debug)]
-struct Newest {
-    day: Day,
-    sums: Combinations,
-    changed: bool,
+/// Which user's month.
+pub(super) type MonthKey = (Month, UserNo);
+
+/// A user's month with the sums of its days.
+#[derive(Debug, Default)]
+struct OfMonth {
+    /// Whether the newest day is here, if the file has one.
+    read: bool,
+    /// The newest day that has operations, with its sums; `None` where the month has none.
+    newest: Option<(Day, Combinations)>,
+    /// Whether it changed since the month's row was written.
+    newest_changed: bool,
+    /// Other days that changed since then.
+    older: BTreeMap<Day, Combinations>,
+    /// The month's counters, if they changed since then.
+    unswept: Option<UserMonth>,
 }
 
-/// The day rows that batches changed, and those in memory.
+/// A user's month that is newer than the file's row of it, with its days that are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnsweptMonth {
+    pub(super) month: UserMonth,
+    /// The newest day that has operations.
+    pub(super) newest: (Day, Combinations),
+    pub(super) older: Vec<(Day, Combinations)>,
+}
+
+/// Users' months and days, as far as they are in memory: all that are newer than the file's, and those of users seen lately.
+/// And the days of all users.
 #[derive(Debug, Default)]
 pub(super) struct Days {
-    newest: HashMap<(Month, UserNo), Newest, FixedState>,
-    changed: Vec<(Month, UserNo)>,
-    /// Rows of this batch for days that are not the newest of their month, or are no longer.
-    older: BTreeMap<(Day, UserNo), Combinations>,
+    months: HashMap<MonthKey, OfMonth, FixedState>,
+    /// How many of the months are newer than the file's.
+    unswept: usize,
     all: BTreeMap<Day, HashMap<Combination, (Sums, bool), FixedState>>,
     changed_all: Vec<(Day, Combination)>,
 }
@@ -103,8 +123,23 @@ impl Days {
         operation: &Operation,
         names: &Names,
     ) -> Result<(), StoreError> {
-        self.read(connection, operation.timestamp.day(), operation.user_no)?;
+        let day = operation.timestamp.day();
+        self.read(connection, day, operation.user_no)?;
+        self.read_all(connection, day)?;
         self.recount(operation, names);
+        Ok(())
+    }
+
+    /// Adds an operation that is in the file to its user's day there, which does not have it yet.
+    pub(super) fn add_again(
+        &mut self,
+        connection: &Connection,
+        operation: &Operation,
+        names: &Names,
+    ) -> Result<(), StoreError> {
+        let day = operation.timestamp.day();
+        self.read(connection, day, operation.user_no)?;
+        add_to(self.rows((day, operation.user_no)), Combination::of(operation, names), &Sums::of(operation));
         Ok(())
     }
 
@@ -117,6 +152,7 @@ impl Days {
         names: &Names,
     ) -> Result<(), StoreError> {
         self.read(connection, *day, user_no)?;
+        self.read_all(connection, *day)?;
         let combination = Combination::of_dimensions(of, names);
         add_to(self.rows((*day, user_no)), combination, sums);
         self.add_to_all(*day, combination, sums);
@@ -125,16 +161,20 @@ impl Days {
 
     /// Reads the rows that sums of a user's day are added to.
     fn read(&mut self, connection: &Connection, day: Day, user_no: UserNo) -> Result<(), StoreError> {
-        let of_month = (day.month(), user_no);
-        if !self.newest.contains_key(&of_month)
-            && let Some((day, sums)) = newest_day(connection, of_month.0, user_no)?
-        {
-            self.newest.insert(of_month, Newest { day, sums, changed: false });
+        let key = (day.month(), user_no);
+        let of_month = self.months.entry(key).or_default();
+        if !of_month.read {
+            of_month.newest = newest_day(connection, key.0, user_no)?;
+            of_month.read = true;
         }
-        let is_older = self.newest.get(&of_month).is_some_and(|newest| day < newest.day);
-        if is_older && !self.older.contains_key(&(day, user_no)) {
-            self.older.insert((day, user_no), older_day(connection, day, user_no)?);
+        let is_older = of_month.newest.as_ref().is_some_and(|(newest, _)| day < *newest);
+        if is_older && !of_month.older.contains_key(&day) {
+            of_month.older.insert(day, older_day(connection, day, user_no)?);
         }
+        Ok(())
+    }
+
+    fn read_all(&mut self, connection: &Connection, day: Day) -> Result<(), StoreError> {
         if let std::collections::btree_map::Entry::Vacant(entry) = self.all.entry(day) {
             let rows = all_days(connection, day..=day)?.into_iter();
             entry.insert(rows.map(|(_, combination, sums)| (combination, (sums, false))).collect());
@@ -151,24 +191,18 @@ impl Days {
     }
 
     /// The rows of a user's day, which become the newest's of its month if they are newer.
-    fn rows(&mut self, key: (Day, UserNo)) -> &mut Combinations {
-        let of_month = (key.0.month(), key.1);
-        let newest = self.newest.entry(of_month).or_insert_with(|| Newest {
-            day: key.0,
-            sums: Combinations::new(),
-            changed: false,
-        });
-        if key.0 < newest.day {
-            return self.older.entry(key).or_default();
+    fn rows(&mut self, (day, user_no): (Day, UserNo)) -> &mut Combinations {
+        let OfMonth { newest, newest_changed, older, .. } = self.months.entry((day.month(), user_no)).or_default();
+        let (newest_day, sums) = newest.get_or_insert_with(|| (day, Combinations::new()));
+        if day < *newest_day {
+            return older.entry(day).or_default();
         }
-        if newest.day < key.0 {
-            self.older.insert((newest.day, key.1), std::mem::take(&mut newest.sums));
-            newest.day = key.0;
+        *newest_changed = true;
+        if *newest_day < day {
+            older.insert(*newest_day, std::mem::take(sums));
+            *newest_day = day;
         }
-        if !std::mem::replace(&mut newest.changed, true) {
-            self.changed.push(of_month);
-        }
-        &mut newest.sums
+        sums
     }
 
     fn add_to_all(&mut self, day: Day, combination: Combination, sums: &Sums) {
@@ -183,13 +217,17 @@ impl Days {
     }
 
     /// Takes the newest day of a user's month out of what was counted.
-    pub(super) fn take_newest(&mut self, month: Month, user_no: UserNo) -> Option<(Day, Combinations)> {
-        self.newest.remove(&(month, user_no)).map(|newest| (newest.day, newest.sums))
+    pub(super) fn take_newest(&mut self, key: MonthKey) -> Option<(Day, Combinations)> {
+        self.months.get_mut(&key)?.newest.take()
     }
 
     /// Takes the other days of the users out of what was counted.
     pub(super) fn take_older(&mut self) -> BTreeMap<(Day, UserNo), Combinations> {
-        std::mem::take(&mut self.older)
+        let of_month = |((_, user_no), of_month): (&MonthKey, &mut OfMonth)| {
+            let (user_no, older) = (*user_no, std::mem::take(&mut of_month.older));
+            older.into_iter().map(move |(day, sums)| ((day, user_no), sums))
+        };
+        self.months.iter_mut().flat_map(of_month).collect()
     }
 
     /// Takes the days of all users out of what was counted.
@@ -198,25 +236,65 @@ impl Days {
         all.flat_map(|(day, rows)| rows.into_iter().map(move |(of, (sums, _))| ((day, of), sums))).collect()
     }
 
-    /// What the row of a user's month is to say of its newest day, if this batch changed that: the day, and its sums as
-    /// text, which is put into `text`.
-    pub(super) fn newest<'t>(&self, month: Month, user_no: UserNo, text: &'t mut String) -> Option<(Day, &'t str)> {
-        let newest = self.newest.get(&(month, user_no)).filter(|newest| newest.changed)?;
-        pack(&newest.sums, text);
-        Some((newest.day, text))
+    /// Notes a month's counters, which are newer than its row. Gives whether that was up to date before.
+    pub(super) fn put_month(&mut self, key: MonthKey, month: UserMonth) -> bool {
+        let begins = self.months.entry(key).or_default().unswept.replace(month).is_none();
+        self.unswept += usize::from(begins);
+        begins
     }
 
-    /// Writes the rows that the batch changed, in key order, but for those that [`Days::newest`] gives.
-    pub(super) fn write(&mut self, connection: &Connection, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+    /// The counters of a month that is newer than its row.
+    pub(super) fn month(&self, key: MonthKey) -> Option<&UserMonth> {
+        self.months.get(&key)?.unswept.as_ref()
+    }
+
+    /// How many months are newer than their rows.
+    pub(super) fn unswept(&self) -> usize {
+        self.unswept
+    }
+
+    /// A month that is newer than its row, for those who read.
+    pub(super) fn unswept_month(&self, key: MonthKey) -> Option<UnsweptMonth> {
+        let of_month = self.months.get(&key)?;
+        let older = of_month.older.iter().map(|(day, sums)| (*day, sums.clone())).collect();
+        Some(UnsweptMonth { month: of_month.unswept.clone()?, newest: of_month.newest.clone()?, older })
+    }
+
+    /// Writes the rows of months, which come in order, and of their days. From then on the file has them as they are.
+    pub(super) fn write_months(
+        &mut self,
+        connection: &Connection,
+        keys: &[MonthKey],
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let mut statement = connection.prepare_cached(codec::UPSERT_MONTH)?;
+        let mut text = String::new();
+        let mut older = BTreeMap::new();
+        for key in keys {
+            let Some(of_month) = self.months.get_mut(key) else { continue };
+            let Some(month) = of_month.unswept.take() else { continue };
+            self.unswept -= 1;
+            let newest = of_month.newest.as_ref().filter(|_| std::mem::take(&mut of_month.newest_changed));
+            let newest = newest.map(|(day, sums)| {
+                pack(sums, &mut text);
+                (*day, text.as_str())
+            });
+            codec::write_month(&mut RowWriter::new(&mut statement, bytes), key.1, &month, newest)?;
+            older.extend(std::mem::take(&mut of_month.older).into_iter().map(|(day, sums)| ((day, key.1), sums)));
+        }
         let mut statement = connection.prepare_cached(
             "insert into user_day values (?, ?, ?) on conflict (day, user) do update set sums = excluded.sums",
         )?;
-        let mut text = String::new();
-        for ((day, user_no), rows) in &self.older {
+        for ((day, user_no), rows) in &older {
             pack(rows, &mut text);
             let mut row = RowWriter::new(&mut statement, bytes);
             row.int(i64::from(day.index()))?.number(user_no.0)?.text(text.as_str())?.write()?;
         }
+        Ok(())
+    }
+
+    /// Writes the days of all users that the batch changed, in key order.
+    pub(super) fn write_all(&mut self, connection: &Connection, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
         self.changed_all.sort_unstable();
         let mut statement = connection.prepare_cached(
             "insert into all_day values (?,?,?,?,?,?,?,?,?,?) on conflict do update set cost = excluded.cost, \
@@ -233,17 +311,10 @@ impl Days {
         Ok(())
     }
 
-    /// The batch is durable: what is in memory is what is in the file.
+    /// The batch is durable.
     pub(super) fn committed(&mut self) {
-        self.older.clear();
-        if self.newest.len() > CACHED_DAYS_MAX {
-            self.newest.clear();
-            self.changed.clear();
-        }
-        for key in self.changed.drain(..) {
-            if let Some(newest) = self.newest.get_mut(&key) {
-                newest.changed = false;
-            }
+        if self.months.len() > CACHED_MONTHS_MAX + self.unswept {
+            self.months.retain(|_, of_month| of_month.unswept.is_some());
         }
         for (day, combination) in self.changed_all.drain(..) {
             if let Some((_, changed)) = self.all.get_mut(&day).and_then(|rows| rows.get_mut(&combination)) {
@@ -347,16 +418,24 @@ fn older_day(connection: &Connection, day: Day, user_no: UserNo) -> Result<Combi
     Ok(row.unwrap_or_default())
 }
 
-/// All days of a user's month that have operations, in order.
+/// All days of a user's month that have operations, in order: as the file has them, or newer ones.
 pub(super) fn days_of_month(
     connection: &Connection,
-    month: Month,
-    user_no: UserNo,
+    (month, user_no): MonthKey,
+    unswept: Option<&UnsweptMonth>,
 ) -> Result<Vec<(Day, Combinations)>, StoreError> {
-    let Some(newest) = newest_day(connection, month, user_no)? else { return Ok(Vec::new()) };
+    let newest = match unswept {
+        Some(unswept) => Some(unswept.newest.clone()),
+        None => newest_day(connection, month, user_no)?,
+    };
+    let Some(newest) = newest else { return Ok(Vec::new()) };
     let mut days = Vec::new();
     for day in (1..=month.days()).map(|day| Day::new(month, day)).take_while(|day| *day < newest.0) {
-        let sums = older_day(connection, day, user_no)?;
+        let newer = unswept.and_then(|unswept| unswept.older.iter().find(|(of, _)| *of == day));
+        let sums = match newer {
+            Some((_, sums)) => sums.clone(),
+            None => older_day(connection, day, user_no)?,
+        };
         if !sums.is_empty() {
             days.push((day, sums));
         }

@@ -1,5 +1,5 @@
-//! What the store does while no command waits: it wipes what names erased people, then merges the runs of its duplicate
-//! indexes. Each slice is a transaction of its own, short enough for a command that comes meanwhile.
+//! What the store does while no command waits: it writes what was put off, wipes what names erased people, then merges the
+//! runs of its duplicate indexes. Each slice is a transaction of its own, short enough for a command that comes meanwhile.
 
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ impl EmbeddedStore {
         if self.space.level() >= Level::Reserve {
             return Ok(false);
         }
-        let done = if self.wiping {
+        let done = if self.is_behind() {
+            self.sweep_slice()
+        } else if self.wiping {
             self.wipe_slice().map(|more| self.wiping = more)
         } else if self.has_merges() {
             self.merge_slice()
@@ -22,7 +24,7 @@ impl EmbeddedStore {
             return Ok(false);
         };
         match done {
-            Ok(()) => Ok(self.wiping || self.has_merges()),
+            Ok(()) => Ok(self.is_behind() || self.wiping || self.has_merges()),
             // There is time for it when there is space again.
             Err(StoreError::DiskFull) => Ok(false),
             // It is said already that nothing may be acknowledged any more.

@@ -115,7 +115,7 @@ impl Moving {
 
     fn days_of(&self, user_no: UserNo, month: Month) -> Result<Vec<DaySums>, StoreError> {
         let mut all = Vec::new();
-        for (day, sums) in days_of_month(self.connection(), month, user_no)? {
+        for (day, sums) in days_of_month(self.connection(), (month, user_no), None)? {
             let sums: Combinations = sums;
             for (combination, sums) in sums {
                 all.push((day, combination.dimensions(self.names())?, sums));
@@ -174,7 +174,7 @@ impl EmbeddedStore {
         for (user_no, sums) in days {
             self.days.add_sums(&self.connection, *user_no, sums, &self.shared.names)?;
         }
-        self.write_rows(&written, now, false)?;
+        let swept = self.write_rows(&written, now, false)?;
         for one in erased {
             let sql = "insert into erasure values (?, ?, ?, 0, ?, null)";
             let mut statement = self.connection.prepare_cached(sql)?;
@@ -183,7 +183,7 @@ impl EmbeddedStore {
         }
         audit::insert_entries(&self.connection, entries)?;
         // Nobody reads it before it is opened anew, so nothing is published.
-        match self.make_durable(Some(Changed { written, audit_newest: None }))? {
+        match self.make_durable(Some(Changed { written, swept, audit_newest: None }))? {
             (_, None) => Ok(()),
             (_, Some(error)) => Err(error),
         }

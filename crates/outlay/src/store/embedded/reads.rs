@@ -18,10 +18,11 @@ use outlay_core::month::{Day, Month, Timestamp};
 use outlay_core::operation::Operation;
 use outlay_core::plan::{Plan, Plans};
 use outlay_core::session::Session;
-use outlay_core::user::User;
+use outlay_core::user::{User, UserMonth};
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Transaction};
 
+use super::days::{MonthKey, UnsweptMonth};
 use super::runs::RunIndex;
 use super::{Shared, codec, load, tables};
 use crate::audit::Entry;
@@ -61,6 +62,8 @@ pub(super) struct Snapshot<'c> {
     /// The last batch that it shows.
     pub(super) batch: u64,
     pub(super) shared: &'c Shared,
+    /// So that what is newer in memory than its file stays there.
+    _reader: super::unswept::Reader<'c>,
 }
 
 /// What the duplicate index says of an id of a user.
@@ -125,6 +128,7 @@ impl Inner {
     /// Begins a snapshot. SQLite shows a commit a moment before it is published: that moment is waited for, so that no
     /// list is ahead of a budget.
     pub(super) fn snapshot<'c>(&'c self, connection: &'c mut Connection) -> Result<Snapshot<'c>, StoreError> {
+        let reader = self.shared.unswept.reader(self.shared.published.batch());
         let transaction = connection.transaction()?;
         let batch: i64 = transaction
             .prepare_cached("select value from meta where key = 'batch'")?
@@ -138,7 +142,7 @@ impl Inner {
             // A large batch takes some milliseconds to be shown.
             std::thread::sleep(PUBLISHED_SOON);
         }
-        Ok(Snapshot { transaction, batch, shared: &self.shared })
+        Ok(Snapshot { transaction, batch, shared: &self.shared, _reader: reader })
     }
 
     /// Runs a read that needs what is kept in memory as of the very batch that its snapshot shows. It gives nothing when
@@ -173,6 +177,19 @@ impl Candidates {
 }
 
 impl Snapshot<'_> {
+    /// A month that is newer than this file's row of it.
+    pub(super) fn unswept(&self, key: MonthKey) -> Option<Arc<UnsweptMonth>> {
+        self.shared.unswept.get(self.batch, key)
+    }
+
+    /// A user's month.
+    pub(super) fn month(&self, user_no: UserNo, month: Month) -> Result<Option<UserMonth>, StoreError> {
+        match self.unswept((month, user_no)) {
+            Some(newer) => Ok(Some(newer.month.clone())),
+            None => load::month(&self.transaction, user_no, month),
+        }
+    }
+
     fn user(&self, user_id: &UserId) -> Result<Option<User>, StoreError> {
         load::user_by_id(&self.transaction, user_id)
     }
@@ -439,6 +456,11 @@ impl Reads for EmbeddedReads {
                     "store_log_pages",
                     "Pages of 4 KiB in the log that are not yet, or not again, copied into the file",
                     shared.log_pages.load(Ordering::Relaxed) as f64,
+                ),
+                (
+                    "store_months_in_memory",
+                    "Months of users that are newer in memory than in the file, where operations say the rest",
+                    shared.unswept.len() as f64,
                 ),
                 (
                     "store_users_in_memory",

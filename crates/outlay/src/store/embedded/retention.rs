@@ -72,9 +72,13 @@ impl EmbeddedStore {
         self.check_writable(Urgency::Intent)?;
         let cursor = *self.shared.trimmed.lock();
         // Nothing is begun yet: what cannot be read is no reason to end the process, and its next start as well.
-        let slice = self.due_slice(cursor.no, before);
+        let slice = self.due_slice(cursor.no, before, self.sweep.swept());
         let Slice { rows, waits } = slice.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let Some(last) = rows.last() else {
+            // A row that is emptied tells no tokens any more, so the sums have it first.
+            if self.is_behind() {
+                return self.sweep_slice().map(|()| true);
+            }
             if !waits && cursor.before.is_none_or(|done| done < before) {
                 self.shared.trimmed.lock().before = Some(before);
             }
@@ -102,13 +106,14 @@ impl EmbeddedStore {
     /// Numbers are given in the order of recording, so the first row that is younger ends it, even where a clock that was set
     /// back dated later ones as older. A row that a wrong clock dated ahead of now says nothing of its age: it is as old as
     /// the next one that does.
-    fn due_slice(&mut self, after: u64, before: Timestamp) -> Result<Slice, StoreError> {
+    fn due_slice(&mut self, after: u64, before: Timestamp, last: u64) -> Result<Slice, StoreError> {
         let now = self.shared.clock.wall();
         let mut slice = Slice::default();
         let (mut due, mut size) = (0, 0);
-        let sql = "select * from operation where no > ? order by no limit ?";
+        let sql = "select * from operation where no > ? and no <= ? order by no limit ?";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query((stored(after), stored(self.settings.sizes.trimmed_rows as u64)))?;
+        let rows = stored(self.settings.sizes.trimmed_rows as u64);
+        let mut found = statement.query((stored(after), stored(last), rows))?;
         while let Some(row) = found.next()? {
             let no = RowReader::new(row).number()?;
             // What cannot be read as a time is as good as none: `verify` tells of it.

@@ -9,7 +9,7 @@ use super::runs::{HashKey, RunError, RunIndex};
 use crate::store::StoreError;
 
 /// The version of the tables that this program makes and reads.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// The file's mark, `Otly`, so that another SQLite file is not taken for a store.
 const APPLICATION_ID: i64 = 0x4f74_6c79;
 /// The prefix of the duplicate index of operations, and of that of sessions.
@@ -197,7 +197,10 @@ pub(super) fn prepare(connection: &mut Connection, random: [u8; 32]) -> Result<I
             "the file has version {version}, and this program reads up to {VERSION}: use a newer Outlay"
         )));
     } else if version < VERSION {
-        transaction.execute_batch(SCHEMA_2)?;
+        if version < 2 {
+            transaction.execute_batch(SCHEMA_2)?;
+        }
+        // Since version 3 rows of months may be behind the operations, up to which `meta.swept` says; before, none were.
         transaction.execute_batch(&format!("pragma user_version = {VERSION};"))?;
     }
     transaction.execute("update meta set value = value + 1 where key = 'epoch'", [])?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
+use std::sync::Arc;
 
 use outlay_core::breakdown::{Sums, TokenSums};
 use outlay_core::id::UserNo;
@@ -13,7 +14,7 @@ use outlay_core::month::Day;
 use rusqlite::{Connection, Row};
 
 use super::codec::{self, RowReader};
-use super::days::{self, Combinations, Days};
+use super::days::{self, Combinations, Days, MonthKey, UnsweptMonth};
 use super::load;
 use super::reads::{Inner, Snapshot};
 use super::retention;
@@ -27,7 +28,8 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
     let mut findings = Findings::default();
     let snapshot = inner.snapshot(connection)?;
     check_pages(&snapshot, &mut findings)?;
-    let mut counts = Counts { recount: Recount::of_all(), days: Days::default(), untold: BTreeSet::new() };
+    let unswept = snapshot.shared.unswept.all(snapshot.batch, |_| true);
+    let mut counts = Counts { recount: Recount::of_all(), days: Days::default(), untold: BTreeSet::new(), unswept };
     counts.operations(&snapshot, &mut findings)?;
     counts.alerts_and_months(&snapshot, &mut findings)?;
     counts.compare_days(&snapshot, &mut findings)?;
@@ -157,6 +159,8 @@ struct Counts {
     days: Days,
     /// Days of which an emptied operation tells its tokens no more.
     untold: BTreeSet<Day>,
+    /// Months that are newer than the file's rows of them, which do not matter then.
+    unswept: BTreeMap<MonthKey, Arc<UnsweptMonth>>,
 }
 
 impl Counts {
@@ -193,7 +197,13 @@ impl Counts {
         while let Some(row) = rows.next()? {
             let mut row = RowReader::new(row);
             let user_no = UserNo(row.number()?);
-            self.recount.compare_month(user_no, &codec::read_month_from(&mut row)?);
+            let month = codec::read_month_from(&mut row)?;
+            if !self.unswept.contains_key(&(month.month, user_no)) {
+                self.recount.compare_month(user_no, &month);
+            }
+        }
+        for ((_, user_no), newer) in &self.unswept {
+            self.recount.compare_month(*user_no, &newer.month);
         }
         check_rows(snapshot, "user", findings)?;
         let mut statement = connection.prepare(&load::select(codec::USER_COLUMNS, "user order by no"))?;
@@ -210,32 +220,28 @@ impl Counts {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut row = RowReader::new(row);
-            let found = days::read_newest(&mut row)?.map(|(day, sums)| (day, in_order(sums)));
-            let (month, user_no) = (row.month()?, UserNo(row.number()?));
-            let mut expected = self.days.take_newest(month, user_no).map(|(day, sums)| (day, in_order(sums)));
-            if let Some((day, sums)) = &found {
-                if let Some((_, expected)) = &mut expected
-                    && !self.recount.tells_tokens(user_no, *day)
-                {
-                    take_untold(expected, sums);
-                }
-                self.compare_day(user_no, *day, sums);
+            let found = days::read_newest(&mut row)?;
+            let key = (row.month()?, UserNo(row.number()?));
+            if !self.unswept.contains_key(&key) {
+                self.compare_newest(key, found, findings);
             }
-            let place = format!("the newest day of month {month} of user {}", user_no.0);
-            findings.compare(place, "its combinations", &expected, &found);
+        }
+        let mut newer_days = BTreeMap::new();
+        for (key, newer) in std::mem::take(&mut self.unswept) {
+            self.compare_newest(key, Some(newer.newest.clone()), findings);
+            newer_days.extend(newer.older.iter().map(|(day, sums)| ((*day, key.1), sums.clone())));
         }
         let mut expected = self.days.take_older();
         let mut statement = connection.prepare("select day, user, sums from user_day order by day, user")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let ((day, user_no), found) = days::read_older(&mut RowReader::new(row))?;
-            let (mut expected, found) =
-                (in_order(expected.remove(&(day, user_no)).unwrap_or_default()), in_order(found));
-            if !self.recount.tells_tokens(user_no, day) {
-                take_untold(&mut expected, &found);
+            let (key, found) = days::read_older(&mut RowReader::new(row))?;
+            if !newer_days.contains_key(&key) {
+                self.compare_older(key, expected.remove(&key), found, findings);
             }
-            self.compare_day(user_no, day, &found);
-            findings.compare(format!("day {day} of user {}", user_no.0), "its combinations", &expected, &found);
+        }
+        for (key, newer) in newer_days {
+            self.compare_older(key, expected.remove(&key), newer, findings);
         }
         let all = Day::from_index(0)..=Day::from_index(u32::MAX);
         let mut expected = self.days.take_all();
@@ -256,6 +262,37 @@ impl Counts {
             self.recount.compare_day_of_all(day, tokens);
         }
         Ok(())
+    }
+
+    fn compare_newest(&mut self, key: MonthKey, found: Option<(Day, Combinations)>, findings: &mut Findings) {
+        let (month, user_no) = key;
+        let found = found.map(|(day, sums)| (day, in_order(sums)));
+        let mut expected = self.days.take_newest(key).map(|(day, sums)| (day, in_order(sums)));
+        if let Some((day, sums)) = &found {
+            if let Some((_, expected)) = &mut expected
+                && !self.recount.tells_tokens(user_no, *day)
+            {
+                take_untold(expected, sums);
+            }
+            self.compare_day(user_no, *day, sums);
+        }
+        let place = format!("the newest day of month {month} of user {}", user_no.0);
+        findings.compare(place, "its combinations", &expected, &found);
+    }
+
+    fn compare_older(
+        &mut self,
+        (day, user_no): (Day, UserNo),
+        expected: Option<Combinations>,
+        found: Combinations,
+        findings: &mut Findings,
+    ) {
+        let (mut expected, found) = (in_order(expected.unwrap_or_default()), in_order(found));
+        if !self.recount.tells_tokens(user_no, day) {
+            take_untold(&mut expected, &found);
+        }
+        self.compare_day(user_no, day, &found);
+        findings.compare(format!("day {day} of user {}", user_no.0), "its combinations", &expected, &found);
     }
 
     fn compare_day(&mut self, user_no: UserNo, day: Day, found: &Combinations) {

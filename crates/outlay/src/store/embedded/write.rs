@@ -15,6 +15,7 @@ use rusqlite::Connection;
 
 use super::codec::{self, RowReader, RowWriter, status_no, stored};
 use super::names::{Kind, Names};
+use super::sweep::Swept;
 use super::{EmbeddedStore, tables};
 use crate::store::{KeyRecord, Role, SecretRecord, StoreError};
 
@@ -25,12 +26,54 @@ pub(super) const STEPS_PER_PAGE: u64 = 1_000;
 const OPERATIONS_PER_PAGE: u64 = 256;
 
 impl EmbeddedStore {
-    pub(super) fn write(&mut self, written: &Written, now: Now) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, written: &Written, now: Now) -> Result<Swept, StoreError> {
         self.write_rows(written, now, true)
     }
 
-    /// The same, with whether the operations are to be added to the day sums.
-    pub(super) fn write_rows(&mut self, written: &Written, now: Now, counted: bool) -> Result<(), StoreError> {
+    /// The same, with whether the operations are to be added to the day sums; where they are not, every row is written.
+    pub(super) fn write_rows(&mut self, written: &Written, now: Now, counted: bool) -> Result<Swept, StoreError> {
+        self.write_operations(written, now, counted)?;
+        let swept = self.write_months(written, !counted)?;
+        let shared = Arc::clone(&self.shared);
+        let (connection, names, bytes) = (&self.connection, &shared.names, &mut self.bytes);
+        write_month_pages(connection, written)?;
+        self.days.write_all(connection, bytes)?;
+
+        let mut sessions = shared.sessions.write();
+        let mut statement = connection.prepare_cached(codec::REPLACE_SESSION)?;
+        for (before, session) in &written.sessions {
+            codec::write_session(&mut RowWriter::new(&mut statement, bytes), session, names)?;
+            if before.is_none() && !session.session_id.as_str().is_empty() {
+                let hash = sessions.hash(session.user_no.0, session.session_id.as_str());
+                sessions.insert(hash, session.no.0);
+            }
+            self.session_days.change(connection, before.as_ref(), session, names)?;
+        }
+        drop(sessions);
+        self.session_days.write(connection)?;
+
+        let mut statement = connection.prepare_cached(codec::REPLACE_DENIAL)?;
+        for denial in &written.denials {
+            codec::write_denial(&mut RowWriter::new(&mut statement, bytes), denial, names)?;
+        }
+        let mut statement = connection.prepare_cached(codec::INSERT_ALERT)?;
+        for alert in &written.alerts {
+            codec::write_alert(&mut RowWriter::new(&mut statement, bytes), alert)?;
+        }
+        self.outbox.write(connection, now, bytes)?;
+        for plan in &written.plans {
+            super::load::put_plan(connection, plan)?;
+            super::load::mark_plan(connection, &plan.name)?;
+        }
+        names.write(connection)?;
+        connection.prepare_cached("update meta set value = ? where key = 'batch'")?.execute([stored(self.batch)])?;
+        let mut statement = connection.prepare_cached("replace into meta values ('clock', ?)")?;
+        RowWriter::new(&mut statement, bytes).time(now.holds)?.write()?;
+        Ok(swept)
+    }
+
+    /// Users, and the operations of the batch.
+    fn write_operations(&mut self, written: &Written, now: Now, counted: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let (connection, names, bytes) = (&self.connection, &shared.names, &mut self.bytes);
 
@@ -72,46 +115,6 @@ impl EmbeddedStore {
         for operation in &written.reversed {
             codec::write_operation(&mut RowWriter::new(&mut statement, bytes), operation, names)?;
         }
-
-        let mut statement = connection.prepare_cached(codec::UPSERT_MONTH)?;
-        let mut sums = String::new();
-        for (user_no, month) in &written.months {
-            let newest = self.days.newest(month.month, *user_no, &mut sums);
-            codec::write_month(&mut RowWriter::new(&mut statement, bytes), *user_no, month, newest)?;
-        }
-        write_month_pages(connection, written)?;
-        self.days.write(connection, bytes)?;
-
-        let mut sessions = shared.sessions.write();
-        let mut statement = connection.prepare_cached(codec::REPLACE_SESSION)?;
-        for (before, session) in &written.sessions {
-            codec::write_session(&mut RowWriter::new(&mut statement, bytes), session, names)?;
-            if before.is_none() && !session.session_id.as_str().is_empty() {
-                let hash = sessions.hash(session.user_no.0, session.session_id.as_str());
-                sessions.insert(hash, session.no.0);
-            }
-            self.session_days.change(connection, before.as_ref(), session, names)?;
-        }
-        drop(sessions);
-        self.session_days.write(connection)?;
-
-        let mut statement = connection.prepare_cached(codec::REPLACE_DENIAL)?;
-        for denial in &written.denials {
-            codec::write_denial(&mut RowWriter::new(&mut statement, bytes), denial, names)?;
-        }
-        let mut statement = connection.prepare_cached(codec::INSERT_ALERT)?;
-        for alert in &written.alerts {
-            codec::write_alert(&mut RowWriter::new(&mut statement, bytes), alert)?;
-        }
-        self.outbox.write(connection, now, bytes)?;
-        for plan in &written.plans {
-            super::load::put_plan(connection, plan)?;
-            super::load::mark_plan(connection, &plan.name)?;
-        }
-        names.write(connection)?;
-        connection.prepare_cached("update meta set value = ? where key = 'batch'")?.execute([stored(self.batch)])?;
-        let mut statement = connection.prepare_cached("replace into meta values ('clock', ?)")?;
-        RowWriter::new(&mut statement, bytes).time(now.holds)?.write()?;
         Ok(())
     }
 }

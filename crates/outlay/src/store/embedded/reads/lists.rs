@@ -145,8 +145,7 @@ impl Rows {
         before: Option<u64>,
     ) -> Result<Option<OperationNo>, StoreError> {
         let (connection, names) = (&snapshot.transaction, &snapshot.shared.names);
-        let head =
-            || -> Result<_, StoreError> { Ok(load::month(connection, user.no, month)?.and_then(|row| row.head)) };
+        let head = || -> Result<_, StoreError> { Ok(snapshot.month(user.no, month)?.and_then(|row| row.head)) };
         let sql = "select operation from month_page where user = ? and month = ? and operation >= ? limit 1";
         let named = match before {
             None => return head(),

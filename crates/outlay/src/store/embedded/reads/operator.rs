@@ -27,9 +27,7 @@ pub(super) fn overview(snapshot: &Snapshot<'_>, query: &OverviewQuery) -> Result
     let OverviewQuery { month, months_before, newest } = *query;
     let before = month.before();
     let kept = &snapshot.shared.roster;
-    let Some([roster, roster_before]) =
-        kept.of(&snapshot.transaction, snapshot.batch, [month, before.unwrap_or(month)])?
-    else {
+    let Some([roster, roster_before]) = kept.of(snapshot, [month, before.unwrap_or(month)])? else {
         return Ok(None);
     };
     let as_of = snapshot.shared.clock.now();
@@ -68,7 +66,7 @@ fn sessions_in_progress(connection: &rusqlite::Connection) -> Result<u64, StoreE
 /// A page of users; `None` when the snapshot is older than what is in memory.
 pub(super) fn users(snapshot: &Snapshot<'_>, query: &UsersQuery) -> Result<Option<UsersPage>, StoreError> {
     let connection = &snapshot.transaction;
-    let Some([roster]) = snapshot.shared.roster.of(connection, snapshot.batch, [query.month])? else {
+    let Some([roster]) = snapshot.shared.roster.of(snapshot, [query.month])? else {
         return Ok(None);
     };
     let now = snapshot.shared.clock.now();
@@ -89,7 +87,7 @@ fn item(
     let connection = &snapshot.transaction;
     let user =
         load::user(connection, no)?.ok_or_else(|| StoreError::Corrupt(format!("user {} is not stored", no.0)))?;
-    let row = load::month(connection, no, month)?.unwrap_or_else(|| UserMonth::empty(month));
+    let row = snapshot.month(no, month)?.unwrap_or_else(|| UserMonth::empty(month));
     Ok(UserItem { user: Arc::new(user), month: row, held: roster.held(no, now) })
 }
 

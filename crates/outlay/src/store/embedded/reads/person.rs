@@ -11,7 +11,7 @@ use outlay_core::month::Month;
 use outlay_core::session::Session;
 
 use super::{Snapshot, lists};
-use crate::store::embedded::{days, load};
+use crate::store::embedded::days;
 use crate::store::{ExportAt, Exported, History, Page, PageOf, Person, PersonQuery, StoreError};
 
 /// Rows of an export that are read in one snapshot.
@@ -20,7 +20,7 @@ const EXPORT_ROWS: usize = 500;
 /// A user with one month, as of the snapshot; `None` when it is older than what is in memory.
 pub(super) fn view(snapshot: &Snapshot<'_>, user_id: &UserId, month: Month) -> Result<Option<UserView>, StoreError> {
     let Some(user) = snapshot.user(user_id)? else { return Ok(Some(UserView::unknown())) };
-    let months = load::month(&snapshot.transaction, user.no, month)?.into_iter().collect();
+    let months = snapshot.month(user.no, month)?.into_iter().collect();
     let held = snapshot.shared.roster.held(snapshot.batch, user.no);
     Ok(held.map(|held| UserView { user: Some(Arc::new(user)), months, held }))
 }
@@ -56,10 +56,11 @@ pub(super) fn history(
 ) -> Result<History, StoreError> {
     let mut history = History::default();
     let Some(user) = snapshot.user(user_id)? else { return Ok(history) };
-    let connection = &snapshot.transaction;
     for month in user.months.iter().filter(|month| months.contains(month)) {
-        history.months.extend(load::month(connection, user.no, *month)?);
-        for (day, combinations) in days::days_of_month(connection, *month, user.no)? {
+        history.months.extend(snapshot.month(user.no, *month)?);
+        let key = (*month, user.no);
+        let unswept = snapshot.unswept(key);
+        for (day, combinations) in days::days_of_month(&snapshot.transaction, key, unswept.as_deref())? {
             for (combination, sums) in combinations {
                 history.days.push((day, combination.dimensions(&snapshot.shared.names)?, sums));
             }

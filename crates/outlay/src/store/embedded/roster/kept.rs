@@ -18,6 +18,7 @@ use super::{AllHeld, Chunks, Line, Lines, People, Person, Roster, place};
 use crate::store::StoreError;
 use crate::store::embedded::codec::{self, RowReader};
 use crate::store::embedded::load;
+use crate::store::embedded::reads::Snapshot;
 
 /// Months kept at a time: the running one, the one before, and one that somebody looks at.
 const MONTHS_MAX: usize = 3;
@@ -144,10 +145,10 @@ impl KeptRoster {
     /// read from the snapshot.
     pub(in crate::store::embedded) fn of<const N: usize>(
         &self,
-        connection: &Connection,
-        batch: u64,
+        snapshot: &Snapshot<'_>,
         months: [Month; N],
     ) -> Result<Option<[Roster; N]>, StoreError> {
+        let batch = snapshot.batch;
         let (missing, held, mut people, mut lines) = {
             let mut state = self.0.lock();
             if state.batch != batch {
@@ -162,7 +163,7 @@ impl KeptRoster {
             let lines = months.map(|month| state.lines(month, &mut missing));
             (missing, state.held.clone(), people, lines)
         };
-        let read = self.read_missing(connection, &missing, &mut people, &months, &mut lines);
+        let read = self.read_missing(snapshot, &missing, &mut people, &months, &mut lines);
         if read.is_err() {
             self.forget(&missing);
         }
@@ -180,21 +181,21 @@ impl KeptRoster {
     /// Reads what the state did not have, and keeps what this reader has begun to read.
     fn read_missing(
         &self,
-        connection: &Connection,
+        snapshot: &Snapshot<'_>,
         missing: &Missing,
         people: &mut Option<People>,
         months: &[Month],
         lines: &mut [Option<Lines>],
     ) -> Result<(), StoreError> {
         if people.is_none() {
-            let read = read_people(connection)?;
+            let read = read_people(&snapshot.transaction)?;
             if missing.people {
                 self.0.lock().people.keep(missing.batch, read.clone());
             }
             *people = Some(read);
         }
         for (month, lines) in months.iter().zip(lines).filter(|(_, lines)| lines.is_none()) {
-            let read = read_month(connection, *month)?;
+            let read = read_month(snapshot, *month)?;
             if missing.months.contains(month)
                 && let Some((_, part)) = self.0.lock().months.iter_mut().find(|(of, _)| of == month)
             {
@@ -264,16 +265,19 @@ fn read_people(connection: &Connection) -> Result<People, StoreError> {
     Ok(people)
 }
 
-fn read_month(connection: &Connection, month: Month) -> Result<Lines, StoreError> {
+fn read_month(snapshot: &Snapshot<'_>, month: Month) -> Result<Lines, StoreError> {
     let mut lines = Lines::default();
     let sql = "select user, cost, ai_runs, api_runs, updated_at from user_month where month = ? order by user";
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = snapshot.transaction.prepare_cached(sql)?;
     let mut rows = statement.query([month.index()])?;
     while let Some(row) = rows.next()? {
         let mut row = RowReader::new(row);
         let place = place(UserNo(row.number()?))?;
         let used = Amounts { cost: row.required()?, ai_runs: row.required()?, api_runs: row.required()? };
         *lines.at(place) = Line::new(used, row.optional_time()?);
+    }
+    for ((_, user_no), newer) in snapshot.shared.unswept.all(snapshot.batch, |of| of == month) {
+        *lines.at(place(user_no)?) = Line::new(newer.month.used, newer.month.last_updated_at);
     }
     Ok(lines)
 }
