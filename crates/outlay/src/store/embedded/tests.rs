@@ -10,7 +10,7 @@ use outlay_core::operation::{FingerprintBuilder, NewOperation, UsageType};
 use outlay_core::plan::Amounts;
 use outlay_core::session::{Ask, Finish, SessionStatus};
 
-use super::{EmbeddedStore, Settings, open};
+use super::{EmbeddedStore, Settings, SweepSizes, open};
 use crate::audit::{Action, Actor};
 use crate::clock::SystemClock;
 use crate::store::tests::SetClock;
@@ -322,9 +322,50 @@ fn a_record_that_finds_no_space_is_refused_and_nothing_of_it_is_kept() {
     assert_eq!(reads.audit_newest().0, 2 * written);
 }
 
-/// A file of version 1, made by the program of that time: all that it holds is read, and it takes on what version 2 has.
+/// Rows of months that are put off are behind the operations in the file, and for nobody who reads it through the store.
 #[test]
-fn a_file_of_version_1_is_read_and_has_the_tables_of_version_2_from_then_on() {
+fn a_start_adds_what_the_rows_of_months_do_not_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let sweep = SweepSizes { rows_at_once: 0, operations_behind: 1_000 };
+    let store = || {
+        let mut settings = Settings::new(folder.path().to_owned(), SystemClock::shared());
+        settings.sizes.sweep = sweep;
+        open(settings).unwrap()
+    };
+    let in_rows = || -> i64 {
+        let file = rusqlite::Connection::open(super::file_path(folder.path())).unwrap();
+        file.query_row("select coalesce(sum(operations), 0) from user_month", [], |row| row.get(0)).unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let month = outlay_core::month::Month::parse("2025-10").unwrap();
+    let runs_of = |reads: &Arc<dyn Reads>, user: &str| {
+        let view = runtime.block_on(reads.view(&UserId::new(user).unwrap(), month)).unwrap();
+        view.used(month).unwrap().ai_runs
+    };
+    for start in 0..3 {
+        let (mut store, reads) = store();
+        for n in 0..10 {
+            let (user, day) = (["ann", "bob", "eve"][n % 3], [11, 13, 12][n % 2 + start % 2]);
+            store.commit_now(vec![operation_on(day, user, &format!("{start}_{n}"), "0.001", None)]).unwrap();
+        }
+        let so_far = 10 * i64::try_from(start + 1).unwrap();
+        assert!(in_rows() < so_far, "nothing was put off");
+        assert_eq!(["ann", "bob", "eve"].map(|user| runs_of(&reads, user)).iter().sum::<i64>(), so_far);
+        assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
+        // As if it was killed: nothing is written at the end.
+        drop(store);
+    }
+    let (mut store, reads) = store();
+    assert!(in_rows() < 30);
+    while store.idle_now().unwrap() {}
+    assert_eq!(in_rows(), 30);
+    assert_eq!(["ann", "bob", "eve"].map(|user| runs_of(&reads, user)), [12, 9, 9]);
+    assert_eq!(runtime.block_on(reads.verify()).unwrap(), []);
+}
+
+/// A file of version 1, made by the program of that time: all that it holds is read, and it takes on what later ones have.
+#[test]
+fn a_file_of_version_1_is_read_and_has_the_tables_of_later_ones_from_then_on() {
     use std::io::Read as _;
 
     let folder = tempfile::tempdir().unwrap();
@@ -334,10 +375,15 @@ fn a_file_of_version_1_is_read_and_has_the_tables_of_version_2_from_then_on() {
     std::fs::write(super::file_path(folder.path()), bytes).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let user = UserId::new("bgtfrdsZ").unwrap();
-    for start in 0..2 {
+    for start in 0..3 {
+        if start == 2 {
+            // Nor does one of version 2 say how far its rows are: they have every operation.
+            let file = rusqlite::Connection::open(super::file_path(folder.path())).unwrap();
+            file.execute_batch("pragma user_version = 2; delete from meta where key = 'swept'").unwrap();
+        }
         let (mut store, reads) = store(folder.path());
         let version: i64 = store.connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap();
-        assert_eq!(version, 2);
+        assert_eq!(version, 3);
         let month = outlay_core::month::Month::parse("2025-10").unwrap();
         let view = runtime.block_on(reads.view(&user, month)).unwrap();
         assert_eq!(view.used(month).unwrap().ai_runs, 29 + start);
