@@ -26,6 +26,11 @@ impl Used {
         Self { threads }
     }
 
+    /// What is not told apart by threads.
+    pub(crate) fn whole(name: &str, seconds: f64) -> Self {
+        Self { threads: BTreeMap::from([(name.to_owned(), seconds)]) }
+    }
+
     /// What was used after `before`; a thread that ended in between is not counted.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let threads = self.threads.iter().map(|(name, seconds)| {
@@ -51,7 +56,7 @@ impl Used {
 }
 
 /// Which process started one.
-pub(crate) fn parent_of(process: u32) -> Option<u32> {
+fn parent_of(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(1)?.parse().ok()
 }
@@ -61,8 +66,16 @@ pub(crate) fn of_process(process: u32) -> f64 {
     fields_of(process, [11, 12]).unwrap_or(0.0)
 }
 
+/// CPU seconds that a process and its children used so far, also those that have ended.
+pub(crate) fn of_family(process: u32) -> f64 {
+    let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let running: f64 = ids.filter(|id| *id == process || parent_of(*id) == Some(process)).map(of_process).sum();
+    running + of_ended_children(process)
+}
+
 /// CPU seconds that a process's children used which have ended.
-pub(crate) fn of_ended_children(process: u32) -> f64 {
+fn of_ended_children(process: u32) -> f64 {
     fields_of(process, [13, 14]).unwrap_or(0.0)
 }
 

@@ -1,47 +1,58 @@
 //! Measures the built server beside what bounds it, in one run on one machine: `cargo xtask bench`.
 //!
-//! A closed loop of keep-alive clients asks the real program, started on an empty folder, and in turn an axum handler that
-//! reads the same JSON and does nothing; beside them the same bytes appended to a file and synced, and the store alone. All
-//! of it shares the machine's cores, so only the ratios within one run mean something. Nothing is asserted about time.
+//! Clients ask the real program, started on an empty folder, and in turn what one would use or write in its place, and a
+//! handler that reads the same JSON and does nothing; beside them the same bytes appended to a file and synced, and the store
+//! alone. All of it shares the machine's cores, so only the ratios within one run mean something. Nothing is asserted about
+//! time.
 
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that cannot go on ends here")]
 #![expect(clippy::disallowed_methods, reason = "it measures time, and starts threads and programs")]
 
 mod append;
+mod compare;
 mod cpu;
 mod empty;
+mod fill;
+mod http;
 mod load;
+mod pace;
 mod postgres;
+mod redis;
 mod report;
 mod requests;
 mod server;
+mod sqlite;
 mod store;
 mod told;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::load::Load;
-use crate::report::{Report, Row};
-use crate::requests::{Kind, Source};
-use crate::server::Server;
+use crate::compare::system::Name;
+use crate::load::{Load, Pace};
+use crate::report::Report;
 
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(name = "cargo xtask bench", about = "Measure Outlay beside what bounds it")]
 struct Arguments {
     /// Seconds of each measurement, after a tenth of it, or at least a second, to warm up
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// How many clients ask at once; one measurement each
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64")]
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16,64,256")]
     clients: Vec<usize>,
-    /// Of the comparison on PostgreSQL: how often each takes its turn
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Of the same: nodes of Outlay, at most
+    /// How often each takes its turn
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Who takes turns
+    #[arg(long, value_delimiter = ',', default_value = "outlay,empty,postgres,redis,sqlite")]
+    systems: Vec<Name>,
+    /// Of the comparison of nodes on PostgreSQL: nodes of Outlay, at most
     #[arg(long, default_value_t = 3)]
     nodes: usize,
     /// Of the same: lanes of the writer in process; as many as a node has if absent
@@ -53,17 +64,26 @@ struct Arguments {
     /// How many users the operations are spread over, at random
     #[arg(long, default_value_t = 200_000)]
     users: u32,
-    /// First record so many operations in batches, and print the rate of each million
+    /// First record so many operations in batches, and tell what that does to Outlay
     #[arg(long, default_value_t = 0)]
     fill: u64,
-    /// Only these parts
+    /// Fill no longer than this
+    #[arg(long, default_value_t = 60.0)]
+    fill_minutes: f64,
+    /// After so many operations of the fill the server is killed and started anew
+    #[arg(long, value_delimiter = ',', default_value = "1000000,10000000,30000000,100000000")]
+    marks: Vec<u64>,
+    /// Only these parts; all but told and postgres if absent
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+    /// All parts
+    #[arg(long, conflicts_with = "only")]
+    all: bool,
     /// Where the data is kept while it runs; it should be on the disk that is meant
-    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
+    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"), value_parser = in_workspace)]
     folder: PathBuf,
     /// Where the figures go as JSON lines
-    #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/throughput.jsonl"))]
+    #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/throughput.jsonl"), value_parser = in_workspace)]
     json: PathBuf,
     /// The seed of the random users and costs
     #[arg(long, default_value_t = 1)]
@@ -82,6 +102,8 @@ enum Part {
     Append,
     /// The store without HTTP
     Store,
+    /// First filling, as with all parts if `--fill` says how far
+    Fill,
     /// Recording in batches of 1000
     Batches,
     /// Recording one by one
@@ -90,6 +112,8 @@ enum Part {
     Session,
     /// Asking whether something fits
     Afford,
+    /// Recording one by one at set rates, whoever has answered
+    Open,
     /// Recording and asking while receivers hang, and how soon somebody is told
     Told,
     /// Outlay on PostgreSQL beside functions written by hand there; needs PostgreSQL's server
@@ -106,10 +130,14 @@ fn main() {
     if arguments.be_empty {
         return empty::serve();
     }
+    if arguments.only.contains(&Part::Fill) && arguments.fill == 0 {
+        let what = "--only fill needs --fill, which says how many operations";
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+    }
     std::fs::create_dir_all(&arguments.folder).unwrap();
     let folder = tempfile::Builder::new().prefix("outlay-bench-").tempdir_in(&arguments.folder).unwrap();
     let mut report = Report::new(&arguments.json, folder.path(), arguments.users, arguments.seconds);
-    let wants = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let wants = |part| arguments.wants(part);
     if wants(Part::Append) {
         for batch in batch_sizes(&arguments.clients) {
             report.add(append::measure(folder.path(), batch, arguments.measured()));
@@ -118,8 +146,9 @@ fn main() {
     if wants(Part::Store) {
         store::measure(&folder.path().join("store"), &arguments, &mut report);
     }
-    if [Part::Batches, Part::Record, Part::Session, Part::Afford].into_iter().any(wants) || arguments.fill > 0 {
-        over_http(folder.path(), &arguments, wants, &mut report);
+    let compared = [Part::Batches, Part::Record, Part::Session, Part::Afford, Part::Open];
+    if compared.into_iter().any(wants) || arguments.fill > 0 {
+        compare::measure(folder.path(), &arguments, &report);
     }
     if wants(Part::Told) {
         told::measure(&folder.path().join("told"), &arguments, &mut report);
@@ -128,9 +157,18 @@ fn main() {
     if wants(Part::Postgres) {
         postgres::measure(&folder.path().join("postgres"), &arguments);
     }
+    println!("all figures: {}", arguments.json.display());
 }
 
 impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        if self.only.is_empty() {
+            self.all || !matches!(part, Part::Told | Part::Postgres)
+        } else {
+            self.only.contains(&part)
+        }
+    }
+
     fn measured(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
@@ -139,9 +177,22 @@ impl Arguments {
         Duration::from_secs_f64((self.seconds / 10.0).max(1.0).min(self.seconds))
     }
 
+    /// A closed loop.
     fn load(&self, clients: usize) -> Load {
-        Load { clients, warm_up: self.warm_up(), measured: self.measured() }
+        Load { clients, warm_up: self.warm_up(), measured: self.measured(), pace: Pace::Closed }
     }
+
+    /// One that is to find out what to measure.
+    fn short_load(&self, clients: usize) -> Load {
+        let measured = self.measured() / 2;
+        Load { clients, warm_up: measured / 2, measured, pace: Pace::Closed }
+    }
+}
+
+/// A path as one writes it in the workspace's folder; cargo runs this in the crate's.
+#[expect(clippy::unnecessary_wraps, reason = "that is the form of what reads an argument")]
+fn in_workspace(path: &str) -> Result<PathBuf, String> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path))
 }
 
 /// What a batch can be when so many clients ask at once, and the batches that they send.
@@ -150,63 +201,4 @@ fn batch_sizes(clients: &[usize]) -> Vec<usize> {
     sizes.sort_unstable();
     sizes.dedup();
     sizes
-}
-
-fn over_http(folder: &Path, arguments: &Arguments, wants: impl Fn(Part) -> bool, report: &mut Report) {
-    let outlay = Server::outlay(&folder.join("data"));
-    let empty = Server::empty();
-    let mut source = Source::new(arguments.seed, arguments.users);
-    load::once(outlay.address, requests::UNLIMITED_PLAN);
-    if arguments.fill > 0 {
-        fill(&outlay, arguments, &mut source);
-    }
-    for (part, kind) in [
-        (Part::Batches, Kind::Batch(BATCH)),
-        (Part::Record, Kind::Record),
-        (Part::Record, Kind::RecordMinimal),
-        (Part::Session, Kind::Session),
-        (Part::Afford, Kind::Afford),
-    ] {
-        if !wants(part) {
-            continue;
-        }
-        for &clients in &arguments.clients {
-            if matches!(kind, Kind::Batch(_)) && clients > BATCH_CLIENTS_MAX {
-                continue;
-            }
-            // In turn, so that what changes on the machine meanwhile meets both.
-            for (name, server) in [("empty handler", &empty), ("outlay", &outlay)] {
-                let before = cpu::Used::by(server.process_id());
-                let measured = arguments.load(clients).run(&[server.address], kind, &mut source);
-                let used = cpu::Used::by(server.process_id()).since(&before);
-                report.add(Row::over_http(name, kind, clients, measured, &used));
-            }
-        }
-    }
-}
-
-/// Records operations in batches and prints the rate of each million, or of each tenth when there are fewer.
-fn fill(outlay: &Server, arguments: &Arguments, source: &mut Source) {
-    const CLIENTS: usize = 4;
-    let slice = (arguments.fill / 10).clamp(BATCH as u64, 1_000_000);
-    let mut done = 0;
-    while done < arguments.fill {
-        let filled = load::fill(outlay.address, CLIENTS, slice, BATCH, source);
-        done += filled.operations;
-        let size = server::file_size(&outlay.folder);
-        println!(
-            "{done:>12} operations: {:>8.0} a second, slowest batch {:>5} ms, {:>6} MB on disk, {:>5} MB of memory",
-            report::rate(filled.operations, filled.seconds),
-            filled.slowest.as_millis(),
-            size / 1_000_000,
-            cpu::resident_bytes(outlay.process_id()) / 1_000_000,
-        );
-        report::json_line(
-            &arguments.json,
-            &serde_json::json!({
-                "what": "fill", "operations": done, "perSecond": report::rate(filled.operations, filled.seconds),
-                "slowestMillis": filled.slowest.as_secs_f64() * 1e3, "fileBytes": size,
-            }),
-        );
-    }
 }

@@ -2,26 +2,25 @@
 //!
 //! All of it shares the machine's cores, so a ratio is one of how much work each is; who used the cores is said with it.
 
-mod by_hand;
-mod cluster;
+pub(crate) mod by_hand;
+pub(crate) mod cluster;
 mod in_process;
 mod table;
 
 use std::path::Path;
-use std::time::Duration;
 
 use by_hand::Calls;
 use cluster::Cluster;
 use table::{Seen, Table};
 
-use crate::load::{self, Measured};
+use crate::load::{Load, Measured};
 use crate::requests::{self, Kind, Source, Values};
 use crate::server::Server;
-use crate::{Arguments, cpu};
+use crate::{Arguments, cpu, http};
 
 /// Connections that are tried for what is written by hand, single and in batches.
-const POOLS: [usize; 4] = [8, 16, 32, 64];
-const BATCH_POOLS: [usize; 3] = [2, 4, 8];
+pub(crate) const POOLS: [usize; 4] = [8, 16, 32, 64];
+pub(crate) const BATCH_POOLS: [usize; 3] = [2, 4, 8];
 /// Clients of single operations, and of batches: more would only make batches wait.
 const CLIENTS: [usize; 2] = [64, 256];
 const BATCH_CLIENTS: usize = 16;
@@ -33,7 +32,10 @@ const OUTLAY: &str = "outlay";
 /// One of those that take turns.
 #[derive(Clone, Copy)]
 pub(crate) enum Who {
-    ByHand(Calls),
+    ByHand {
+        clients: usize,
+        calls: Calls,
+    },
     /// Over HTTP.
     Outlay {
         nodes: usize,
@@ -56,7 +58,7 @@ struct Bench<'a> {
 
 pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
     let Some(cluster) = Cluster::start(&folder.join("cluster"), arguments.statements) else {
-        println!("postgres: skipped, there is no PostgreSQL here");
+        println!("postgres: skipped: {}", cluster::MISSING);
         return;
     };
     for database in [BY_HAND, OUTLAY] {
@@ -68,7 +70,7 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
     let node = |no| Server::outlay_on(&cluster.url(OUTLAY), &folder.join(format!("node-{no}")));
     let nodes: Vec<Server> = (0..arguments.nodes).map(node).collect();
     if let Some(node) = nodes.first() {
-        load::once(node.address, requests::UNLIMITED_PLAN);
+        http::once(node.address, requests::UNLIMITED_PLAN);
     }
     let mut source = Source::new(arguments.seed, arguments.users);
     // Each user has a month on both sides, so that no turn is about how many are new.
@@ -88,7 +90,7 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments) {
             if arguments.statements {
                 cluster.count_statements();
             }
-            let seen = bench.one(table.who(place), arguments.warm_up(), arguments.measured());
+            let seen = bench.one(table.who(place), arguments);
             table.add(place, seen);
             if arguments.statements {
                 cluster.print_statements();
@@ -108,8 +110,8 @@ impl Bench<'_> {
         let mut turns = Vec::new();
         for clients in CLIENTS {
             let about = format!("record, {clients} clients");
-            let by_hand = self.best(&POOLS.map(|pool| Calls { clients, pool, batch: None }));
-            turns.push((about.clone(), Who::ByHand(by_hand)));
+            let by_hand = self.best(clients, &POOLS.map(|pool| Calls { pool, batch: None }));
+            turns.push((about.clone(), by_hand));
             turns.push((about.clone(), Who::InProcess { clients, batch: 1 }));
             for nodes in 1..=self.nodes.len() {
                 turns.push((about.clone(), Who::Outlay { nodes, clients, kind: Kind::Record }));
@@ -118,8 +120,8 @@ impl Bench<'_> {
         for batch in BATCHES {
             let clients = BATCH_CLIENTS;
             let about = format!("record in batches of {batch}, {clients} clients");
-            let by_hand = self.best(&BATCH_POOLS.map(|pool| Calls { clients, pool, batch: Some(batch) }));
-            turns.push((about.clone(), Who::ByHand(by_hand)));
+            let by_hand = self.best(clients, &BATCH_POOLS.map(|pool| Calls { pool, batch: Some(batch) }));
+            turns.push((about.clone(), by_hand));
             turns.push((about.clone(), Who::InProcess { clients, batch }));
             for nodes in 1..=self.nodes.len() {
                 turns.push((about.clone(), Who::Outlay { nodes, clients, kind: Kind::Batch(batch) }));
@@ -141,37 +143,40 @@ impl Bench<'_> {
     }
 
     /// Of these the one that does most, each tried for a short time.
-    fn best(&mut self, all: &[Calls]) -> Calls {
-        let short = self.arguments.measured() / 2;
-        let tried = all.iter().map(|calls| (self.one(Who::ByHand(*calls), short / 2, short).per_second, *calls));
+    fn best(&mut self, clients: usize, all: &[Calls]) -> Who {
+        let short = self.arguments.short_load(clients);
+        let tried = all.iter().map(|calls| {
+            let who = Who::ByHand { clients, calls: *calls };
+            (self.under(who, short).per_second, who, calls.pool)
+        });
         let mut tried: Vec<_> = tried.collect();
-        for (per_second, calls) in &tried {
-            println!(
-                "by hand, {} clients over {:>2} connections: {per_second:>8.0} a second",
-                calls.clients, calls.pool
-            );
+        for (per_second, _, pool) in &tried {
+            println!("by hand, {clients} clients over {pool:>2} connections: {per_second:>8.0} a second");
         }
         tried.sort_by(|a, b| a.0.total_cmp(&b.0));
         tried.last().unwrap().1
     }
 
-    fn one(&mut self, who: Who, warm_up: Duration, measured: Duration) -> Seen {
+    fn one(&mut self, who: Who, arguments: &Arguments) -> Seen {
+        let (Who::ByHand { clients, .. } | Who::Outlay { clients, .. } | Who::InProcess { clients, .. }) = who;
+        self.under(who, arguments.load(clients))
+    }
+
+    fn under(&mut self, who: Who, load: Load) -> Seen {
         self.cluster.checkpoint();
         let before = self.used();
         let source = &mut self.source;
         let (seen, operations): (Measured, u64) = match who {
-            Who::ByHand(calls) => {
-                let seen = calls.run(&self.cluster.config(BY_HAND), warm_up, measured, source);
-                (seen, calls.batch.unwrap_or(1) as u64)
+            Who::ByHand { calls, .. } => {
+                (calls.run(&self.cluster.config(BY_HAND), &load, source), calls.batch.unwrap_or(1) as u64)
             }
-            Who::InProcess { clients, batch } => {
+            Who::InProcess { batch, .. } => {
                 let url = self.cluster.url(OUTLAY);
-                (in_process::run(&url, clients, batch, self.arguments.lanes, warm_up, measured, source), batch as u64)
+                (in_process::run(&url, batch, self.arguments.lanes, &load, source), batch as u64)
             }
-            Who::Outlay { nodes, clients, kind } => {
+            Who::Outlay { nodes, kind, .. } => {
                 let addresses: Vec<_> = self.nodes.iter().take(nodes).map(|node| node.address).collect();
-                let load = load::Load { clients, warm_up, measured };
-                (load.run(&addresses, kind, source), kind.operations())
+                (http::run(&load, &addresses, kind, source), kind.operations())
             }
         };
         let after = self.used();

@@ -4,19 +4,19 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use hdrhistogram::Histogram;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::BATCH;
 use crate::cpu::Used;
 use crate::load::Measured;
 use crate::requests::Kind;
 
-/// One measurement.
+/// One measurement of what stands alone.
 pub(crate) struct Row {
     what: String,
     by: &'static str,
@@ -26,17 +26,21 @@ pub(crate) struct Row {
     p50_micros: u64,
     p99_micros: u64,
     max_micros: u64,
-    kind: Option<Kind>,
-    server_cores: f64,
-    client_cores: f64,
-    threads: Vec<(String, f64)>,
+    /// Of those that are asked over HTTP.
+    cores: Option<Cores>,
     failures: u64,
     failure: Option<String>,
 }
 
-const APPEND: &str = "raw append + fdatasync";
-const STORE: &str = "store alone";
-const EMPTY: &str = "empty handler";
+struct Cores {
+    server: f64,
+    client: f64,
+    /// The busiest first.
+    threads: Vec<(String, f64)>,
+}
+
+pub(crate) const APPEND: &str = "raw append + fdatasync";
+pub(crate) const STORE: &str = "store alone";
 
 impl Row {
     pub(crate) fn in_process(
@@ -61,12 +65,10 @@ impl Row {
         let mut threads: Vec<_> =
             used.threads().iter().map(|(name, seconds)| (name.clone(), seconds / measured.whole_seconds)).collect();
         threads.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let (server, client) = (used.total() / measured.whole_seconds, measured.cpu_seconds / measured.seconds);
         Self {
             what: kind.name(),
-            kind: Some(kind),
-            server_cores: used.total() / measured.whole_seconds,
-            client_cores: measured.cpu_seconds / measured.seconds,
-            threads,
+            cores: Some(Cores { server, client, threads }),
             failures: measured.failures,
             failure: measured.failure,
             ..Self::of(by, clients, per_second, &measured.latency)
@@ -82,10 +84,7 @@ impl Row {
             p50_micros: latency.value_at_quantile(0.5),
             p99_micros: latency.value_at_quantile(0.99),
             max_micros: latency.max(),
-            kind: None,
-            server_cores: 0.0,
-            client_cores: 0.0,
-            threads: Vec::new(),
+            cores: None,
             failures: 0,
             failure: None,
         }
@@ -106,6 +105,8 @@ impl Report {
         };
         let machine = json!({
             "what": "machine",
+            "date": timestamp().strftime("%Y-%m-%d").to_string(),
+            "command": command(),
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "kernel": output("uname", &["-srm"]),
             "processor": processor(),
@@ -126,46 +127,37 @@ impl Report {
         if let Some(failure) = &row.failure {
             println!("    {} answers were no success, the first: {failure}", row.failures);
         }
-        json_line(&self.json, &self.line(&row));
+        self.line(&self.row(&row));
         self.rows.push(row);
     }
 
-    fn line(&self, row: &Row) -> Value {
+    /// Adds a line to the file of this run's figures.
+    pub(crate) fn line(&self, line: &Value) {
+        json_line(&self.json, line);
+    }
+
+    fn row(&self, row: &Row) -> Value {
+        let cores = row.cores.as_ref();
         json!({
-            "what": row.what, "by": row.by, "width": row.width, "perSecond": row.per_second,
+            "what": "alone", "about": row.what, "by": row.by, "width": row.width, "perSecond": row.per_second,
             "p50Micros": row.p50_micros, "p99Micros": row.p99_micros, "maxMicros": row.max_micros,
-            "ofEmptyHandler": self.of_empty(row), "ofAppend": self.of_append(row), "ofStore": self.of_store(row),
-            "serverCores": row.server_cores, "clientCores": row.client_cores,
-            "threads": row.threads.iter().map(|(name, cores)| json!([name, cores])).collect::<Vec<_>>(),
+            "ofAppend": self.of_append(row), "serverCores": cores.map(|cores| cores.server),
+            "clientCores": cores.map(|cores| cores.client), "threads": cores.map(|cores| &cores.threads),
             "failures": row.failures,
         })
     }
 
-    /// The rate as a part of the empty handler's, for the same requests from as many clients.
-    fn of_empty(&self, row: &Row) -> Option<f64> {
-        let kind = row.kind?;
-        let empty =
-            self.rows.iter().find(|other| other.by == EMPTY && other.kind == Some(kind) && other.width == row.width)?;
-        (row.by != EMPTY).then(|| row.per_second / empty.per_second)
+    /// What one of those in process did in batches of so many, if that was measured.
+    pub(crate) fn per_second(&self, by: &str, batch: usize) -> Option<f64> {
+        self.rows.iter().find(|row| row.by == by && row.width == batch).map(|row| row.per_second)
     }
 
-    /// The rate as a part of what appending the same bytes in as large batches gives: as many as can wait at once.
+    /// The store's rate as a part of what appending the same bytes in as large batches gives.
     fn of_append(&self, row: &Row) -> Option<f64> {
-        (row.by != APPEND).then(|| self.of_bound(row, APPEND))?
-    }
-
-    fn of_store(&self, row: &Row) -> Option<f64> {
-        (row.by != STORE && row.by != APPEND).then(|| self.of_bound(row, STORE))?
-    }
-
-    fn of_bound(&self, row: &Row, by: &str) -> Option<f64> {
-        let size = match row.kind {
-            None | Some(Kind::Record | Kind::RecordMinimal) => row.width,
-            Some(Kind::Batch(_)) => BATCH,
-            Some(Kind::Session | Kind::Afford) => return None,
-        };
-        let bound = self.rows.iter().find(|other| other.by == by && other.width == size)?;
-        (row.by != EMPTY).then(|| row.per_second / bound.per_second)
+        if row.by != STORE {
+            return None;
+        }
+        Some(row.per_second / self.per_second(APPEND, row.width)?)
     }
 
     /// The table, in the form that a document can take.
@@ -182,20 +174,16 @@ impl Report {
             "p50 ms",
             "p99 ms",
             "max ms",
-            "of empty handler",
             "of append",
-            "of store",
             "server cores",
             "client cores",
             "busiest threads",
             "failed",
         ]);
         for row in &self.rows {
-            let milliseconds = |micros: u64| format!("{}.{:02}", micros / 1000, micros % 1000 / 10);
-            let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-            let cores = |cores: f64| if row.kind.is_some() { format!("{cores:.2}") } else { String::new() };
-            let threads: Vec<_> =
-                row.threads.iter().take(2).map(|(name, cores)| format!("{name} {cores:.2}")).collect();
+            let cores =
+                |of: fn(&Cores) -> f64| row.cores.as_ref().map_or(String::new(), |cores| format!("{:.2}", of(cores)));
+            let threads = row.cores.iter().flat_map(|cores| &cores.threads).take(2);
             table.add_row([
                 row.what.clone(),
                 row.by.to_owned(),
@@ -204,26 +192,55 @@ impl Report {
                 milliseconds(row.p50_micros),
                 milliseconds(row.p99_micros),
                 milliseconds(row.max_micros),
-                ratio(self.of_empty(row)),
-                ratio(self.of_append(row)),
-                ratio(self.of_store(row)),
-                cores(row.server_cores),
-                cores(row.client_cores),
-                threads.join(", "),
+                self.of_append(row).map_or(String::new(), |ratio| format!("{ratio:.2}")),
+                cores(|cores| cores.server),
+                cores(|cores| cores.client),
+                threads.map(|(name, cores)| format!("{name} {cores:.2}")).collect::<Vec<_>>().join(", "),
                 row.failures.to_string(),
             ]);
         }
         for column in table.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        println!("\n{table}\n\nall figures: {}", self.json.display());
+        println!("\n{table}\n");
     }
+}
+
+/// What one writes to measure the same, without where its files go.
+fn command() -> String {
+    let mut command = "cargo xtask bench".to_owned();
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(argument) = arguments.next() {
+        if ["--json", "--folder", "--docs"].contains(&argument.as_str()) {
+            arguments.next();
+        } else {
+            command = format!("{command} {argument}");
+        }
+    }
+    command
+}
+
+/// Now.
+pub(crate) fn timestamp() -> Timestamp {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Timestamp::from_millisecond(i64::try_from(since.as_millis()).unwrap_or(0)).unwrap_or_default()
 }
 
 /// So many a second.
 #[expect(clippy::cast_precision_loss, reason = "no run counts to 2^53")]
 pub(crate) fn rate(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds
+}
+
+/// As a text with two places.
+pub(crate) fn milliseconds(micros: u64) -> String {
+    format!("{}.{:02}", micros / 1000, micros % 1000 / 10)
+}
+
+/// The middle one, the lower of two.
+pub(crate) fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Adds a line to the file of JSON lines.

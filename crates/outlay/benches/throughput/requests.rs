@@ -42,8 +42,13 @@ impl Kind {
 
     /// What one cycle counts as.
     pub(crate) const fn operations(self) -> u64 {
+        self.width() as u64
+    }
+
+    /// How many operations' values one cycle takes.
+    pub(crate) const fn width(self) -> usize {
         match self {
-            Kind::Batch(size) => size as u64,
+            Kind::Batch(size) => size,
             _ => 1,
         }
     }
@@ -118,6 +123,17 @@ impl Source {
         Self { random: Pcg64::seed_from_u64(seed), users, next_id: 0 }
     }
 
+    /// Lends it to somebody who gives it back by putting it where it was.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(0, 1))
+    }
+
+    /// The next operations, in place of what is there.
+    pub(crate) fn refill(&mut self, values: &mut Vec<Values>, count: usize) {
+        values.clear();
+        values.extend((0..count).map(|_| self.values()));
+    }
+
     /// The next operation.
     pub(crate) fn values(&mut self) -> Values {
         let random = self.random.next_u64();
@@ -159,11 +175,6 @@ impl Template {
         }
         template.bytes.extend_from_slice(rest.as_bytes());
         template
-    }
-
-    /// How many operations it takes values for.
-    pub(crate) fn groups(&self) -> usize {
-        self.groups.len()
     }
 
     /// Writes the values of its operations into the request.

@@ -68,6 +68,12 @@ impl Server {
         Self { child, address, folder: folder.to_owned() }
     }
 
+    /// As a power cut would end it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }

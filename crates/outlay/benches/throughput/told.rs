@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::load::{self, Measured, histogram};
+use crate::load::{Measured, histogram};
 use crate::report::{Report, Row};
 use crate::requests::{self, Kind, Source};
 use crate::server::Server;
-use crate::{Arguments, cpu};
+use crate::{Arguments, cpu, http};
 
 /// Clients that record and ask meanwhile.
 const CLIENTS: usize = 16;
@@ -36,7 +36,7 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments, report: &mut Report)
     ]
     .map(|(name, receivers, receiver)| {
         let server = Server::outlay_telling(&folder.join(name.replace(' ', "-")));
-        load::once(server.address, requests::UNLIMITED_PLAN);
+        http::once(server.address, requests::UNLIMITED_PLAN);
         for at in 0..receivers {
             make_webhook(&server, &format!("http://{receiver}/{at}"));
         }
@@ -57,7 +57,7 @@ pub(crate) fn measure(folder: &Path, arguments: &Arguments, report: &mut Report)
                         }
                     });
                     let before = cpu::Used::by(server.process_id());
-                    measured.add(arguments.load(CLIENTS).run(&[server.address], kind, &mut source));
+                    measured.add(http::run(&arguments.load(CLIENTS), &[server.address], kind, &mut source));
                     used.add(cpu::Used::by(server.process_id()).since(&before));
                     done.store(true, Ordering::Relaxed);
                 });
@@ -96,17 +96,17 @@ fn first_tries(server: &Server) -> Row {
 }
 
 fn make_webhook(server: &Server, url: &str) {
-    load::once(server.address, ("POST", "/v1/webhooks", &format!(r#"{{"url":"{url}"}}"#)));
+    http::once(server.address, ("POST", "/v1/webhooks", &format!(r#"{{"url":"{url}"}}"#)));
 }
 
 fn limit(address: SocketAddr, user: u32) {
     let limits = r#"{"limits":{"cost":null,"aiRuns":1,"apiRuns":null}}"#;
-    load::once(address, ("PUT", &format!("/v1/users/crossing_{user}"), limits));
+    http::once(address, ("PUT", &format!("/v1/users/crossing_{user}"), limits));
 }
 
 fn run(address: SocketAddr, user: u32) {
     let operation = format!(r#"{{"userId":"crossing_{user}","feature":"scan","cost":0.001,"isBillableRun":true}}"#);
-    load::once(address, ("POST", "/v1/usage", &operation));
+    http::once(address, ("POST", "/v1/usage", &operation));
 }
 
 fn cross(address: SocketAddr, user: u32) {

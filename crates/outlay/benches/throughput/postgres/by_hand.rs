@@ -1,14 +1,11 @@
 //! Clients of the functions in `by_hand.sql`: tasks of one thread that share a pool of connections, as a backend would.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use tokio::task::LocalSet;
 use tokio_postgres::{Config, NoTls};
 
-use crate::load::{Measured, Window};
+use crate::load::{self, Load, Measured};
 use crate::requests::{Source, Values};
 
 pub(crate) const TABLES: &str = include_str!("by_hand.sql");
@@ -22,8 +19,7 @@ const MODEL: &str = "gemini-2.5-flash-lite";
 /// What clients call, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Calls {
-    pub(crate) clients: usize,
-    /// Connections that they share.
+    /// Connections that the clients share.
     pub(crate) pool: usize,
     /// Operations of one call; `None` calls the function of one.
     pub(crate) batch: Option<usize>,
@@ -49,44 +45,26 @@ impl Row {
 }
 
 impl Calls {
-    /// Runs a closed loop of clients.
-    pub(crate) fn run(self, config: &Config, warm_up: Duration, measured: Duration, source: &mut Source) -> Measured {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let local = LocalSet::new();
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config.clone(), NoTls, manager);
-        let pool = Pool::builder(manager).max_size(self.pool).build().unwrap();
-        let shared = Rc::new(RefCell::new((std::mem::replace(source, Source::new(0, 1)), Measured::new())));
-        let window = Rc::new(Window::new(warm_up, measured));
-        let tasks: Vec<_> = (0..self.clients)
-            .map(|_| {
-                let (pool, shared, window) = (pool.clone(), Rc::clone(&shared), Rc::clone(&window));
-                local.spawn_local(async move {
-                    loop {
-                        let began = Instant::now();
-                        if window.is_over(began) {
-                            return;
-                        }
-                        let values: Vec<_> = {
-                            let source = &mut shared.borrow_mut().0;
-                            (0..self.batch.unwrap_or(1)).map(|_| source.values()).collect()
-                        };
-                        call(&pool, &values, self.batch.is_some()).await;
-                        window.note(began, &mut shared.borrow_mut().1);
-                    }
-                })
-            })
-            .collect();
-        runtime.block_on(local.run_until(async {
-            for task in tasks {
-                task.await.unwrap();
-            }
-        }));
-        let Ok(shared) = Rc::try_unwrap(shared) else { unreachable!("every client has ended") };
-        let (used, mut measured) = shared.into_inner();
-        *source = used;
-        window.close(&mut measured);
-        measured
+    /// Lets clients call that share the pool.
+    pub(crate) fn run(self, config: &Config, load: &Load, source: &mut Source) -> Measured {
+        load.drive(self.batch.unwrap_or(1), source, async {
+            let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+            let manager = Manager::from_config(config.clone(), NoTls, manager);
+            let pool = Pool::builder(manager).max_size(self.pool).build().unwrap();
+            (0..load.clients).map(|_| Caller { pool: pool.clone(), many: self.batch.is_some() }).collect()
+        })
+    }
+}
+
+struct Caller {
+    pool: Pool,
+    many: bool,
+}
+
+impl load::Client for Caller {
+    async fn cycle(&mut self, values: &[Values]) -> Result<(), String> {
+        call(&self.pool, values, self.many).await;
+        Ok(())
     }
 }
 

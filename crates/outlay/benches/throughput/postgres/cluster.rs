@@ -11,6 +11,8 @@ use crate::cpu;
 
 /// Where Debian puts the programs of a version; elsewhere they are on the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
+/// What to do where there is none.
+pub(crate) const MISSING: &str = "there is no PostgreSQL here; on Debian: apt-get install postgresql";
 /// As whom the server runs, since it refuses to run as root.
 const SERVICE_USER: &str = "postgres";
 /// What an operator sets on a machine of some gigabytes; all else is as it comes, fsync and full pages too.
@@ -129,12 +131,7 @@ impl Cluster {
 
     /// CPU seconds that the server's processes used so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let server = self.server.id();
-        let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let of_server = ids.filter(|id| *id == server || cpu::parent_of(*id) == Some(server));
-        let running: f64 = of_server.map(cpu::of_process).sum();
-        running + cpu::of_ended_children(server)
+        cpu::of_family(self.server.id())
     }
 
     /// Bytes of the write-ahead log so far.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Who;
 use crate::load::{Measured, histogram};
-use crate::report::{json_line, rate};
+use crate::report::{json_line, median, milliseconds, rate};
 
 /// One turn.
 pub(crate) struct Seen {
@@ -82,7 +82,7 @@ impl Table {
         let mut base: Option<(String, Vec<f64>)> = None;
         for (about, who, all) in self.all {
             let rates: Vec<f64> = all.iter().map(|seen| seen.per_second).collect();
-            if matches!(who, Who::ByHand(_)) {
+            if matches!(who, Who::ByHand { .. }) {
                 base = Some((about.clone(), rates.clone()));
             }
             // Turn by turn, since what comes and goes on the machine meets neighbours alike.
@@ -103,12 +103,11 @@ impl Table {
             json_line(
                 json,
                 &json!({
-                    "what": about, "by": name(who), "perSecond": rates, "median": median(rates.clone()), "ofByHand": of_by_hand,
+                    "what": "nodes", "about": about, "by": name(who), "perSecond": rates, "median": median(rates.clone()), "ofByHand": of_by_hand,
                     "p50Micros": p50, "p99Micros": p99, "clientCores": cores[0], "outlayCores": cores[1],
                     "postgresCores": cores[2], "walBytesEach": wal, "failures": failures,
                 }),
             );
-            let milliseconds = |micros: u64| format!("{}.{:02}", micros / 1000, micros % 1000 / 10);
             shown.add_row([
                 about,
                 name(who),
@@ -127,21 +126,15 @@ impl Table {
         for column in shown.column_iter_mut().skip(2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        println!("\n{shown}\n\nall figures: {}", json.display());
+        println!("\n{shown}\n");
     }
 }
 
 fn name(who: Who) -> String {
     match who {
-        Who::ByHand(calls) => format!("by hand, {} connections", calls.pool),
+        Who::ByHand { calls, .. } => format!("by hand, {} connections", calls.pool),
         Who::InProcess { .. } => "outlay in process".to_owned(),
         Who::Outlay { nodes: 1, .. } => "outlay, 1 node".to_owned(),
         Who::Outlay { nodes, .. } => format!("outlay, {nodes} nodes"),
     }
-}
-
-/// The middle one, the lower of two.
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all.get(all.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
