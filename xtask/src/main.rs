@@ -13,6 +13,7 @@ mod run;
 mod test;
 mod torture;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,12 +62,18 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measure the built server beside what bounds it, in one run
+    /// Measure the built server beside what bounds it, and what stands in its place elsewhere, in one run
     #[command(disable_help_flag = true)]
     Bench {
         /// Passed on to the benchmark; `cargo xtask bench --help` shows what it takes
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Write the tables and pictures of docs/benchmarks.md from the figures of runs
+    BenchPage {
+        /// Files that `cargo xtask bench` left, or copies of them; the newest last
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// Measure the pages, the card and event streams in a browser, and the operator's pages over many users
     #[command(disable_help_flag = true)]
@@ -85,6 +92,7 @@ fn main() -> ExitCode {
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Backtest { arguments } => bench("backtest", &arguments),
         Command::Bench { arguments } => bench("throughput", &arguments),
+        Command::BenchPage { files } => bench_page(&files),
         Command::BenchFace { arguments } => node::bench(&arguments),
     };
     match done {
@@ -117,6 +125,13 @@ fn lint() -> Result<(), Failed> {
         println!("xtask: cargo-deny is not installed: licences are not checked");
     }
     packaging::lint()
+}
+
+fn bench_page(files: &[PathBuf]) -> Result<(), Failed> {
+    // The benchmark runs in its crate's folder.
+    let files = files.iter().map(|file| std::path::absolute(file).map(|file| file.display().to_string()));
+    let files = files.collect::<Result<Vec<_>, _>>().map_err(|error| Failed(error.to_string()))?;
+    bench("throughput", &["--page-from".to_owned(), files.join(",")])
 }
 
 fn bench(name: &str, arguments: &[String]) -> Result<(), Failed> {

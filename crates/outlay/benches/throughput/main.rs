@@ -17,6 +17,7 @@ mod fill;
 mod http;
 mod load;
 mod pace;
+mod page;
 mod postgres;
 mod redis;
 mod report;
@@ -85,6 +86,15 @@ struct Arguments {
     /// Where the figures go as JSON lines
     #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/throughput.jsonl"), value_parser = in_workspace)]
     json: PathBuf,
+    /// Then write the tables and the pictures of the page about the figures
+    #[arg(long)]
+    page: bool,
+    /// Measure nothing: write them from the figures in these files
+    #[arg(long, value_delimiter = ',', value_name = "FILE", value_parser = in_workspace)]
+    page_from: Vec<PathBuf>,
+    /// Where `benchmarks.md` and the pictures are
+    #[arg(long, default_value = "docs", value_parser = in_workspace)]
+    docs: PathBuf,
     /// The seed of the random users and costs
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -134,6 +144,9 @@ fn main() {
         let what = "--only fill needs --fill, which says how many operations";
         Arguments::command().error(ErrorKind::MissingRequiredArgument, what).exit();
     }
+    if !arguments.page_from.is_empty() {
+        return page::write(&arguments.page_from, &arguments.docs);
+    }
     std::fs::create_dir_all(&arguments.folder).unwrap();
     let folder = tempfile::Builder::new().prefix("outlay-bench-").tempdir_in(&arguments.folder).unwrap();
     let mut report = Report::new(&arguments.json, folder.path(), arguments.users, arguments.seconds);
@@ -158,6 +171,9 @@ fn main() {
         postgres::measure(&folder.path().join("postgres"), &arguments);
     }
     println!("all figures: {}", arguments.json.display());
+    if arguments.page {
+        page::write(std::slice::from_ref(&arguments.json), &arguments.docs);
+    }
 }
 
 impl Arguments {
