@@ -5,7 +5,7 @@
 --
 -- ARGV: month, day, time in milliseconds; then of each operation: user, id, type (a or p), feature, provider, model, cost, and
 -- 1 if it is a run.
--- Answers how many are new, and of the last one: used cost, AI runs, API runs; their limits; 1 if one of them is exceeded.
+-- Answers how many are new, and of the last one: used cost, AI runs, API runs; their limits, -1 if there is none; 1 if one of them is exceeded.
 
 local month, day, at = ARGV[1], ARGV[2], ARGV[3]
 local call = redis.call
@@ -35,4 +35,4 @@ local exceeded = 0
 for meter = 1, 3 do
   if limits[meter] and tonumber(used[meter] or 0) > tonumber(limits[meter]) then exceeded = 1 end
 end
-return { fresh, used[1], used[2], used[3], limits[1], limits[2], limits[3], exceeded }
+return { fresh, used[1] or 0, used[2] or 0, used[3] or 0, limits[1] or -1, limits[2] or -1, limits[3] or -1, exceeded }
