@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::run::{Failed, Step, root};
 
 /// What the long run does of each.
-const LONG: [&[&str]; 7] = [
+const LONG: [&[&str]; 8] = [
     &["kills", "--kills", "1000"],
     &["calls"],
+    &["upgrade"],
     &["fsync"],
     &["fsync", "--drawn", "50"],
     &["cuts", "--cuts", "1000"],

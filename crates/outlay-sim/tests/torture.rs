@@ -37,6 +37,11 @@ fn kills_at_system_calls_lose_nothing_acknowledged() {
 }
 
 #[test]
+fn a_kill_while_a_folder_is_brought_up_to_date_loses_nothing() {
+    torture(&["upgrade", "--drawn", "6"]);
+}
+
+#[test]
 fn after_a_failed_sync_or_write_nothing_is_acknowledged() {
     torture(&["fsync", "--drawn", "3"]);
 }

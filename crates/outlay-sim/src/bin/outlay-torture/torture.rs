@@ -12,6 +12,7 @@ mod paused;
 mod program;
 mod run;
 mod told;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +65,12 @@ enum Mode {
         #[arg(long)]
         drawn: Option<usize>,
     },
+    /// Kill it at each system call of its first start on a data folder of an earlier version; needs strace.
+    Upgrade {
+        /// Only at so many that are drawn.
+        #[arg(long)]
+        drawn: Option<usize>,
+    },
     /// Cut the power of its disk at random moments; needs root, FUSE and loop devices.
     Cuts {
         /// How many times.
@@ -113,6 +120,7 @@ pub(crate) fn main() -> ExitCode {
         Mode::Calls { drawn } => ("calls", kills::at_calls(&basis, drawn)),
         Mode::Fsync { drawn } => ("fsync", failing::run(&basis, drawn)),
         Mode::Cuts { cuts, unsynced } => ("cuts", cuts::run(&basis, cuts, !unsynced)),
+        Mode::Upgrade { drawn } => ("upgrade", upgrade::run(&basis, drawn)),
         Mode::Paused { pauses, seconds } => ("paused", paused::run(&basis, pauses, seconds)),
         Mode::Full { fills } => ("full", full::run(&basis, fills)),
         Mode::Clock { jumps } => ("clock", clock::run(&basis, jumps)),

@@ -89,7 +89,7 @@ fn one_recording(
             .and_then(|file| rewound.cut_after(last, cut, random, &file))
             .map_err(|error| format!("write {}: {error}", image.display()))?;
         // What happens up to the next thing that the disk was told, happens on this disk.
-        let moment = kept.get(last + 1).map_or(u64::MAX, Kept::tick);
+        let moment = kept.get(last + 1).map_or(u64::MAX - 1, Kept::tick);
         look(path, folder, &image, &told, (moment, introduced), counts).map_err(|problem| {
             format!("cut after {last} of {}, {cut:?}, {unsure} writes unflushed: {problem}", kept.len())
         })?;

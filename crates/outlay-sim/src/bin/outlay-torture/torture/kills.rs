@@ -10,7 +10,7 @@ use rand_pcg::Pcg64;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::load::{self, Client, Manner, Shared};
+use super::load::{self, Client, Ended, Manner, Shared};
 use super::program::{ANSWER_WAIT, Inject, Program, Running, was_killed};
 use super::run::{Basis, Failure, proves, remove, settles, start, under_load, wait_for_answers};
 use super::told::{Told, now};
@@ -109,7 +109,11 @@ fn first_acknowledgement(running: &Running, told: &Told, name: &str) -> Result<D
     let body = json!({"operationId": format!("{name}_first"), "userId": load::USERS[0], "usageType": "AIUsage",
         "feature": "torture", "cost": "0.000000000001", "timestamp": now().to_string()});
     let request = told.request(Ask { method: "POST", path: "/v1/usage".to_owned(), body: Some(body) });
-    match load::send(&running.http(ANSWER_WAIT), told, request) {
+    let mut sent = load::send(&running.http(ANSWER_WAIT), told, request);
+    if let Err(Ended::Gone) = sent {
+        sent = load::send(&running.http(ANSWER_WAIT), told, request);
+    }
+    match sent {
         Ok(reply) if reply.is_acknowledged() => Ok(running.started.elapsed()),
         other => Err(format!("{name}: the first request after a start is answered {other:?}")),
     }
@@ -118,10 +122,10 @@ fn first_acknowledgement(running: &Running, told: &Told, name: &str) -> Result<D
 /// Requests of the one client whose system calls are counted.
 const SCRIPT_REQUESTS: usize = 24;
 /// The calls that change what is on the disk: together, and each alone, since each thread counts for itself.
-const CALLS: [&str; 5] =
+pub(crate) const CALLS: [&str; 5] =
     ["pwrite64,fdatasync,ftruncate,unlink", "fdatasync", "ftruncate", "unlink", "fallocate,fsync,rename"];
 /// More than any thread of the scenario makes of one kind.
-const CALLS_MAX: u64 = 5_000;
+pub(crate) const CALLS_MAX: u64 = 5_000;
 
 /// Kills the program at each of the calls of a scenario, or at so many of them that are drawn.
 ///

@@ -65,7 +65,7 @@ pub(crate) fn introduce(http: &Http) -> Result<(), String> {
         json!({"plan": "enterprise"}),
     ];
     for (user, body) in USERS.iter().zip(bodies) {
-        let reply = http.ask(&Ask { method: "PUT", path: format!("/v1/users/{user}"), body: Some(body) });
+        let reply = http.ask_again(&Ask { method: "PUT", path: format!("/v1/users/{user}"), body: Some(body) });
         if !reply.is_acknowledged() {
             return Err(format!("PUT {user}: {} {}", reply.status, reply.body));
         }

@@ -18,6 +18,8 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client waits for an answer, where a mode does not say otherwise.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// How often something is asked that changes nothing when it is asked again.
+const TRIES: usize = 3;
 
 /// How the program is started.
 #[derive(Debug, Clone)]
@@ -239,6 +241,18 @@ impl Http {
         self.exchange(ask).unwrap_or(Reply { status: 0, body: Value::Null })
     }
 
+    /// The same of what may be asked any number of times: anew where no answer came, since whoever stands still for a while, as
+    /// on a machine that is busy with others, has no patience left when it goes on.
+    pub(crate) fn ask_again(&self, ask: &Ask) -> Reply {
+        let mut reply = self.ask(ask);
+        for _ in 1..TRIES {
+            if reply.status == 0 {
+                reply = self.ask(ask);
+            }
+        }
+        reply
+    }
+
     fn exchange(&self, ask: &Ask) -> Result<Reply, ureq::Error> {
         let body = ask.body.as_ref().map(Value::to_string).unwrap_or_default();
         let request = http::Request::builder()
@@ -254,7 +268,7 @@ impl Http {
 
 impl Shows for Http {
     fn get(&mut self, path: &str) -> Result<Value, String> {
-        let reply = self.ask(&Ask { method: "GET", path: path.to_owned(), body: None });
+        let reply = self.ask_again(&Ask { method: "GET", path: path.to_owned(), body: None });
         if reply.status == 200 { Ok(reply.body) } else { Err(format!("GET {path}: {} {}", reply.status, reply.body)) }
     }
 }

@@ -104,7 +104,8 @@ pub(crate) fn wait_for_answers(shared: &Shared<'_>, count: usize, at_most: Durat
     }
 }
 
-/// Looks at all that is known, asks again for what is unknown, and looks again. Gives how many requests were asked again.
+/// Looks at all that was known before a count, asks again for what is unknown, and looks again. Gives how many requests were
+/// asked again; what they are answered is kept only where all was looked at (`u64::MAX`), else it is of another life.
 ///
 /// # Errors
 /// What is not as it must be.
@@ -159,7 +160,7 @@ fn may_be_refused(ask: &Ask, status: u16) -> bool {
 
 /// The server's own proof of its counters.
 pub(crate) fn proves(http: &Http) -> Result<(), String> {
-    let reply = http.ask(&Ask { method: "POST", path: "/v1/verify".to_owned(), body: None });
+    let reply = http.ask_again(&Ask { method: "POST", path: "/v1/verify".to_owned(), body: None });
     if reply.status == 200 && reply.body["ok"] == true {
         return Ok(());
     }
