@@ -37,6 +37,10 @@ use crate::compare::system::Name;
 use crate::load::{Load, Pace};
 use crate::report::Report;
 
+/// As in the program, so that the store alone is the program's store.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(name = "cargo xtask bench", about = "Measure Outlay beside what bounds it")]
