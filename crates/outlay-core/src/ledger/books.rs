@@ -11,7 +11,7 @@ use crate::denial::Denial;
 use crate::id::{AlertNo, DenialNo, OperationId, OperationNo, SessionId, SessionNo, UserId, UserNo};
 use crate::month::{Month, Timestamp};
 use crate::operation::Operation;
-use crate::plan::{Amounts, Overrides, PerMeter, Plan, Plans};
+use crate::plan::{Amounts, Limits, Overrides, PerMeter, Plan, Plans};
 use crate::session::{Session, SessionStatus};
 use crate::user::{User, UserMonth};
 
@@ -151,7 +151,7 @@ pub struct UserView {
     /// The user; `None` when nobody has seen them.
     pub user: Option<Arc<User>>,
     /// The months that are loaded; one that is not is not zero, it is unknown, unless the user does not have it.
-    pub months: Vec<UserMonth>,
+    pub months: Arc<[UserMonth]>,
     /// What is held.
     pub held: Arc<Held>,
 }
@@ -159,7 +159,7 @@ pub struct UserView {
 impl UserView {
     /// A user whom nobody has seen: the default plan at zero.
     pub fn unknown() -> Self {
-        Self { user: None, months: Vec::new(), held: Arc::default() }
+        Self { user: None, months: Arc::default(), held: Arc::default() }
     }
 
     /// The user's row of a month, which is all zeros when they have no operation in it; `None` when it is not loaded.
@@ -194,9 +194,8 @@ pub fn budget(
     used: &Amounts,
     held: &Amounts,
 ) -> Budget {
-    let plan = plans.effective(user.and_then(|user| user.plan.as_ref()));
-    let overrides = user.map_or_else(Overrides::default, |user| user.overrides);
-    let limits = plan.map_or_else(Default::default, |plan| overrides.over(&plan.limits));
+    let plan = plan_of(plans, user);
+    let limits = limits(plans, user);
     let name = plan.map_or_else(|| plans.default_plan().clone(), |plan| plan.name.clone());
     let next_plan = plans.above(&name).next().map(|plan| plan.name.clone());
     Budget {
@@ -212,14 +211,25 @@ pub fn budget(
     }
 }
 
-/// A user with the rows of theirs that are loaded.
+/// The limits that hold for a user; `None` for the user is the default plan.
+pub(super) fn limits(plans: &Plans, user: Option<&User>) -> Limits {
+    let overrides = user.map_or_else(Overrides::default, |user| user.overrides);
+    plan_of(plans, user).map_or_else(Default::default, |plan| overrides.over(&plan.limits))
+}
+
+fn plan_of<'a>(plans: &'a Plans, user: Option<&User>) -> Option<&'a Plan> {
+    plans.effective(user.and_then(|user| user.plan.as_ref()))
+}
+
+/// A user with the rows of theirs that are loaded. Readers are shown the same rows, not copies: what a batch changes first
+/// becomes the books' own.
 #[derive(Debug, Clone)]
 struct UserBook {
     user: Arc<User>,
     user_changed: bool,
     /// Made in this batch: nothing of theirs is in the store, so nothing needs loading.
     fresh: bool,
-    months: Vec<(UserMonth, bool)>,
+    months: Arc<[UserMonth]>,
     held: Option<Arc<Held>>,
     touched: bool,
 }
@@ -281,8 +291,11 @@ pub struct Books {
     sessions: Map<SessionNo, Session>,
     operations: Map<(UserNo, OperationId), Option<Arc<Operation>>>,
     denials: Map<(UserNo, SessionId), Option<Denial>>,
-    /// What the batch changed so far.
+    /// What somebody holds who holds nothing: one for nearly everybody.
+    nothing: Arc<Held>,
+    /// What the batch changed so far; of a month as often as it did.
     changed_users: Vec<UserNo>,
+    changed_months: Vec<(Month, UserNo)>,
     changed_sessions: BTreeMap<SessionNo, Option<Session>>,
     changed_denials: BTreeMap<DenialNo, Denial>,
     written: Written,
@@ -302,7 +315,9 @@ impl Books {
             sessions: Map::with_hasher(hasher()),
             operations: Map::with_hasher(hasher()),
             denials: Map::with_hasher(hasher()),
+            nothing: Arc::default(),
             changed_users: Vec::new(),
+            changed_months: Vec::new(),
             changed_sessions: BTreeMap::new(),
             changed_denials: BTreeMap::new(),
             written: Written::default(),
@@ -327,7 +342,7 @@ impl Books {
                 user: Arc::new(user),
                 user_changed: false,
                 fresh: false,
-                months: Vec::new(),
+                months: Arc::default(),
                 held: None,
                 touched: false,
             });
@@ -342,9 +357,9 @@ impl Books {
     /// Answers [`Key::Month`]; `None` when the user has no operation in it.
     pub fn load_month(&mut self, user_no: UserNo, month: Month, row: Option<UserMonth>) {
         if let Some(book) = self.users.get_mut(&user_no)
-            && !book.months.iter().any(|(loaded, _)| loaded.month == month)
+            && !book.has_loaded(month)
         {
-            book.months.push((row.unwrap_or_else(|| UserMonth::empty(month)), false));
+            book.add_months([row.unwrap_or_else(|| UserMonth::empty(month))]);
         }
     }
 
@@ -361,7 +376,7 @@ impl Books {
         if let Some(book) = self.users.get_mut(&user_no)
             && book.held.is_none()
         {
-            book.held = Some(Arc::new(held));
+            book.held = Some(if held.open.is_empty() { Arc::clone(&self.nothing) } else { Arc::new(held) });
         }
     }
 
@@ -393,7 +408,8 @@ impl Books {
         self.plans = Arc::new(plans);
     }
 
-    /// What must be loaded before this command can be decided; ask again after loading, until nothing is missing.
+    /// What must be loaded before this command can be decided; ask again after loading, until nothing is missing. What is
+    /// found not to be there names nothing further: only after something was found need it be asked again.
     pub fn missing(&self, command: &Command, now: super::Now) -> Vec<Key> {
         let mut missing = Missing { books: self, keys: Vec::new() };
         match command {
@@ -522,11 +538,9 @@ impl Books {
                 }
                 Change::Erased(user_no, user_id) => {
                     self.user_nos.insert(user_id.clone(), None);
-                    let book = self.users.remove(&user_no).expect("an erased user was loaded");
                     // The numbered sums stay, so what this batch counted before the erasure is still written.
-                    let changed =
-                        book.months.into_iter().filter(|(_, changed)| *changed).map(|(row, _)| (user_no, row));
-                    self.written.months.extend(changed);
+                    self.take_months(|(_, of)| of == user_no);
+                    let book = self.users.remove(&user_no).expect("an erased user was loaded");
                     self.changed_users.retain(|changed| *changed != user_no);
                     self.nobody.push(user_no);
                     self.written.views.push((user_id, UserView::unknown()));
@@ -546,12 +560,12 @@ impl Books {
 
     fn apply_user(&mut self, user: User) {
         let no = user.no;
-        let begun = |known: &[Month]| -> Vec<(UserMonth, bool)> {
+        let begun = |known: &[Month]| -> Vec<UserMonth> {
             let begun = user.months.iter().filter(|month| known.binary_search(month).is_err());
-            begun.map(|month| (UserMonth::empty(*month), false)).collect()
+            begun.map(|month| UserMonth::empty(*month)).collect()
         };
         if let Some(book) = self.users.get_mut(&no) {
-            book.months.extend(begun(&book.user.months));
+            book.add_months(begun(&book.user.months));
             book.user = Arc::new(user);
             book.user_changed = true;
         } else {
@@ -559,11 +573,11 @@ impl Books {
             self.numbers.user = UserNo(self.after(no.0));
             self.user_nos.insert(user.user_id.clone(), Some(no));
             let book = UserBook {
-                months: begun(&[]),
+                months: begun(&[]).into(),
                 user: Arc::new(user),
                 user_changed: true,
                 fresh: true,
-                held: Some(Arc::default()),
+                held: Some(Arc::clone(&self.nothing)),
                 touched: false,
             };
             self.users.insert(no, book);
@@ -573,8 +587,9 @@ impl Books {
 
     fn apply_month(&mut self, user_no: UserNo, row: UserMonth) {
         let book = self.users.get_mut(&user_no).expect("a month's user is loaded");
-        let loaded = book.months.iter_mut().find(|(loaded, _)| loaded.month == row.month);
-        *loaded.expect("a changed month was loaded, or begun by its user's row") = (row, true);
+        self.changed_months.push((row.month, user_no));
+        let loaded = Arc::make_mut(&mut book.months).iter_mut().find(|loaded| loaded.month == row.month);
+        *loaded.expect("a changed month was loaded, or begun by its user's row") = row;
         self.touch(user_no);
     }
 
@@ -621,6 +636,7 @@ impl Books {
 
     /// Takes what the batch changed, each row once, and begins the next batch.
     pub fn take_written(&mut self) -> Written {
+        self.take_months(|_| true);
         let mut written = std::mem::take(&mut self.written);
         let mut changed_users = std::mem::take(&mut self.changed_users);
         changed_users.sort_unstable();
@@ -632,11 +648,6 @@ impl Books {
             book.fresh = false;
             if std::mem::take(&mut book.user_changed) {
                 written.users.push(Arc::clone(&book.user));
-            }
-            for (row, changed) in &mut book.months {
-                if std::mem::take(changed) {
-                    written.months.push((no, row.clone()));
-                }
             }
             written.views.push((book.user.user_id.clone(), book.view()));
         }
@@ -650,6 +661,20 @@ impl Books {
         self.operations.clear();
         self.nobody.clear();
         written
+    }
+
+    /// Takes the rows of some of the months that the batch changed.
+    fn take_months(&mut self, of: impl Fn((Month, UserNo)) -> bool) {
+        let changed = std::mem::take(&mut self.changed_months).into_iter();
+        let (mut taken, left): (Vec<_>, Vec<_>) = changed.partition(|one| of(*one));
+        self.changed_months = left;
+        taken.sort_unstable();
+        taken.dedup();
+        self.written.months.reserve(taken.len());
+        for (month, user_no) in taken {
+            let row = self.month_ref(user_no, month).cloned();
+            self.written.months.extend(row.map(|row| (user_no, row)));
+        }
     }
 
     /// Forgets what can be loaded again, when more users or sessions than these are in memory. Open holds stay: a
@@ -693,7 +718,7 @@ impl Books {
     }
 
     fn month_ref(&self, user_no: UserNo, month: Month) -> Option<&UserMonth> {
-        self.users.get(&user_no)?.months.iter().map(|(row, _)| row).find(|row| row.month == month)
+        self.users.get(&user_no)?.months.iter().find(|row| row.month == month)
     }
 
     pub(super) fn used(&self, user: Option<&User>, month: Month) -> Amounts {
@@ -724,10 +749,21 @@ impl Books {
 }
 
 impl UserBook {
+    fn has_loaded(&self, month: Month) -> bool {
+        self.months.iter().any(|loaded| loaded.month == month)
+    }
+
+    fn add_months(&mut self, rows: impl IntoIterator<Item = UserMonth>) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_some() {
+            self.months = self.months.iter().cloned().chain(rows).collect();
+        }
+    }
+
     fn view(&self) -> UserView {
         UserView {
             user: Some(Arc::clone(&self.user)),
-            months: self.months.iter().map(|(row, _)| row.clone()).collect(),
+            months: Arc::clone(&self.months),
             held: self.held.clone().unwrap_or_default(),
         }
     }
@@ -759,8 +795,7 @@ impl<'a> Missing<'a> {
     }
 
     fn month(&mut self, book: &UserBook, month: Month) {
-        let exists = book.user.months.binary_search(&month).is_ok();
-        if exists && !book.months.iter().any(|(loaded, _)| loaded.month == month) {
+        if !book.has_loaded(month) && book.user.months.binary_search(&month).is_ok() {
             self.keys.push(Key::Month(book.user.no, month));
         }
     }

@@ -1,5 +1,6 @@
 //! Intents: checks, sessions and their holds, and the denials of what does not fit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::books::{Books, UserView, budget};
@@ -204,9 +205,9 @@ pub(super) fn open(books: &Books, user_id: &UserId, opening: &Opening<'_>, now: 
         last_step: None,
         previous: user.last_session,
     };
-    user.last_session = Some(session.no);
+    user.to_mut().last_session = Some(session.no);
     let budget = current_budget(books, &user, Some(&session), now);
-    changes.push(Change::User(Box::new(user)));
+    changes.push(Change::User(Box::new(user.into_owned())));
     changes.push(Change::Session(Box::new(session.clone())));
     let outcome =
         Outcome::Opened { session: Box::new(session), created: true, reason: Some(fitting), budget: Box::new(budget) };
@@ -413,7 +414,7 @@ fn current_budget_of(books: &Books, user: &User) -> Budget {
 /// Writes the denial of a refused intent: a new one, or one more time on that of the same session within a minute.
 fn keep_denial(
     books: &Books,
-    mut user: User,
+    mut user: Cow<'_, User>,
     refusal: &Refusal<'_>,
     ask: &Ask,
     mut refused: Refused,
@@ -450,8 +451,8 @@ fn keep_denial(
             recorded_at: now.wall,
             previous: user.last_denial,
         };
-        user.last_denial = Some(denial.no);
-        (denial.clone(), vec![Change::User(Box::new(user)), Change::Denial(Box::new(denial))])
+        user.to_mut().last_denial = Some(denial.no);
+        (denial.clone(), vec![Change::User(Box::new(user.into_owned())), Change::Denial(Box::new(denial))])
     };
     refused.denial = Some(denial);
     (refused, changes)

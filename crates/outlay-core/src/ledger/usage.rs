@@ -1,8 +1,9 @@
 //! Recording: facts are never refused for what they cost.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::books::{Books, budget};
+use super::books::{Books, budget, limits};
 use super::sessions::{abandon_due, abandoned, finished};
 use super::users::{alerts, user_or_new};
 use super::{AHEAD_SECONDS_MAX, Change, Decision, Now, Outcome, Recorded, Rejection};
@@ -36,7 +37,6 @@ pub(super) fn record(books: &Books, new: &NewOperation, now: Now) -> Result<Deci
     }
 
     let mut user = user_or_new(books, &new.user_id, now);
-    let mut user_changed = known.is_none();
     let mut changes = abandon_due(books, user.no, new.session_id.as_ref(), now);
     let amounts = new.amounts();
     let mut month = books.month(user.no, timestamp.month());
@@ -49,8 +49,7 @@ pub(super) fn record(books: &Books, new: &NewOperation, now: Now) -> Result<Deci
         )
     });
     if session.as_ref().is_some_and(|session| session.no == books.numbers().session) {
-        user.last_session = session.as_ref().map(|session| session.no);
-        user_changed = true;
+        user.to_mut().last_session = session.as_ref().map(|session| session.no);
     }
     let operation = Arc::new(Operation {
         no: books.numbers().operation,
@@ -83,10 +82,10 @@ pub(super) fn record(books: &Books, new: &NewOperation, now: Now) -> Result<Deci
         previous_in_session: session.as_ref().and_then(|session| session.last_step),
         trimmed: false,
     });
-    count(&mut user, &mut user_changed, &mut month, &operation, now);
+    count(&mut user, &mut month, &operation, now);
 
-    let limits = budget(books.plans(), Some(&user), &user.user_id, month.month, &month.used, &Amounts::ZERO).limits();
     if let Some(session) = &mut session {
+        let limits = limits(books.plans(), Some(&user));
         add_step(session, &operation, &amounts, now);
         session.budget_exceeded |= Meter::ALL.into_iter().any(|meter| {
             *amounts.get(meter) > 0 && limits.get(meter).is_some_and(|limit| *month.used.get(meter) > limit)
@@ -99,9 +98,8 @@ pub(super) fn record(books: &Books, new: &NewOperation, now: Now) -> Result<Deci
     }
     let budget = budget_after(books, &user, &month, session.as_ref(), now);
     let alerts = alerts(books, &mut user, &mut month, &budget, &[], now);
-    user_changed |= !alerts.is_empty();
 
-    if user_changed {
+    if let Cow::Owned(user) = user {
         changes.push(Change::User(Box::new(user)));
     }
     changes.push(Change::Month(operation.user_no, month));
@@ -134,8 +132,7 @@ pub(super) fn reverse(
         return Err(Rejection::OperationConflict);
     }
 
-    let mut user = User::clone(user);
-    let mut user_changed = false;
+    let mut user = Cow::Borrowed(&**user);
     let mut month = books.month(user.no, original.month());
     let mut fingerprint = FingerprintBuilder::default();
     fingerprint.field(Field::OperationId, operation_id.as_str().as_bytes());
@@ -163,7 +160,7 @@ pub(super) fn reverse(
     });
     let amounts = reversal.amounts();
     month.used = month.used.checked_add(&amounts).ok_or(Rejection::Internal)?;
-    count(&mut user, &mut user_changed, &mut month, &reversal, now);
+    count(&mut user, &mut month, &reversal, now);
 
     let mut changes = abandon_due(books, user.no, None, now);
     let session = original.session.as_ref().and_then(|(no, _)| books.session_by_no(*no)).map(|session| {
@@ -177,7 +174,7 @@ pub(super) fn reverse(
         changes.retain(|change| !matches!(change, Change::Session(due) if due.no == session.no));
     }
     let budget = budget_after(books, &user, &month, session.as_ref(), now);
-    if user_changed {
+    if let Cow::Owned(user) = user {
         changes.push(Change::User(Box::new(user)));
     }
     let mut reversed = Operation::clone(original);
@@ -205,14 +202,16 @@ fn within_range(used: &Amounts, amounts: &Amounts) -> Result<Amounts, Rejection>
 }
 
 /// Puts an operation at the head of its month.
-fn count(user: &mut User, user_changed: &mut bool, month: &mut UserMonth, operation: &Operation, now: Now) {
+fn count(user: &mut Cow<'_, User>, month: &mut UserMonth, operation: &Operation, now: Now) {
+    // A month that has an operation is among the user's.
+    if month.operations == 0
+        && let Err(at) = user.months.binary_search(&month.month)
+    {
+        user.to_mut().months.insert(at, month.month);
+    }
     month.operations = month.operations.saturating_add(1);
     month.head = Some(operation.no);
     month.last_updated_at = Some(now.wall);
-    if let Err(at) = user.months.binary_search(&month.month) {
-        user.months.insert(at, month.month);
-        *user_changed = true;
-    }
 }
 
 /// A session that nobody opened: its first step makes it, without a hold, under the step's feature.

@@ -1,5 +1,6 @@
 //! Users and plans: what limits hold for whom, and the alerts that a change of them makes due.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::books::{Books, budget};
@@ -11,12 +12,12 @@ use crate::id::{AlertNo, Name, UserId, UserNo};
 use crate::plan::{Amounts, Limits, Meter, Overrides, Plan};
 use crate::user::{User, UserMonth};
 
-/// The user of this id, or a new one on the default plan.
-pub(super) fn user_or_new(books: &Books, user_id: &UserId, now: Now) -> User {
+/// The user of this id, or a new one on the default plan. Only one that is new or changes is a row of its own.
+pub(super) fn user_or_new<'a>(books: &'a Books, user_id: &UserId, now: Now) -> Cow<'a, User> {
     books.user(user_id).map_or_else(
         || {
             let no = books.numbers().user;
-            User {
+            Cow::Owned(User {
                 no,
                 tag: mix(now.entropy ^ no.0),
                 user_id: user_id.clone(),
@@ -28,9 +29,9 @@ pub(super) fn user_or_new(books: &Books, user_id: &UserId, now: Now) -> User {
                 last_denial: None,
                 last_alert: None,
                 created_at: now.wall,
-            }
+            })
         },
-        |user| User::clone(user),
+        |user| Cow::Borrowed(&**user),
     )
 }
 
@@ -46,7 +47,7 @@ const fn mix(seed: u64) -> u64 {
 /// once only the highest is sent; the lower records name it. `pending` are alerts that the same decision raised already.
 pub(super) fn alerts(
     books: &Books,
-    user: &mut User,
+    user: &mut Cow<'_, User>,
     month: &mut UserMonth,
     budget: &Budget,
     pending: &[Change],
@@ -74,7 +75,7 @@ pub(super) fn alerts(
             recorded_at: now.wall,
             previous: user.last_alert,
         })));
-        user.last_alert = Some(number(index));
+        user.to_mut().last_alert = Some(number(index));
         month.raised.push(*key);
     }
     changes
@@ -95,13 +96,14 @@ pub(super) fn put_user(
         return Err(Rejection::UnknownPlan(plan.clone()));
     }
     let before = books.user(user_id);
-    let mut user = user_or_new(books, user_id, now);
+    let mut user = user_or_new(books, user_id, now).into_owned();
     user.plan = plan.cloned();
     user.email = email.cloned();
     user.overrides = overrides;
     if before.is_some_and(|before| **before == user) {
         return Ok(Decision::nothing_changed(Outcome::User { user: Box::new(user), created: false }));
     }
+    let mut user = Cow::Owned(user);
     let mut changes = Vec::new();
     if let Some(before) = before {
         let limits_of = |user: &User| {
@@ -111,6 +113,7 @@ pub(super) fn put_user(
             changes = alerts_of_all_months(books, &mut user, now);
         }
     }
+    let user = user.into_owned();
     // The user's row comes first: whoever follows finds them.
     changes.insert(0, Change::User(Box::new(user.clone())));
     let outcome = Outcome::User { user: Box::new(user), created: before.is_none() };
@@ -126,7 +129,7 @@ fn lowered(before: &Limits, after: &Limits) -> bool {
     })
 }
 
-fn alerts_of_all_months(books: &Books, user: &mut User, now: Now) -> Vec<Change> {
+fn alerts_of_all_months(books: &Books, user: &mut Cow<'_, User>, now: Now) -> Vec<Change> {
     let mut changes = Vec::new();
     for month in user.months.clone() {
         let mut row = books.month(user.no, month);
@@ -146,10 +149,10 @@ pub(super) fn recheck(books: &Books, user_no: UserNo, now: Now) -> Decision {
     let Some(user) = books.user_by_no(user_no) else {
         return Decision::nothing_changed(Outcome::Done);
     };
-    let mut user = User::clone(user);
+    let mut user = Cow::Borrowed(&**user);
     let mut changes = alerts_of_all_months(books, &mut user, now);
     if !changes.is_empty() {
-        changes.insert(0, Change::User(Box::new(user)));
+        changes.insert(0, Change::User(Box::new(user.into_owned())));
     }
     Decision { outcome: Outcome::Done, changes }
 }

@@ -516,13 +516,11 @@ impl EmbeddedStore {
                 replies.push(Err(CommandError::Store(error)));
                 continue;
             }
-            loop {
-                let missing = self.books.missing(command, now);
-                if missing.is_empty() {
-                    break;
-                }
-                for key in missing {
-                    self.load(key, now)?;
+            let mut may_miss_more = true;
+            while may_miss_more {
+                may_miss_more = false;
+                for key in self.books.missing(command, now) {
+                    may_miss_more |= self.load(key, now)?;
                 }
             }
             let books = &self.books;
@@ -550,12 +548,15 @@ impl EmbeddedStore {
         Ok((replies, Some(Changed { written, swept, audit_newest })))
     }
 
-    fn load(&mut self, key: Key, now: Now) -> Result<(), StoreError> {
+    /// Loads a row into the books, and gives whether there is one.
+    fn load(&mut self, key: Key, now: Now) -> Result<bool, StoreError> {
         let (connection, shared) = (&self.connection, &self.shared);
-        match key {
+        let found = match key {
             Key::User(user_id) => {
                 let user = load::user_by_id(connection, &user_id)?;
+                let found = user.is_some();
                 self.books.load_user(user_id, user);
+                found
             }
             Key::UserByNo(no) => {
                 let user = load::user(connection, no)?
@@ -565,36 +566,49 @@ impl EmbeddedStore {
                 } else {
                     self.books.load_user(user.user_id.clone(), Some(user));
                 }
+                true
             }
             Key::Month(no, month) => {
                 let row = match self.days.month((month, no)) {
                     Some(newer) => Some(newer.clone()),
                     None => load::month(connection, no, month)?,
                 };
+                let found = row.is_some();
                 self.books.load_month(no, month, row);
+                found
             }
             // All open holds are in the books from the start; a user who is not there has none.
-            Key::Holds(no) => self.books.load_holds(no, []),
+            Key::Holds(no) => {
+                self.books.load_holds(no, []);
+                false
+            }
             Key::Session(no, session_id) => {
                 let session = load::session_by_id(connection, &shared.sessions.read(), no, &session_id, &shared.names)?;
+                let found = session.is_some();
                 self.books.load_session(no, session_id, session);
+                found
             }
             Key::SessionByNo(no) => {
                 let session = load::session(connection, no, &shared.names)?
                     .ok_or_else(|| StoreError::Corrupt(format!("session {} is not stored", no.0)))?;
                 self.books.load_session(session.user_no, session.session_id.clone(), Some(session));
+                true
             }
             Key::Operation(no, operation_id) => {
                 let index = shared.operations.read();
                 let operation = load::operation_by_id(connection, &index, no, &operation_id, &shared.names)?;
+                let found = operation.is_some();
                 self.books.load_operation(no, operation_id, operation);
+                found
             }
             Key::Denial(no, session_id) => {
                 let denial = load::recent_denial(connection, no, &session_id, now.wall, &shared.names)?;
+                let found = denial.is_some();
                 self.books.load_denial(no, session_id, denial);
+                found
             }
-        }
-        Ok(())
+        };
+        Ok(found)
     }
 
     /// Commits the transaction, and gives what readers are to see of it, and what failed after it was durable.

@@ -69,7 +69,7 @@ impl AuditNumbers {
 
 #[derive(Debug, Default)]
 struct Shard {
-    views: HashMap<UserId, Arc<UserView>, FixedState>,
+    views: HashMap<UserId, UserView, FixedState>,
     /// The last batch that changed a user of this shard.
     changed_in: u64,
 }
@@ -125,7 +125,7 @@ impl Published {
             // Who begins to watch later takes this lock later, and reads what is put here now.
             watched.extend(feed.watched(&user_id));
             shard.changed_in = batch;
-            shard.put(user_id, Arc::new(view));
+            shard.put(user_id, view);
         }
         self.batch.store(batch, Ordering::Release);
         watched
@@ -139,7 +139,7 @@ impl Published {
     /// The view in memory, if it has this month.
     pub(super) fn view(&self, user_id: &UserId, month: Month) -> Option<Arc<UserView>> {
         let shard = self.shard(user_id).lock();
-        shard.views.get(user_id).filter(|view| view.used(month).is_some()).map(Arc::clone)
+        shard.views.get(user_id).filter(|view| view.used(month).is_some()).cloned().map(Arc::new)
     }
 
     /// What a reader must note before its snapshot, so that [`Published::offer`] can tell whether it is still the newest.
@@ -151,13 +151,13 @@ impl Published {
     pub(super) fn offer(&self, user_id: &UserId, view: &Arc<UserView>, changed_in: u64) {
         let mut shard = self.shard(user_id).lock();
         if shard.changed_in == changed_in {
-            shard.put(user_id.clone(), Arc::clone(view));
+            shard.put(user_id.clone(), UserView::clone(view));
         }
     }
 }
 
 impl Shard {
-    fn put(&mut self, user_id: UserId, view: Arc<UserView>) {
+    fn put(&mut self, user_id: UserId, view: UserView) {
         if self.views.len() >= USERS_PER_SHARD_MAX && !self.views.contains_key(&user_id) {
             self.views.clear();
         }

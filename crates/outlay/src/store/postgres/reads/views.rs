@@ -126,7 +126,7 @@ async fn read(readers: &Pool, shared: &Shared, asked: &[Asked]) -> Result<Vec<Us
         } else {
             let (_, month) = codec::read_month(&mut row)?;
             if is_first {
-                view.months.push(month);
+                view.months = [month].into();
             }
         }
         if !row.is_null() {
