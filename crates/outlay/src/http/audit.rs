@@ -9,7 +9,7 @@ use http::request::Parts;
 use outlay_core::id::{UserId, UserNo};
 use outlay_core::month::Timestamp;
 
-use super::auth::Caller;
+use super::auth::{Asked, Caller, asked};
 use super::json::{Object, Raw};
 use super::page::Parameters;
 use super::problem::Problem;
@@ -39,10 +39,9 @@ pub(super) fn actor(caller: &Caller, address: Option<IpAddr>, request_id: Reques
 impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let (caller, request_id) =
-            (Caller::from_request_parts(parts, state).await?, RequestId::from_request_parts(parts, state).await?);
-        Ok(actor(&caller, parts.extensions.get::<IpAddr>().copied(), request_id))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Asked { caller, request_id, client, .. } = asked(parts)?;
+        Ok(actor(caller, *client, *request_id))
     }
 }
 

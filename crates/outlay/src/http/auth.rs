@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -67,11 +68,17 @@ impl Caller {
     }
 }
 
-/// What the guard found out about a request; taken by handlers as [`Caller`] or [`RequestId`].
+/// What the guard found out about a request; taken by handlers as [`Caller`] or [`RequestId`], and by what reads a body.
+///
+/// It is one thing, since each that is put beside a request is kept in memory of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) caller: Caller,
     pub(super) request_id: RequestId,
+    /// Where it comes from; `None` by the socket in the data folder.
+    pub(super) client: Option<IpAddr>,
+    /// The whole body.
+    pub(super) body: Bytes,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -90,7 +97,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     }
 }
 
-fn asked(parts: &Parts) -> Result<&Asked, Problem> {
+pub(super) fn asked(parts: &Parts) -> Result<&Asked, Problem> {
     parts.extensions.get().ok_or_else(|| Problem::new(Kind::Internal).because("a handler without the guard before it"))
 }
 

@@ -13,14 +13,16 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use outlay_core::id::TextError;
 use outlay_core::money::DecimalError;
 use outlay_core::month::Timestamp;
 
 use self::split::Member;
+use super::auth::asked;
 use super::problem::{FieldError, Kind, Problem};
 
 /// What a body says that it is.
@@ -108,16 +110,13 @@ fn is_nested_deeper(text: &str, max: usize) -> bool {
 #[derive(Debug)]
 pub(super) struct JsonBody(Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl<S: Sync> FromRequestParts<S> for JsonBody {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let headers = request.headers().clone();
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| Problem::new(Kind::InvalidRequest).detail("The body broke off.").because(error))?;
-        match media_type(&headers, &bytes)? {
-            MediaType::Json => Ok(Self(bytes)),
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let body = &asked(parts)?.body;
+        match media_type(&parts.headers, body)? {
+            MediaType::Json => Ok(Self(body.clone())),
             MediaType::CloudEvent | MediaType::CloudEventBatch => Err(Problem::new(Kind::UnsupportedMediaType)
                 .detail("CloudEvents are read at `/v1/usage` only; send `Content-Type: application/json`.")),
         }

@@ -34,7 +34,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use maud::Markup;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::auth::Caller;
+use super::auth::{Asked, Caller, asked};
 use super::page::Parameters;
 use super::problem::{Kind, Problem};
 use super::{App, sign_in};
@@ -68,9 +68,9 @@ pub(super) struct Browser {
 impl<S: Sync> FromRequestParts<S> for Browser {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        Ok(Self::new(&parts.uri, parts.headers.clone(), &caller, parts.extensions.get::<IpAddr>().copied()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Asked { caller, client, .. } = asked(parts)?;
+        Ok(Self::new(&parts.uri, parts.headers.clone(), caller, *client))
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
@@ -216,13 +216,10 @@ impl Post {
             Parameters::parse(parts.uri.query().unwrap_or_default()).finish()?;
         }
         let body = self.read_body(&parts.headers, body).await?;
-        if let Some(client) = client {
-            parts.extensions.insert(client);
-        }
-        parts.extensions.insert(Asked { caller, request_id });
-        let mut request = Request::from_parts(parts, body);
-        DefaultBodyLimit::disable().apply(&mut request);
-        match inner.call(request).await {
+        // What pages send is read by others.
+        let again = if self.rule.page { Body::from(body.clone()) } else { Body::empty() };
+        parts.extensions.insert(Asked { caller, request_id, client, body });
+        match inner.call(Request::from_parts(parts, again)).await {
             Ok(response) => Ok(response.into_response()),
             Err(never) => match never {},
         }
@@ -306,10 +303,10 @@ impl Post {
         access.identify(&parts.headers, client, &self.app, self.rule.door == Door::Private)
     }
 
-    async fn read_body(&self, headers: &HeaderMap, mut body: Body) -> Result<Body, Problem> {
+    async fn read_body(&self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
         // What changes nothing takes no body, and waits for none.
         if body.is_end_stream() || !self.rule.changes() {
-            return Ok(Body::empty());
+            return Ok(Bytes::new());
         }
         let max = self.rule.body_bytes_max;
         let too_large = || Problem::new(Kind::PayloadTooLarge).detail(format!("At most {max} bytes are read here."));
@@ -321,7 +318,7 @@ impl Post {
             .await
             .map_err(|_| Problem::new(Kind::RequestTimeout))?;
         match collected {
-            Ok(collected) => Ok(Body::from(collected.to_bytes())),
+            Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 drain(headers, &mut body).await;
                 Err(too_large())

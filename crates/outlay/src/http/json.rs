@@ -82,9 +82,15 @@ impl Json {
 
     fn text(&mut self, text: &str) {
         self.0.push('"');
+        // Nearly every text is plain, which is seen many bytes at a time.
+        if !text.bytes().fold(false, |escapes, byte| escapes | needs_escape(byte)) {
+            self.0.push_str(text);
+            self.0.push('"');
+            return;
+        }
         let mut written = 0;
         for (at, byte) in text.bytes().enumerate() {
-            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            if !needs_escape(byte) {
                 continue;
             }
             self.0.push_str(&text[written..at]);
@@ -105,6 +111,10 @@ impl Json {
         self.0.push('"');
     }
 
+    fn integer(&mut self, number: impl itoa::Integer) {
+        self.0.push_str(itoa::Buffer::new().format(number));
+    }
+
     /// Writes what shows itself as a JSON number.
     fn number(&mut self, number: impl Display) {
         // Writing to a string cannot fail.
@@ -115,6 +125,10 @@ impl Json {
     fn quoted(&mut self, plain: impl Display) {
         let _ = write!(self.0, "\"{plain}\"");
     }
+}
+
+const fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 /// An object that is being written, member by member.
@@ -209,7 +223,8 @@ macro_rules! written_as {
 }
 
 written_as! {
-    number: u8, u16, u32, u64, i64, i128, usize, Usd, UsdSum, Quantity;
+    integer: u8, u16, u32, u64, i64, i128, usize;
+    number: Usd, UsdSum, Quantity;
     quoted: Month, Day, Timestamp;
 }
 

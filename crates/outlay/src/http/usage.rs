@@ -1,15 +1,16 @@
 //! Operations: recording them, one or many; taking one back; listing them.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use outlay_core::id::{Label, Name, OperationId, SessionId};
 use outlay_core::ledger::{Command, Outcome, Recorded};
 use outlay_core::month::Month;
 use outlay_core::operation::UsageType;
 
-use super::auth::Caller;
+use super::auth::{Asked, Caller, asked};
 use super::body::operation::{self as body_operation, Posted, Told};
 use super::body::{self, JsonBody, MediaType, text};
 use super::json::{Json, Raw};
@@ -40,11 +41,8 @@ const BATCH_MAX: usize = 1_000;
 pub(super) async fn record(
     State(app): State<SharedApp>,
     Telling(writer): Telling,
-    request_id: RequestId,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Posting { media_type, minimal, bytes, request_id }: Posting,
 ) -> Result<Response, Problem> {
-    let media_type = body::media_type(&headers, &bytes)?;
     let text = body::utf8(&bytes)?;
     let is_batch = match media_type {
         MediaType::Json => text.trim_start().starts_with('['),
@@ -61,12 +59,31 @@ pub(super) async fn record(
     }
     let posted = read(text)?;
     let recorded = record_one(&writer, posted).await?;
-    Ok(answer(&app, &headers, &recorded))
+    Ok(answer(&app, minimal, &recorded))
+}
+
+/// What is posted to be recorded.
+pub(super) struct Posting {
+    media_type: MediaType,
+    /// Whether the answer needs no budget.
+    minimal: bool,
+    bytes: Bytes,
+    request_id: RequestId,
+}
+
+impl<S: Sync> FromRequestParts<S> for Posting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Asked { body, request_id, .. } = asked(parts)?;
+        let media_type = body::media_type(&parts.headers, body)?;
+        let minimal = wants_minimal(&parts.headers);
+        Ok(Self { media_type, minimal, bytes: body.clone(), request_id: *request_id })
+    }
 }
 
 /// The answer of one recording, with the budget unless it was asked to be left out.
-fn answer(app: &App, headers: &HeaderMap, recorded: &Recorded) -> Response {
-    let minimal = wants_minimal(headers);
+fn answer(app: &App, minimal: bool, recorded: &Recorded) -> Response {
     let json =
         Json::of_object(|object| present::recorded(object, recorded, (!minimal).then_some(&app.presentation.now())));
     let mut response = json.answer(StatusCode::OK);
@@ -186,7 +203,7 @@ pub(super) async fn reverse(
         given.or_else(|| made_id.clone()).ok_or_else(|| Problem::new(Kind::Internal).because("no id was made"))?;
     let command = Command::Reverse { user_id, original, operation_id, reason };
     let recorded = submit_recording(&writer, command).await.map_err(|problem| Told::plain(made_id).tell(problem))?;
-    Ok(answer(&app, &headers, &recorded))
+    Ok(answer(&app, wants_minimal(&headers), &recorded))
 }
 
 /// List operations
