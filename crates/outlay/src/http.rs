@@ -2,9 +2,10 @@
 //!
 //! # How to add a route
 //! 1. Write the handler in its resource's file:
-//!    `pub(super) async fn open(State(app): State<SharedApp>, caller: Caller, Path(..), bytes: Bytes) -> Result<Response, Problem>`.
-//!    The guard has let the caller through, and has read the body within its limits: [`bytes::Bytes`] cannot fail, and
-//!    `Caller`, [`crate::ids::RequestId`] and [`page::Parameters`] (the query) are extractors too.
+//!    `pub(super) async fn open(State(app): State<SharedApp>, caller: Caller, Path(..), body: JsonBody) -> Result<Response, Problem>`.
+//!    The guard has let the caller through, and has read the body within its limits, for `JsonBody` and `auth::asked`; a form
+//!    of a page takes it as [`bytes::Bytes`]. `Caller`, [`crate::ids::RequestId`] and [`page::Parameters`] (the query) are
+//!    extractors too.
 //! 2. Add one line to `rows` in `http/routes.rs`: method, path, the [`routes::Least`] that its caller must be, handler.
 //! 3. Describe it where it stands with `#[utoipa::path(...)]`, and name it in `http/openapi.rs`.
 //!
