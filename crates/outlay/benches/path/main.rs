@@ -111,8 +111,8 @@ fn main() {
 fn measured(arguments: &Arguments, run: impl FnOnce()) {
     let began = Instant::now();
     run();
-    let operations = arguments.requests * arguments.batch;
-    println!("{:.2} us an operation", began.elapsed().as_secs_f64() * 1e6 / operations as f64);
+    let operations = u32::try_from(arguments.requests * arguments.batch).unwrap();
+    println!("{:.2} us an operation", began.elapsed().as_secs_f64() * 1e6 / f64::from(operations));
 }
 
 fn commit(runtime: &Runtime, store: &mut EmbeddedStore, commands: Vec<Command>) {
