@@ -229,10 +229,16 @@ impl Local {
     /// # Errors
     /// When the last words could not be written.
     pub async fn close(self) -> Result<(), StoreError> {
-        Self::write_refusals(&self.app, true).await;
-        self.copy.last(&self.app.writer, &*self.app.reads).await;
-        self.app.writer.close().await;
-        let end = self.ended().await;
+        let last_words = async {
+            Self::write_refusals(&self.app, true).await;
+            self.copy.last(&self.app.writer, &*self.app.reads).await;
+            self.app.writer.close().await;
+        };
+        // A writer that ends by itself meanwhile answers nothing any more.
+        let end = tokio::select! {
+            end = self.ended() => end,
+            () = last_words => self.ended().await,
+        };
         // The thread has nothing left to do once it has said how it ended.
         let joined = tokio::task::spawn_blocking(move || {
             if let Some(traces) = &self.app.traces {

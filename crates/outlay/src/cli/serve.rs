@@ -241,6 +241,11 @@ pub(super) async fn serve(
     let finished = async { while doors.join_next().await.is_some() {} };
     tokio::select! {
         () = finished => {}
+        // Nothing that was asked can be finished any more.
+        WriterEnd::Poisoned(why) = local.ended() => {
+            tracing::error!("failed to {why}; the next start carries on");
+            return Ok(Exit::Failed);
+        }
         () = tokio::time::sleep(STOP_WAIT) => tracing::warn!("some connections did not end in time, and are cut"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
