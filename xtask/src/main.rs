@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "they read the environment and the time of the machine they run on")]
 
 mod fuzz;
+mod mistakes;
 mod node;
 mod packages;
 mod packaging;
@@ -40,6 +41,11 @@ enum Command {
     },
     /// Check formatting, lints and documentation; licences, alert rules and units too if their tools are installed
     Lint,
+    /// Put mistakes into a copy of the program, and see that the simulation finds each of them
+    Mistakes {
+        /// Their names; all if absent
+        names: Vec<String>,
+    },
     /// Run the fuzz targets
     Fuzz {
         /// One target; all if absent
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test { long, rust } => test::all(long, rust),
         Command::Lint => lint(),
+        Command::Mistakes { names } => mistakes::run(&names),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Backtest { arguments } => bench("backtest", &arguments),
@@ -124,6 +131,7 @@ fn lint() -> Result<(), Failed> {
     } else {
         println!("xtask: cargo-deny is not installed: licences are not checked");
     }
+    mistakes::lint()?;
     packaging::lint()
 }
 

@@ -4,6 +4,7 @@
 //! - [`clock`]: a clock that stands where it is put.
 //! - [`service`]: one process of the service, driven by hand.
 //! - [`said`]: what the store says of its own work.
+//! - [`seeds`]: the cases of many seeds, and how far they got.
 //! - [`fault`]: what goes wrong, and how often each was seen.
 //! - [`oracle`]: what must be true of a store, whatever went wrong.
 //! - [`history`]: what clients were told, and what a server must show of it.
@@ -43,6 +44,7 @@ pub mod nodes;
 pub mod oracle;
 pub mod said;
 pub mod scenario;
+pub mod seeds;
 pub mod service;
 pub mod stream;
 pub mod wire;

@@ -22,136 +22,44 @@ mod run;
 mod store;
 pub mod tables;
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 pub use case::{Case, Turn, case};
 pub use mistake::Mistake;
 
-use crate::fault::Sometimes;
-use crate::stream::{quietly, smaller};
+use crate::seeds::{Report, Simulation, Wrong};
 use run::Run;
 
-/// What a run that found nothing wrong leaves.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// A hash over all that happened: the same seed gives the same.
-    pub trace: u64,
-    /// What was seen.
-    pub sometimes: Sometimes,
+/// Nodes that make a mistake, or none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nodes {
+    /// The mistake.
+    pub mistake: Option<Mistake>,
 }
 
-/// A run that found something wrong.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    /// The seed of the case.
-    pub seed: u64,
-    /// The turns that are left of it after all were taken out that it does without.
-    pub case: Case,
-    /// In which turn of these it is seen.
-    pub turn: usize,
-    /// What is wrong.
-    pub problem: String,
-    /// What was asked and what happened, in order.
-    pub log: Vec<String>,
-}
+impl Simulation for Nodes {
+    type Case = Case;
+    type Turn = Turn;
 
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, case, turn, problem, log } = self;
-        let Case { nodes, bits, rates, turns, .. } = case;
-        let buckets = 1 << bits;
-        let turns = turns.len();
-        writeln!(
-            formatter,
-            "seed {seed} fails in turn {turn} of {turns}, {nodes} nodes, {buckets} buckets, {rates:?}:"
-        )?;
-        for line in log {
-            writeln!(formatter, "  {line}")?;
-        }
-        writeln!(formatter, "{problem}")?;
-        write!(formatter, "replay: cargo run --release -p outlay-sim -- --nodes --seed {seed}")
+    fn arguments(&self) -> String {
+        let mistake = self.mistake.map_or_else(String::new, |mistake| format!(" --mistake {mistake:?}"));
+        format!(" --nodes{mistake}")
     }
-}
 
-/// Runs the case of a seed, cut off after so many turns if there are more, with a mistake or without.
-///
-/// # Errors
-/// When something is wrong; the case is made smaller first.
-pub fn run(seed: u64, turns: Option<usize>, mistake: Option<Mistake>) -> Result<Report, Box<Failure>> {
-    let mut case = case(seed);
-    case.turns.truncate(turns.unwrap_or(usize::MAX));
-    attempt(seed, &case, mistake).map_err(|failure| {
-        smaller(case.turns.clone(), failure, |turns| {
-            attempt(seed, &Case { turns: turns.to_vec(), ..case.clone() }, mistake)
-        })
-    })
-}
-
-/// Whether a mistake is found in the run of a seed.
-pub fn finds(seed: u64, mistake: Mistake) -> Option<Box<Failure>> {
-    attempt(seed, &case(seed), Some(mistake)).err()
-}
-
-/// Every so many seeds are run twice by [`many`]: the same seed must give the same run.
-const TWICE_EVERY: u64 = 50;
-
-fn run_checked(seed: u64, turns: Option<usize>, mistake: Option<Mistake>) -> Result<Report, Box<Failure>> {
-    let report = run(seed, turns, mistake)?;
-    if seed.is_multiple_of(TWICE_EVERY) && run(seed, turns, mistake)?.trace != report.trace {
-        let problem = "two runs of this seed differ: something does not follow from it".to_owned();
-        return Err(Box::new(Failure { seed, case: case(seed), turn: 0, problem, log: Vec::new() }));
+    fn case(&self, seed: u64) -> Case {
+        case(seed)
     }
-    Ok(report)
-}
 
-fn attempt(seed: u64, case: &Case, mistake: Option<Mistake>) -> Result<Report, Box<Failure>> {
-    let mut run = Run::new(seed, case, mistake);
-    let problem = match quietly(|| run.all(&case.turns)) {
-        Ok(Ok(())) => return Ok(Report { trace: run.trace(), sometimes: run.sometimes() }),
-        Ok(Err(problem)) | Err(problem) => problem,
-    };
-    Err(Box::new(Failure { seed, case: case.clone(), turn: run.turn(), problem, log: run.log().to_vec() }))
-}
+    fn turns(case: &mut Case) -> &mut Vec<Turn> {
+        &mut case.turns
+    }
 
-/// What many runs leave.
-#[derive(Debug, Default)]
-pub struct Many {
-    /// How many seeds were run.
-    pub seeds: u64,
-    /// What was seen in them.
-    pub sometimes: Sometimes,
-    /// What was wrong; after the first failure no more seeds are begun.
-    pub failures: Vec<Failure>,
-}
+    fn describe(case: &Case) -> String {
+        let Case { nodes, bits, rates, .. } = case;
+        format!("{nodes} nodes, {} buckets, {rates:?}", 1 << bits)
+    }
 
-/// Runs the cases of these seeds, each cut off after so many turns if there are more, with a mistake or without.
-pub fn many(seeds: Range<u64>, threads: usize, turns: Option<usize>, mistake: Option<Mistake>) -> Many {
-    let next = AtomicU64::new(seeds.start);
-    let all = Mutex::new(Many::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let result = run_checked(seed, turns, mistake);
-                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.seeds += 1;
-                    match result {
-                        Ok(report) => all.sometimes.add(&report.sometimes),
-                        Err(failure) => all.failures.push(*failure),
-                    }
-                    if !all.failures.is_empty() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    all.into_inner().unwrap_or_else(PoisonError::into_inner)
+    fn attempt(&self, seed: u64, case: &Case, wrong: &mut Wrong) -> Result<Report, String> {
+        let mut run = Run::new(seed, case, self.mistake, wrong);
+        run.all(&case.turns)?;
+        Ok(Report { trace: run.trace(), sometimes: run.sometimes() })
+    }
 }

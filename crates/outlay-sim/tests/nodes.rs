@@ -3,7 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test is told by the environment how much to do")]
 
-use outlay_sim::nodes::{self, Mistake};
+use outlay_sim::nodes::{Mistake, Nodes};
+use outlay_sim::seeds::{self, Options};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -63,7 +64,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 #[test]
 fn what_is_acknowledged_is_there_once_whatever_fails() {
     let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
-    let many = quietly(|| nodes::many(first..first + seeds, 2, None, None));
+    let many = quietly(|| seeds::many(&Nodes::default(), first..first + seeds, &Options::default()));
     let failures: Vec<String> = many.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     println!("{seeds} seeds from {first}:\n{}", many.sometimes);
@@ -75,7 +76,7 @@ fn what_is_acknowledged_is_there_once_whatever_fails() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 1_000..1_010 {
-        let trace = || nodes::run(seed, None, None).unwrap_or_else(|failure| panic!("{failure}")).trace;
+        let trace = || seeds::run(&Nodes::default(), seed, None).unwrap_or_else(|failure| panic!("{failure}")).trace;
         assert_eq!(trace(), trace(), "seed {seed}");
     }
 }
@@ -86,8 +87,10 @@ const SEEDS_MAX: u64 = 300;
 #[test]
 fn each_mistake_is_found() {
     for mistake in Mistake::ALL {
-        let found = quietly(|| (1..=SEEDS_MAX).find_map(|seed| nodes::finds(seed, mistake)));
-        let failure = found.unwrap_or_else(|| panic!("{mistake:?} is not found in {SEEDS_MAX} seeds"));
+        let nodes = Nodes { mistake: Some(mistake) };
+        let found =
+            quietly(|| seeds::many(&nodes, 1..SEEDS_MAX + 1, &Options { shrinks: false, ..Options::default() }));
+        let failure = found.failures.first().unwrap_or_else(|| panic!("{mistake:?} is not found in {SEEDS_MAX} seeds"));
         println!("{mistake:?}: seed {}: {}", failure.seed, failure.problem.lines().next().unwrap_or_default());
     }
 }

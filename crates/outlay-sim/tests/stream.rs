@@ -6,7 +6,8 @@
 use outlay::store::embedded::runs::events;
 use outlay::store::embedded::sweep_events;
 use outlay_sim::fault::{Fault, Path, Stop};
-use outlay_sim::stream::{self, GONE_ON_WITH};
+use outlay_sim::seeds::{self, Options};
+use outlay_sim::stream::{GONE_ON_WITH, Streams};
 
 /// Faults, each with the paths on which it must be seen.
 const EXPECTED: [(Fault, &[Path]); 7] = [
@@ -46,7 +47,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
-    let many = stream::many(first..first + seeds, 2, None);
+    let many = seeds::many(&Streams, first..first + seeds, &Options::default());
     std::panic::set_hook(hook);
     let failures: Vec<String> = many.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
@@ -69,7 +70,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 1_000..1_005 {
-        let trace = || stream::run(seed, None).unwrap_or_else(|failure| panic!("{failure}")).trace;
+        let trace = || seeds::run(&Streams, seed, None).unwrap_or_else(|failure| panic!("{failure}")).trace;
         assert_eq!(trace(), trace(), "seed {seed}");
     }
 }

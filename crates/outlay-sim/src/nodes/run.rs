@@ -21,6 +21,7 @@ use super::mistake::Mistake;
 use super::oracle::Oracle;
 use super::store::{ModelStore, over_the_queue};
 use crate::fault::Sometimes;
+use crate::seeds::Wrong;
 use crate::service::poll;
 
 /// Steps after which all must be answered, once nothing goes wrong any more.
@@ -59,7 +60,7 @@ struct Flight {
 type Sweep = (usize, Pin<Box<dyn Future<Output = Result<usize, WriteError>>>>);
 
 /// A run in the middle of a case.
-pub(super) struct Run {
+pub(super) struct Run<'a> {
     buckets: Buckets,
     database: Database,
     nodes: Vec<Node>,
@@ -80,13 +81,13 @@ pub(super) struct Run {
     doubtful: bool,
     /// Whose client does not know what became of it, and asks again at once.
     impatient: Vec<usize>,
-    turn: usize,
     trace: u64,
-    log: Vec<String>,
+    /// Where it is.
+    at: &'a mut Wrong,
 }
 
-impl Run {
-    pub(super) fn new(seed: u64, case: &Case, mistake: Option<Mistake>) -> Self {
+impl<'a> Run<'a> {
+    pub(super) fn new(seed: u64, case: &Case, mistake: Option<Mistake>, at: &'a mut Wrong) -> Self {
         let begin = Timestamp::parse("2025-10-31T12:00:00Z").expect("a time");
         let buckets = Buckets::of_bits(case.bits).expect("a case has few buckets");
         let count = 1 << case.bits;
@@ -111,20 +112,11 @@ impl Run {
             requests: 0,
             doubtful: false,
             impatient: Vec::new(),
-            turn: 0,
             trace: seed,
-            log: Vec::new(),
+            at,
         };
         run.nodes = (0..case.nodes).map(|_| run.start_node(&mut random)).collect();
         run
-    }
-
-    pub(super) fn turn(&self) -> usize {
-        self.turn
-    }
-
-    pub(super) fn log(&self) -> &[String] {
-        &self.log
     }
 
     pub(super) fn trace(&self) -> u64 {
@@ -138,10 +130,10 @@ impl Run {
     /// Runs the turns, then lets everything be well and checks that all comes to its end.
     pub(super) fn all(&mut self, turns: &[Turn]) -> Check {
         for (at, turn) in turns.iter().enumerate() {
-            self.turn = at;
+            self.at.turn = at;
             self.one(turn)?;
         }
-        self.turn = turns.len();
+        self.at.turn = turns.len();
         self.end_well()
     }
 
@@ -158,7 +150,7 @@ impl Run {
     fn note(&mut self, what: impl Into<String>) {
         let what = what.into();
         self.trace = xxh3_64_with_seed(what.as_bytes(), self.trace);
-        self.log.push(what);
+        self.at.log.push(what);
     }
 
     fn one(&mut self, turn: &Turn) -> Check {

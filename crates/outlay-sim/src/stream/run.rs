@@ -16,13 +16,13 @@ use outlay_model::seen::{self, Seen};
 use outlay_model::words::{Words, user_id};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::Report;
 use super::draw::{Case, End, Turn};
 use crate::clock::SimClock;
 use crate::disk::{CrashPoint, SimDisk};
 use crate::fault::{Armed, Fault, Path, Sometimes, Stop, Watch};
 use crate::oracle::{Depth, compare, equal};
 use crate::said::{Said, so_far};
+use crate::seeds::{Report, Wrong};
 use crate::service::{Answer, Make, Service, ready};
 
 /// Starts that may fail by a fault before one must succeed.
@@ -48,7 +48,7 @@ struct Sent {
 
 /// A run in the middle of a case.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Run<'a> {
     make: Make,
     clock: Arc<SimClock>,
     disk: SimDisk,
@@ -66,14 +66,14 @@ pub(super) struct Run {
     full_turns: u64,
     /// Whether the process before was stopped, by the machine or the disk's end.
     crashed: bool,
-    turn: usize,
     trace: u64,
     sometimes: Sometimes,
-    log: Vec<String>,
+    /// Where it is.
+    at: &'a mut Wrong,
 }
 
-impl Run {
-    pub(super) fn new(seed: u64, case: &Case) -> Self {
+impl<'a> Run<'a> {
+    pub(super) fn new(seed: u64, case: &Case, at: &'a mut Wrong) -> Self {
         let start = Timestamp::parse("2025-10-31T12:00:00Z").expect("a time");
         let plans = Plans::standard();
         let known = plans.all().iter().map(|plan| (plan.name.as_str().to_owned(), plan.tier, plan.limits)).collect();
@@ -90,19 +90,10 @@ impl Run {
             holds: start,
             full_turns: 0,
             crashed: false,
-            turn: 0,
             trace: seed,
             sometimes: Sometimes::default(),
-            log: Vec::new(),
+            at,
         }
-    }
-
-    pub(super) fn turn(&self) -> usize {
-        self.turn
-    }
-
-    pub(super) fn log(&self) -> &[String] {
-        &self.log
     }
 
     pub(super) fn report(mut self, said: &Said) -> Report {
@@ -116,7 +107,7 @@ impl Run {
         let faulty = turns.first().and_then(|turn| turn.fault);
         self.start(&mut random, faulty)?;
         for (at, turn) in turns.iter().enumerate() {
-            self.turn = at;
+            self.at.turn = at;
             self.one(turn)?;
         }
         self.end_well(&mut random)
@@ -175,7 +166,7 @@ impl Run {
     fn note(&mut self, what: impl Into<String>) {
         let what = what.into();
         self.hash(what.as_bytes());
-        self.log.push(what);
+        self.at.log.push(what);
     }
 
     fn hash(&mut self, bytes: &[u8]) {
@@ -225,7 +216,7 @@ impl Run {
 }
 
 // What the service does, and what must be true after it.
-impl Run {
+impl Run<'_> {
     /// Has all that waits committed as one batch.
     fn flush(&mut self, turn: &Turn, random: &mut Random) -> Check {
         if self.waiting.is_empty() {
@@ -233,7 +224,7 @@ impl Run {
         }
         let sent = mem::take(&mut self.waiting);
         for Sent { command, .. } in &sent {
-            self.log.push(format!("{command:?}"));
+            self.at.log.push(format!("{command:?}"));
         }
         let requests = requests(&sent, random);
         let watch = self.arm(turn.fault);
@@ -615,7 +606,7 @@ impl Run {
     fn end_well(&mut self, random: &mut Random) -> Check {
         self.disk.set_faults(crate::disk::Faults::none());
         self.full_turns = 0;
-        self.turn += 1;
+        self.at.turn += 1;
         let well = Turn {
             step: outlay_model::generate::Step { jump: Jump::Seconds(0), wall_off: 0, user: 0, action: Action::Commit },
             fault: None,
