@@ -254,7 +254,7 @@ impl Swarm {
     }
 
     fn jump(&mut self) -> Jump {
-        let seconds = [1, 30, 59, 60, 61, 900, 3_600, 86_399, 86_400, 40 * 86_400];
+        let seconds = [1, 30, 59, 60, 61, 900, 3_600, 86_399, 86_400, 40 * 86_400, 100 * 86_400];
         match self.random.below(4) {
             0 => Jump::MonthEnd(self.random.pick(&[-60_000_000_000, -1, 0, 1])),
             1 => Jump::Due(self.random.pick(&[-1, 0, 1])),

@@ -3,7 +3,9 @@
 
 mod commands;
 
+use outlay_core::breakdown::{Dimensions, Sums, TokenSums};
 use outlay_core::ledger::Now;
+use outlay_core::money::UsdSum;
 use outlay_core::month::{Month, Timestamp};
 use outlay_core::operation::NewOperation;
 use outlay_core::plan::{Amounts, Limits, Meter, Overrides};
@@ -203,6 +205,28 @@ impl Model {
         months.sort_unstable();
         months.dedup();
         months
+    }
+
+    /// When the operation at a place counts, under which names, and what it adds to their sums. A reversal takes back what
+    /// the first one added, but is no operation of its own there.
+    pub fn sums(&self, place: usize) -> (Timestamp, Dimensions, Sums) {
+        let operation = &self.operations[place];
+        let first = operation.reverses.map_or(operation, |first| &self.operations[first]);
+        let asked = first.asked.as_ref().unwrap();
+        let dimensions = Dimensions {
+            usage_type: asked.usage_type,
+            feature: asked.feature.clone(),
+            provider: asked.provider.clone(),
+            model: asked.model.clone(),
+        };
+        let [cost, ai_runs, api_runs] = operation.uses;
+        let sums = Sums {
+            cost: UsdSum::from_picos(cost),
+            operations: u64::from(operation.reverses.is_none()),
+            billable_runs: i64::try_from(ai_runs + api_runs).unwrap(),
+            tokens: TokenSums::default(),
+        };
+        (operation.at, dimensions, sums)
     }
 
     pub fn session(&self, session: usize) -> SessionSeen {

@@ -229,6 +229,22 @@ pub(crate) fn unnamed_denial(mut denial: DenialSeen, erased: impl Fn(usize) -> b
     denial
 }
 
+/// What still names somebody who was erased, once all of it is to be wiped.
+pub(crate) fn unnamed(reads: &dyn Reads, model: &Model) -> Result<Vec<String>, String> {
+    let erased = |person: usize| model.people[person].erased;
+    let sessions = pages(|page| {
+        let (user_id, status, feature, from, to) = (None, None, None, None, None);
+        ready(reads.sessions(SessionsQuery { user_id, status, feature, from, to, page }))
+    })?;
+    let sessions = sessions.iter().filter(|of| erased(place(of.row.user_no.0)));
+    let sessions = sessions.filter(|of| !of.row.session_id.as_str().is_empty() || of.row.error.is_some());
+    let mut named: Vec<String> = sessions.map(|of| format!("session {}", of.row.no.0)).collect();
+    let denials = pages(|page| ready(reads.denials(NoticesQuery { user_id: None, month: None, page })))?;
+    let denials = denials.iter().filter(|of| erased(place(of.row.user_no.0)) && of.row.session_id.is_some());
+    named.extend(denials.map(|of| format!("denial {}", of.row.no.0)));
+    Ok(named)
+}
+
 fn compare_alerts(reads: &dyn Reads, model: &Model) -> Result<(), String> {
     let listed = pages(|page| ready(reads.alerts(NoticesQuery { user_id: None, month: None, page })))?;
     let threshold = |no| listed.iter().find(|of| of.row.no == no).map(|of| of.row.key.threshold);
@@ -285,7 +301,7 @@ fn place(no: u64) -> usize {
     usize::try_from(no).expect("numbers are small") - 1
 }
 
-fn read<T>(result: Result<T, StoreError>) -> Result<T, String> {
+pub(crate) fn read<T>(result: Result<T, StoreError>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 

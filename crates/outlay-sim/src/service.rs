@@ -13,7 +13,7 @@ use outlay::clock::SharedClock;
 use outlay::store::embedded::runs::{Division, RunSettings};
 use outlay::store::embedded::{self, EmbeddedStore, Marks, Settings, Sizes, SweepSizes, Volume};
 use outlay::store::outbox::MailTo;
-use outlay::store::{Reads, Reply, StoreError};
+use outlay::store::{Reads, Record, Reply, StoreError};
 use outlay::writer::{Ended, WriteError, Writer, WriterTask};
 use outlay_core::ledger::Command;
 use outlay_core::month::Timestamp;
@@ -63,6 +63,9 @@ impl Make {
 /// What a request for several commands is answered.
 pub type Answer = Result<Vec<Reply>, WriteError>;
 
+/// A request that waits for its answer.
+type Asking<'a> = Pin<Box<dyn Future<Output = Answer> + 'a>>;
+
 /// A running process.
 #[derive(Debug)]
 pub struct Service {
@@ -102,16 +105,46 @@ impl Service {
 
     /// Sends requests that all wait when the writer wakes, and gives their answers in the same order.
     pub fn send(&mut self, requests: Vec<Vec<Command>>) -> Vec<Answer> {
+        let leaves = vec![false; requests.len()];
+        self.send_and_leave(requests, &leaves).into_iter().flatten().collect()
+    }
+
+    /// The same, where the clients of some requests leave when they are in the queue: what they asked for is done, and they
+    /// have no answer.
+    pub fn send_and_leave(&mut self, requests: Vec<Vec<Command>>, leaves: &[bool]) -> Vec<Option<Answer>> {
         let writer = self.writer.clone();
-        let mut waiting: Vec<_> = requests
-            .into_iter()
-            .map(|commands| -> Pin<Box<dyn Future<Output = Answer> + '_>> { Box::pin(writer.submit_all(commands)) })
-            .collect();
-        let queued: Vec<Option<Answer>> = waiting.iter_mut().map(|request| poll(request.as_mut())).collect();
+        let mut waiting: Vec<Option<Asking<'_>>> = Vec::new();
+        let mut queued: Vec<Option<Answer>> = Vec::new();
+        for (commands, leaves) in requests.into_iter().zip(leaves) {
+            let mut request: Asking<'_> = Box::pin(writer.submit_all(commands));
+            queued.push(poll(request.as_mut()));
+            waiting.push((!leaves).then_some(request));
+        }
         self.work();
-        let answers = waiting.iter_mut().zip(queued);
         let never = || Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into());
-        answers.map(|(request, queued)| queued.or_else(|| poll(request.as_mut())).unwrap_or_else(never)).collect()
+        let answer = |(request, queued): (Option<Asking<'_>>, Option<Answer>)| {
+            request.map(|mut request| queued.or_else(|| poll(request.as_mut())).unwrap_or_else(never))
+        };
+        waiting.into_iter().zip(queued).map(answer).collect()
+    }
+
+    /// Somebody who leaves before anything of their request reached the queue: it is never begun.
+    pub fn begin_to_ask(&self, commands: Vec<Command>) {
+        drop(self.writer.submit_all(commands));
+    }
+
+    /// Writes a record that no rule decides about.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn put(&mut self, record: Record) -> Result<(), WriteError> {
+        let writer = self.writer.clone();
+        let mut put = pin!(writer.put(record));
+        if let Some(answer) = poll(put.as_mut()) {
+            return answer;
+        }
+        self.work();
+        poll(put).unwrap_or_else(|| Err(StoreError::OutcomeUnknown("the process ended".to_owned()).into()))
     }
 
     /// Abandons the sessions whose time is up, and gives how many were due.

@@ -5,7 +5,10 @@
 //! next, as a client does; until then the store may be in one of two states, and nothing between them.
 
 mod draw;
+mod end;
+mod process;
 mod run;
+mod watchers;
 
 pub use draw::{Case, Turn, case};
 pub use run::GONE_ON_WITH;

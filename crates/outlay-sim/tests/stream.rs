@@ -6,6 +6,7 @@
 use outlay::store::embedded::runs::events;
 use outlay::store::embedded::sweep_events;
 use outlay_sim::fault::{Fault, Path, Stop};
+use outlay_sim::queries;
 use outlay_sim::seeds::{self, Options};
 use outlay_sim::stream::{GONE_ON_WITH, Streams};
 
@@ -20,15 +21,25 @@ const EXPECTED: [(Fault, &[Path]); 7] = [
     (Fault::FullDisk, &[Path::Start, Path::Batch]),
 ];
 
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 21] = [
+    "a client left before it asked",
+    "a client left before its answer",
     "a crash was looked at",
+    "a duplicate of an earlier month was answered",
     "a duplicate was answered",
     "a fact was refused for want of space",
     "a full disk met a commit",
+    "a request was sent twice at once",
+    "a watcher came back to another process",
+    "a watcher left",
+    "a watcher was told of an alert",
+    "a watcher went on where it was",
     "an unknown batch was not there",
     "an unknown batch was shown",
     "an intent was refused for want of space",
     "an unknown batch was there",
+    "deliveries were told in the end",
+    "files were searched for an erased person",
     "space came back",
     "the sweeper abandoned a session",
     "what gives back was taken while others were refused",
@@ -60,7 +71,8 @@ fn what_is_acknowledged_is_there_whatever_fails() {
             }
         }
         let after_crashes = GONE_ON_WITH.into_iter().map(|(_, event)| event);
-        for event in EVENTS.into_iter().chain(events::ALL).chain(sweep_events::ALL).chain(after_crashes) {
+        let events = EVENTS.into_iter().chain(queries::EVENTS).chain(events::ALL).chain(sweep_events::ALL);
+        for event in events.chain(after_crashes) {
             assert!(sometimes.events(event) > 0, "never seen: {event}");
         }
     }

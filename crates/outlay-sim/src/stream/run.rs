@@ -7,6 +7,7 @@ use outlay::clock::Clock;
 use outlay::store::embedded::runs::events;
 use outlay::store::{CommandError, Reply, StoreError, Urgency};
 use outlay::writer::WriteError;
+use outlay_core::id::UserId;
 use outlay_core::ledger::{Command, Now, check};
 use outlay_core::month::Timestamp;
 use outlay_core::plan::Plans;
@@ -16,17 +17,24 @@ use outlay_model::seen::{self, Seen};
 use outlay_model::words::{Words, user_id};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::draw::{Case, End, Turn};
+use super::draw::{Case, Turn};
+use super::watchers::Watchers;
 use crate::clock::SimClock;
 use crate::disk::{CrashPoint, SimDisk};
 use crate::fault::{Armed, Fault, Path, Sometimes, Stop, Watch};
 use crate::oracle::{Depth, compare, equal};
-use crate::said::{Said, so_far};
+use crate::queries;
+use crate::said::Said;
 use crate::seeds::{Report, Wrong};
 use crate::service::{Answer, Make, Service, ready};
 
-/// Starts that may fail by a fault before one must succeed.
-const FAULTY_STARTS_MAX: u32 = 3;
+/// Of a hundred looks at all rows, how many come with a question of somebody's own.
+const QUERIES_PERCENT: u64 = 60;
+/// Questions with each proof.
+const QUERIES_WITH_PROOF: u64 = 3;
+
+/// Of a hundred batches, before how many somebody leaves who has asked for nothing yet.
+const LEAVES_BEFORE_PERCENT: u64 = 10;
 
 /// What a start finds of the duplicate indexes' work, and what it is called when the process before it was stopped.
 pub const GONE_ON_WITH: [(&str, &str); 5] = [
@@ -37,11 +45,11 @@ pub const GONE_ON_WITH: [(&str, &str); 5] = [
     (events::OPENED_DROPPING, "after a crash, a run that has lost segments was loaded"),
 ];
 
-type Check = Result<(), String>;
+pub(super) type Check = Result<(), String>;
 
 /// A command that was sent or will be, and what it must be answered.
 #[derive(Debug, Clone)]
-struct Sent {
+pub(super) struct Sent {
     command: Command,
     expected: Seen,
 }
@@ -49,27 +57,33 @@ struct Sent {
 /// A run in the middle of a case.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    make: Make,
-    clock: Arc<SimClock>,
-    disk: SimDisk,
-    service: Option<Service>,
+    pub(super) make: Make,
+    pub(super) clock: Arc<SimClock>,
+    pub(super) disk: SimDisk,
+    pub(super) service: Option<Service>,
     /// What has happened if all that waits is recorded.
-    model: Model,
+    pub(super) model: Model,
     /// What was acknowledged.
-    acknowledged: Model,
+    pub(super) acknowledged: Model,
     /// What waits for the next batch.
-    waiting: Vec<Sent>,
+    pub(super) waiting: Vec<Sent>,
     history: Vec<Command>,
+    pub(super) watchers: Watchers,
+    /// Percent of the requests that are sent twice at once, and of those whose client does not wait for the answer.
+    twice_percent: u64,
+    leaving_percent: u64,
     /// The clock of holds, as the store last showed it.
-    holds: Timestamp,
+    pub(super) holds: Timestamp,
+    /// The same at the last operation that was acknowledged.
+    pub(super) kept: Timestamp,
     /// The turns for which the disk stays full.
-    full_turns: u64,
+    pub(super) full_turns: u64,
     /// Whether the process before was stopped, by the machine or the disk's end.
-    crashed: bool,
+    pub(super) crashed: bool,
     trace: u64,
-    sometimes: Sometimes,
+    pub(super) sometimes: Sometimes,
     /// Where it is.
-    at: &'a mut Wrong,
+    pub(super) at: &'a mut Wrong,
 }
 
 impl<'a> Run<'a> {
@@ -87,7 +101,11 @@ impl<'a> Run<'a> {
             model,
             waiting: Vec::new(),
             history: Vec::new(),
+            watchers: Watchers::of(case.watched_users),
+            twice_percent: case.twice_percent,
+            leaving_percent: case.leaving_percent,
             holds: start,
+            kept: start,
             full_turns: 0,
             crashed: false,
             trace: seed,
@@ -148,6 +166,10 @@ impl<'a> Run<'a> {
             action => {
                 if let Some(command) = self.words().command(turn.step.user, action) {
                     self.history.push(command.clone());
+                    if random.percent(self.twice_percent) {
+                        self.sometimes.saw("a request was sent twice at once");
+                        self.wait_with(command.clone());
+                    }
                     self.wait_with(command);
                 }
                 Ok(())
@@ -159,17 +181,17 @@ impl<'a> Run<'a> {
         Words { model: &self.model, history: &self.history, holds: self.holds, wall: self.clock.wall() }
     }
 
-    fn service(&self) -> &Service {
+    pub(super) fn service(&self) -> &Service {
         self.service.as_ref().expect("between turns a process runs")
     }
 
-    fn note(&mut self, what: impl Into<String>) {
+    pub(super) fn note(&mut self, what: impl Into<String>) {
         let what = what.into();
         self.hash(what.as_bytes());
         self.at.log.push(what);
     }
 
-    fn hash(&mut self, bytes: &[u8]) {
+    pub(super) fn hash(&mut self, bytes: &[u8]) {
         self.trace = xxh3_64_with_seed(bytes, self.trace);
     }
 
@@ -202,12 +224,15 @@ impl<'a> Run<'a> {
     }
 
     /// The clock of holds never runs backward, whatever the wall clock does.
-    fn look_at_the_clock(&mut self) -> Check {
+    pub(super) fn look_at_the_clock(&mut self) -> Check {
         let now = self.service().reads.now();
         if now < self.holds {
             return Err(format!("the clock of holds ran backward, from {} to {now}", self.holds));
         }
         self.holds = now;
+        // As the program does a few times a second.
+        let wall = self.clock.wall();
+        self.service().reads.feed().tick(now, wall);
         // What still waits is asked at this time.
         let waiting = mem::take(&mut self.waiting);
         self.again(waiting);
@@ -218,7 +243,7 @@ impl<'a> Run<'a> {
 // What the service does, and what must be true after it.
 impl Run<'_> {
     /// Has all that waits committed as one batch.
-    fn flush(&mut self, turn: &Turn, random: &mut Random) -> Check {
+    pub(super) fn flush(&mut self, turn: &Turn, random: &mut Random) -> Check {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -227,27 +252,38 @@ impl Run<'_> {
             self.at.log.push(format!("{command:?}"));
         }
         let requests = requests(&sent, random);
+        let counts: Vec<usize> = requests.iter().map(Vec::len).collect();
         let watch = self.arm(turn.fault);
+        let leaving = self.leaving(&requests, random);
         let mut service = self.service.take().expect("between turns a process runs");
-        let answers = if turn.probed && turn.fault.is_none() {
+        let answers: Vec<Option<Answer>> = if turn.probed && turn.fault.is_none() {
             let states = self.may_be_left(&sent);
-            self.probed(&mut service, requests, &states)?
+            self.probed(&mut service, requests, &states)?.into_iter().map(Some).collect()
         } else {
-            service.send(requests)
+            service.send_and_leave(requests, &leaving)
         };
         self.service = Some(service);
         let happened = self.disarm(watch, Path::Batch);
         let full = self.full_turns > 0;
-        let errors: Vec<&WriteError> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        let errors: Vec<&WriteError> = answers.iter().flatten().filter_map(|answer| answer.as_ref().err()).collect();
         if errors.is_empty() {
             self.note(format!("batch of {} acknowledged", sent.len()));
-            let replies: Vec<Reply> = answers.into_iter().flatten().flatten().collect();
-            let left = self.answered(replies, sent)?;
+            let erased = sent.iter().filter_map(|sent| match &sent.command {
+                Command::Erase { user_id } => Some(user_id.clone()),
+                _ => None,
+            });
+            let erased: Vec<UserId> = erased.collect();
+            let left = self.answered(heard(answers, &counts, sent))?;
             self.acknowledged = self.model.clone();
+            if !self.disk.is_crashed() {
+                let reads = &*self.service.as_ref().expect("between turns a process runs").reads;
+                erased.iter().try_for_each(|user_id| self.watchers.erased(user_id, reads))?;
+            }
+            equal("how much is in the queue", &self.service().writer.counts().queued, &0)?;
             self.again(left);
             return if self.disk.is_crashed() { self.recover(random, &[]) } else { self.look(Depth::Rows, random) };
         }
-        if errors.len() < answers.len() {
+        if errors.len() < answers.iter().flatten().count() {
             return Err(format!("a part of a batch was acknowledged: {answers:#?}"));
         }
         let error = errors[0].clone();
@@ -272,14 +308,14 @@ impl Run<'_> {
 
     /// Compares the answers to a batch. What the store refused for want of space was not done, and is given back to be
     /// asked again.
-    fn answered(&mut self, replies: Vec<Reply>, sent: Vec<Sent>) -> Result<Vec<Sent>, String> {
-        let partly = replies.iter().any(|reply| matches!(reply, Err(CommandError::Store(_))));
+    fn answered(&mut self, heard: Vec<(Reply, Sent)>) -> Result<Vec<Sent>, String> {
+        let partly = heard.iter().any(|(reply, _)| matches!(reply, Err(CommandError::Store(_))));
         if partly {
             self.model = self.acknowledged.clone();
         }
         let now = Now { holds: self.holds, wall: self.clock.wall(), entropy: 0 };
         let mut left = Vec::new();
-        for (reply, sent) in replies.into_iter().zip(sent) {
+        for (reply, sent) in heard {
             let reply = match reply {
                 Ok(outcome) => Ok(outcome),
                 Err(CommandError::Rejected(rejection)) => Err(rejection),
@@ -300,8 +336,15 @@ impl Run<'_> {
                     Urgency::GivesBack => "what gives back was taken while others were refused",
                 });
             }
-            if matches!(answer, Seen::Recorded { duplicate: true, .. }) {
-                self.sometimes.saw("a duplicate was answered");
+            match answer {
+                Seen::Recorded { duplicate: true, month, .. } => {
+                    self.sometimes.saw("a duplicate was answered");
+                    if month < self.holds.month() {
+                        self.sometimes.saw("a duplicate of an earlier month was answered");
+                    }
+                }
+                Seen::Recorded { .. } => self.kept = self.holds,
+                _ => {}
             }
         }
         Ok(left)
@@ -321,7 +364,7 @@ impl Run<'_> {
 
     /// What an unknown batch may have left: all of it; while space is short, all but its intents, or all but those and its
     /// facts; and last nothing of it.
-    fn may_be_left(&self, sent: &[Sent]) -> Vec<Model> {
+    pub(super) fn may_be_left(&self, sent: &[Sent]) -> Vec<Model> {
         let now = Now { holds: self.holds, wall: self.clock.wall(), entropy: 0 };
         let without = |refused: &[Urgency]| {
             let mut model = self.acknowledged.clone();
@@ -377,7 +420,7 @@ impl Run<'_> {
     }
 
     /// Asks again what was not acknowledged, with the same ids. Nothing else waits.
-    fn again(&mut self, sent: Vec<Sent>) {
+    pub(super) fn again(&mut self, sent: Vec<Sent>) {
         self.model = self.acknowledged.clone();
         for Sent { command, .. } in sent {
             // The sweeper and the recheck name numbers that a lost batch may have given out.
@@ -448,149 +491,8 @@ impl Run<'_> {
         self.look(Depth::Rows, random)
     }
 
-    /// The process ends in one of the ways, and the next begins.
-    fn restart(&mut self, turn: &Turn, random: &mut Random) -> Check {
-        let service = self.service.take().expect("between turns a process runs");
-        match turn.end {
-            End::Closed => {
-                let watch = self.arm(turn.fault);
-                let closed = service.close();
-                let happened = self.disarm(watch, Path::Close);
-                self.note(format!("closed: {closed}"));
-                if !closed && !happened && self.full_turns == 0 {
-                    return Err("a store was not closed cleanly, without a fault".to_owned());
-                }
-                if self.disk.is_crashed() {
-                    self.crash(random);
-                }
-            }
-            End::Exited => {
-                drop(service);
-                self.note("exited");
-            }
-            End::Crashed(stop) => {
-                self.crash_by(stop, random);
-                drop(service);
-            }
-        }
-        let fault = turn.fault.filter(|_| random.percent(50));
-        self.start(random, fault)?;
-        self.look(Depth::Proof, random)
-    }
-
-    /// What comes after a failure: the process ends, the next begins, and what was not acknowledged is asked again.
-    fn recover(&mut self, random: &mut Random, sent: &[Sent]) -> Check {
-        let service = self.service.take();
-        if self.disk.is_crashed() || random.percent(50) {
-            self.crash(random);
-        } else {
-            self.note("exited");
-        }
-        drop(service);
-        let states = self.may_be_left(sent);
-        self.start(random, None)?;
-        if sent.is_empty() {
-            return self.look(Depth::Proof, random);
-        }
-        if self.found(states, Depth::Proof, "an unknown batch was there")? {
-            self.note("it was recorded");
-        } else {
-            self.note("it was not recorded");
-            self.sometimes.saw("an unknown batch was not there");
-        }
-        self.again(sent.to_vec());
-        Ok(())
-    }
-
-    /// Finds out in which of the states the store is; from now on it must stay in it. Gives whether it is another than the
-    /// last, in which nothing of the batch was done.
-    fn found(&mut self, mut states: Vec<Model>, depth: Depth, event: &'static str) -> Result<bool, String> {
-        let which = one_of(self.service(), &states, depth)?;
-        let is_there = which + 1 < states.len();
-        if is_there {
-            self.sometimes.saw(event);
-            self.acknowledged = states.swap_remove(which);
-        }
-        Ok(is_there)
-    }
-
-    fn crash(&mut self, random: &mut Random) {
-        let stop = random.pick(&Stop::ALL);
-        self.crash_by(stop, random);
-    }
-
-    fn crash_by(&mut self, stop: Stop, random: &mut Random) {
-        self.note(format!("{stop:?}"));
-        self.hash(&self.disk.trace_hash().to_le_bytes());
-        self.disk = self.disk.crash(stop.crash(), random.draw());
-        self.full_turns = 0;
-        self.crashed = true;
-    }
-
-    /// Starts a process, which may meet faults and crashes itself.
-    fn start(&mut self, random: &mut Random, fault: Option<Armed>) -> Check {
-        // It starts when the machine's clock is right again.
-        self.clock.set_wall_off(0);
-        let mut fault = fault.or_else(|| {
-            let stop = random.pick(&Stop::ALL);
-            random.percent(10).then(|| Armed { fault: Fault::Crash(stop), after: random.below(60) })
-        });
-        for _ in 0..=FAULTY_STARTS_MAX {
-            let watch = self.arm(fault.take());
-            let started = self.try_start();
-            let happened = self.disarm(watch, Path::Start);
-            let full = self.full_turns > 0;
-            match started {
-                Ok(service) if !self.disk.is_crashed() => {
-                    self.service = Some(service);
-                    return self.begin();
-                }
-                Ok(service) => drop((self.crash(random), service)),
-                Err(error) if happened || full => {
-                    self.note(format!("could not start: {error}"));
-                    if full {
-                        self.sometimes.met(Fault::FullDisk, Path::Start);
-                        self.full_turns = 0;
-                        self.disk.set_faults(crate::disk::Faults::none());
-                    }
-                    if self.disk.is_crashed() || random.percent(30) {
-                        self.crash(random);
-                    }
-                }
-                Err(error) => return Err(format!("the store could not be opened: {error}")),
-            }
-            if random.percent(20) {
-                fault = Some(Armed { fault: Fault::Crash(random.pick(&Stop::ALL)), after: random.below(20) });
-            }
-        }
-        self.disk.set_faults(crate::disk::Faults::none());
-        let started = self.try_start();
-        self.service = Some(started.map_err(|error| format!("the store could not be opened: {error}"))?);
-        self.begin()
-    }
-
-    fn try_start(&mut self) -> Result<Service, StoreError> {
-        let before = GONE_ON_WITH.map(|(event, _)| so_far(event));
-        let started = Service::start(&self.disk, &self.clock, &self.make)?;
-        if mem::take(&mut self.crashed) {
-            for ((event, after_crash), before) in GONE_ON_WITH.into_iter().zip(before) {
-                (before..so_far(event)).for_each(|_| self.sometimes.saw(after_crash));
-            }
-        }
-        Ok(started)
-    }
-
-    fn begin(&mut self) -> Check {
-        self.note("started");
-        // Readers may have been shown a later time than was kept, if nothing was written at it.
-        if self.service().reads.now() < self.holds {
-            self.clock.pass_until(self.holds);
-        }
-        self.look_at_the_clock()
-    }
-
     /// Compares what readers see, now and then with reads that fail.
-    fn look(&mut self, depth: Depth, random: &mut Random) -> Check {
+    pub(super) fn look(&mut self, depth: Depth, random: &mut Random) -> Check {
         if self.full_turns == 0 && random.percent(3) {
             let watch = self.arm(Some(Armed { fault: Fault::FailedRead, after: random.below(8) }));
             // It fails or tells the truth; which, the comparison cannot say.
@@ -599,39 +501,32 @@ impl Run<'_> {
                 return wrong;
             }
         }
-        compare(&*self.service().reads, &self.acknowledged, depth)
-    }
-
-    /// No more faults: all is acknowledged, all holds that are over are given back, and the proof holds after a new start.
-    fn end_well(&mut self, random: &mut Random) -> Check {
-        self.disk.set_faults(crate::disk::Faults::none());
-        self.full_turns = 0;
-        self.at.turn += 1;
-        let well = Turn {
-            step: outlay_model::generate::Step { jump: Jump::Seconds(0), wall_off: 0, user: 0, action: Action::Commit },
-            fault: None,
-            end: End::Closed,
-            probed: false,
-            dice: 0,
+        compare(&*self.service().reads, &self.acknowledged, depth)?;
+        let count = match depth {
+            Depth::Budgets => 0,
+            Depth::Rows => u64::from(random.percent(QUERIES_PERCENT)),
+            Depth::Proof => QUERIES_WITH_PROOF,
         };
-        self.flush(&well, random)?;
-        if !self.waiting.is_empty() {
-            return Err("commands are left that nobody acknowledges".to_owned());
-        }
-        self.clock.set_wall_off(0);
-        self.clock.pass_until(self.clock.now().plus_seconds(2 * 86_400));
-        self.look_at_the_clock()?;
-        let service = self.service.as_mut().expect("between turns a process runs");
-        service.sweep().map_err(|error| format!("the last sweep failed: {error}"))?;
-        service.idle(10_000);
-        self.look(Depth::Proof, random)?;
-        self.restart(&well, random)?;
-        self.service = None;
-        self.hash(&self.disk.trace_hash().to_le_bytes());
-        Ok(())
+        let reads = &*self.service.as_ref().expect("between turns a process runs").reads;
+        queries::ask(reads, &self.acknowledged, count, random, &mut self.sometimes)?;
+        self.watchers.look(reads, &self.acknowledged, random, &mut self.sometimes)
     }
 
-    fn arm(&mut self, fault: Option<Armed>) -> Option<Watch> {
+    /// Which requests have a client that does not wait for the answer. One waits: who asks for all else knows by it what became
+    /// of the batch. While space is short, each command is answered by itself.
+    fn leaving(&mut self, requests: &[Vec<Command>], random: &mut Random) -> Vec<bool> {
+        if self.leaving_percent > 0 && random.percent(LEAVES_BEFORE_PERCENT) {
+            self.sometimes.saw("a client left before it asked");
+            self.service().begin_to_ask(requests[0].clone());
+        }
+        let may_leave = self.full_turns == 0;
+        let leaves = |(at, _)| at > 0 && may_leave && random.percent(self.leaving_percent);
+        let leaving: Vec<bool> = requests.iter().enumerate().map(leaves).collect();
+        leaving.iter().filter(|leaves| **leaves).for_each(|_| self.sometimes.saw("a client left before its answer"));
+        leaving
+    }
+
+    pub(super) fn arm(&mut self, fault: Option<Armed>) -> Option<Watch> {
         let armed = fault.filter(|_| self.full_turns == 0)?;
         self.note(format!("{armed:?}"));
         if armed.fault == Fault::FullDisk {
@@ -641,7 +536,7 @@ impl Run<'_> {
     }
 
     /// Gives whether the planned fault has happened. A full disk stays full.
-    fn disarm(&mut self, watch: Option<Watch>, path: Path) -> bool {
+    pub(super) fn disarm(&mut self, watch: Option<Watch>, path: Path) -> bool {
         let Some(watch) = watch else { return false };
         let happened = watch.happened(&self.disk);
         if happened {
@@ -655,7 +550,7 @@ impl Run<'_> {
 }
 
 /// Which of these states the store is in.
-fn one_of(service: &Service, states: &[Model], depth: Depth) -> Result<usize, String> {
+pub(super) fn one_of(service: &Service, states: &[Model], depth: Depth) -> Result<usize, String> {
     let mut problems = Vec::new();
     for (at, state) in states.iter().enumerate() {
         match compare(&*service.reads, state, depth) {
@@ -664,6 +559,17 @@ fn one_of(service: &Service, states: &[Model], depth: Depth) -> Result<usize, St
         }
     }
     Err(format!("the store is in none of the states that it may be in:\n{}", problems.join("\nor:\n")))
+}
+
+/// The commands whose clients waited, each with its answer. Only one whose client left has none.
+fn heard(answers: Vec<Option<Answer>>, counts: &[usize], sent: Vec<Sent>) -> Vec<(Reply, Sent)> {
+    let mut heard = Vec::with_capacity(sent.len());
+    let mut sent = sent.into_iter();
+    for (answer, count) in answers.into_iter().zip(counts) {
+        let of_request: Vec<Sent> = sent.by_ref().take(*count).collect();
+        heard.extend(answer.into_iter().flatten().flatten().zip(of_request));
+    }
+    heard
 }
 
 /// Several clients, each with one command or a few.
