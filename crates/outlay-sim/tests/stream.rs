@@ -21,10 +21,11 @@ const EXPECTED: [(Fault, &[Path]); 7] = [
     (Fault::FullDisk, &[Path::Start, Path::Batch]),
 ];
 
-const EVENTS: [&str; 21] = [
+const EVENTS: [&str; 22] = [
     "a client left before it asked",
     "a client left before its answer",
     "a crash was looked at",
+    "a denial was counted up",
     "a duplicate of an earlier month was answered",
     "a duplicate was answered",
     "a fact was refused for want of space",

@@ -33,6 +33,9 @@ const QUERIES_PERCENT: u64 = 60;
 /// Questions with each proof.
 const QUERIES_WITH_PROOF: u64 = 3;
 
+/// Of a hundred openings, how many ask again for what was refused, and for which of it.
+const INSISTS_PERCENT: u64 = 20;
+const INSISTS_ON_NEWEST: usize = 3;
 /// Of a hundred batches, before how many somebody leaves who has asked for nothing yet.
 const LEAVES_BEFORE_PERCENT: u64 = 10;
 
@@ -68,6 +71,8 @@ pub(super) struct Run<'a> {
     /// What waits for the next batch.
     pub(super) waiting: Vec<Sent>,
     history: Vec<Command>,
+    /// Openings that were refused, the newest last.
+    refused: Vec<Command>,
     pub(super) watchers: Watchers,
     /// Percent of the requests that are sent twice at once, and of those whose client does not wait for the answer.
     twice_percent: u64,
@@ -101,6 +106,7 @@ impl<'a> Run<'a> {
             model,
             waiting: Vec::new(),
             history: Vec::new(),
+            refused: Vec::new(),
             watchers: Watchers::of(case.watched_users),
             twice_percent: case.twice_percent,
             leaving_percent: case.leaving_percent,
@@ -164,7 +170,14 @@ impl<'a> Run<'a> {
                 equal("a check", &seen::checked(&answer), &model.check(id.as_str(), &ask, self.holds))
             }
             action => {
-                if let Some(command) = self.words().command(turn.step.user, action) {
+                let insisting = matches!(action, Action::Open { .. }) && random.percent(INSISTS_PERCENT);
+                let newest = self.refused.len().saturating_sub(INSISTS_ON_NEWEST);
+                let refused = self.refused.get(newest..).filter(|refused| insisting && !refused.is_empty());
+                let command = match refused {
+                    Some(refused) => Some(random.pick(refused)),
+                    None => self.words().command(turn.step.user, action),
+                };
+                if let Some(command) = command {
                     self.history.push(command.clone());
                     if random.percent(self.twice_percent) {
                         self.sometimes.saw("a request was sent twice at once");
@@ -344,6 +357,12 @@ impl Run<'_> {
                     }
                 }
                 Seen::Recorded { .. } => self.kept = self.holds,
+                Seen::Refused { denial: Some(denial), .. } => {
+                    if denial.times > 1 {
+                        self.sometimes.saw("a denial was counted up");
+                    }
+                    self.refused.push(command);
+                }
                 _ => {}
             }
         }
