@@ -21,7 +21,7 @@ const EXPECTED: [(Fault, &[Path]); 7] = [
     (Fault::FullDisk, &[Path::Start, Path::Batch]),
 ];
 
-const EVENTS: [&str; 22] = [
+const EVENTS: [&str; 23] = [
     "a client left before it asked",
     "a client left before its answer",
     "a crash was looked at",
@@ -41,6 +41,7 @@ const EVENTS: [&str; 22] = [
     "an unknown batch was there",
     "deliveries were told in the end",
     "files were searched for an erased person",
+    "requests came in another order",
     "space came back",
     "the sweeper abandoned a session",
     "what gives back was taken while others were refused",

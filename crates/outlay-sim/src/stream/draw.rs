@@ -34,6 +34,8 @@ pub struct Case {
     pub twice_percent: u64,
     /// How many requests, of a hundred, have a client that does not wait for the answer.
     pub leaving_percent: u64,
+    /// How many batches, of a hundred, have their requests in another order.
+    pub reorders_percent: u64,
     /// What happens, in order.
     pub turns: Vec<Turn>,
 }
@@ -128,6 +130,7 @@ pub fn case(seed: u64) -> Case {
     let mut clients = Random::new(others.draw());
     let watched_users = clients.pick(&[0, 1, 4]);
     let (twice_percent, leaving_percent) = (clients.pick(&[0, 5, 30]), clients.pick(&[0, 5, 30]));
+    let reorders_percent = clients.pick(&[0, 20]);
     let knows_space = make.marks.is_some();
     let mut draw = Draw { kinds, fault_percent, probe_percent, knows_space, random };
     let steps = generate::case(seed).into_iter().flat_map(|step| {
@@ -145,7 +148,7 @@ pub fn case(seed: u64) -> Case {
             .chain(std::iter::repeat_n(idle, moments))
     });
     let turns = steps.map(|step| draw.turn(step)).collect();
-    Case { make, disk, watched_users, twice_percent, leaving_percent, turns }
+    Case { make, disk, watched_users, twice_percent, leaving_percent, reorders_percent, turns }
 }
 
 /// The same with an operation of its own, if it records one.

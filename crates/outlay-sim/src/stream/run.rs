@@ -77,6 +77,8 @@ pub(super) struct Run<'a> {
     /// Percent of the requests that are sent twice at once, and of those whose client does not wait for the answer.
     twice_percent: u64,
     leaving_percent: u64,
+    /// Percent of the batches whose requests come in another order.
+    reorders_percent: u64,
     /// The clock of holds, as the store last showed it.
     pub(super) holds: Timestamp,
     /// The same at the last operation that was acknowledged.
@@ -110,6 +112,7 @@ impl<'a> Run<'a> {
             watchers: Watchers::of(case.watched_users),
             twice_percent: case.twice_percent,
             leaving_percent: case.leaving_percent,
+            reorders_percent: case.reorders_percent,
             holds: start,
             kept: start,
             full_turns: 0,
@@ -260,6 +263,7 @@ impl Run<'_> {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        self.reorder(random);
         let sent = mem::take(&mut self.waiting);
         for Sent { command, .. } in &sent {
             self.at.log.push(format!("{command:?}"));
@@ -529,6 +533,23 @@ impl Run<'_> {
         let reads = &*self.service.as_ref().expect("between turns a process runs").reads;
         queries::ask(reads, &self.acknowledged, count, random, &mut self.sometimes)?;
         self.watchers.look(reads, &self.acknowledged, random, &mut self.sometimes)
+    }
+
+    /// Requests may come in another order than they were sent in.
+    fn reorder(&mut self, random: &mut Random) {
+        let by_number = |sent: &Sent| matches!(sent.command, Command::Expire { .. } | Command::Recheck { .. });
+        let count = self.waiting.len();
+        // What names a number is about what came before it.
+        if count < 2 || self.waiting.iter().any(by_number) || !random.percent(self.reorders_percent) {
+            return;
+        }
+        let mut sent = mem::take(&mut self.waiting);
+        let other = (1 + random.below(count as u64 - 1)).try_into().unwrap_or(1);
+        sent.rotate_left(other);
+        let place = random.below(count as u64 - 1).try_into().unwrap_or(0);
+        sent.swap(place, place + 1);
+        self.sometimes.saw("requests came in another order");
+        self.again(sent);
     }
 
     /// Which requests have a client that does not wait for the answer. One waits: who asks for all else knows by it what became

@@ -75,7 +75,7 @@ impl Watchers {
     /// A batch erased this user: who is told of which of its alerts depends on what came first in it.
     pub(super) fn erased(&mut self, user_id: &UserId, reads: &dyn Reads) -> Check {
         for watcher in self.all.iter_mut().filter(|watcher| watcher.user_id == *user_id) {
-            watcher.from_now(reads)?;
+            watcher.count_from_now(reads)?;
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Watchers {
 
 impl Watcher {
     /// Alerts must be told that come after those of now.
-    fn from_now(&mut self, reads: &dyn Reads) -> Check {
+    fn count_from_now(&mut self, reads: &dyn Reads) -> Check {
         self.alerts.clear();
         // Of everybody, for numbers are of all together, and an erased user has none.
         let page = PageOf { before: None, limit: 1 };
@@ -129,7 +129,7 @@ impl Watcher {
         if goes_on {
             sometimes.saw("a watcher went on where it was");
         } else {
-            self.from_now(reads)?;
+            self.count_from_now(reads)?;
             self.view = None;
             if after.is_some() {
                 sometimes.saw("a watcher came back to another process");
