@@ -183,7 +183,7 @@ impl Copy {
         let mut command = Command::new(cargo);
         // Optimized a little: it is built once for each, and most are found soon.
         command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1").env("CARGO_TARGET_DIR", &self.build).current_dir(&self.sources);
-        let built = output(command.args(["build", "--quiet", "--package", "outlay-sim"]))?;
+        let built = output(command.args(["build", "--quiet", "--package", "outlay-sim", "--bin", "outlay-sim"]))?;
         if !built.status.success() {
             return Err(Failed(format!("the simulation does not build: {}", text(&built.stderr))));
         }
