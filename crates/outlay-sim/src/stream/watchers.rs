@@ -10,7 +10,7 @@ use outlay_core::id::UserId;
 use outlay_core::ledger::UserView;
 use outlay_model::generate::Random;
 use outlay_model::naive::Model;
-use outlay_model::seen;
+use outlay_model::seen::{self, BudgetSeen};
 use outlay_model::words::user_id;
 
 use crate::fault::Sometimes;
@@ -40,8 +40,8 @@ struct Watcher {
     watching: Option<Watching>,
     /// The last event that it got.
     place: Option<Place>,
-    /// What it last read.
-    view: Option<Arc<UserView>>,
+    /// What it last read, and the budget that this was by the plans of then.
+    read: Option<(Arc<UserView>, BudgetSeen)>,
     /// Alerts that it was told of, from the number on from which it must be.
     alerts: Vec<u64>,
     alerts_from: u64,
@@ -54,7 +54,7 @@ impl Watchers {
             user_id: user_id(user),
             watching: None,
             place: None,
-            view: None,
+            read: None,
             alerts: Vec::new(),
             alerts_from: 0,
         };
@@ -130,7 +130,7 @@ impl Watcher {
             sometimes.saw("a watcher went on where it was");
         } else {
             self.count_from_now(reads)?;
-            self.view = None;
+            self.read = None;
             if after.is_some() {
                 sometimes.saw("a watcher came back to another process");
             }
@@ -167,7 +167,11 @@ impl Watcher {
         }
         if let Some(seq) = news.changed.filter(|_| news.notices.len() < most) {
             self.place = Some(Place { epoch, seq });
-            self.view = Some(read(ready(reads.view(&self.user_id, reads.now().month())))?);
+            let now = reads.now();
+            let view = read(ready(reads.view(&self.user_id, now.month())))?;
+            let budget = view.budget(&reads.plans(), &self.user_id, now.month(), now);
+            let budget = budget.ok_or("a view lacks the month that was asked for")?;
+            self.read = Some((view, seen::budget(&budget)));
         }
         Ok(())
     }
@@ -177,11 +181,13 @@ impl Watcher {
         let (now, of) = (reads.now(), self.user_id.as_str());
         let mut model = model.clone();
         model.pass(now);
-        let view = self.view.as_ref().ok_or_else(|| format!("whoever began to watch {of} was told nothing"))?;
-        let budget = view.budget(&reads.plans(), &self.user_id, now.month(), now);
-        let budget = budget.ok_or_else(|| format!("whoever watches {of} was not told of the month's turn"))?;
+        let read_last = self.read.as_ref().ok_or_else(|| format!("whoever began to watch {of} was told nothing"))?;
+        let (view, budget) = read_last;
+        let held = view.held.at(now.month(), now);
+        // What is held becomes less by itself when its time is up.
+        let budget = BudgetSeen { held: seen::values(&held), ..budget.clone() };
         let expected = model.budget(model.person(of), now.month());
-        equal(&format!("the budget that a watcher of {of} has"), &seen::budget(&budget), &expected)?;
+        equal(&format!("the budget that a watcher of {of} has"), &budget, &expected)?;
         let page = PageOf { before: None, limit: 4_000 };
         let query = NoticesQuery { user_id: Some(self.user_id.clone()), month: None, page };
         let raised = read(ready(reads.alerts(query)))?.items.into_iter().map(|of| of.row.no.0);
