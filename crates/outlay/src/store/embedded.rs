@@ -747,7 +747,7 @@ impl EmbeddedStore {
     fn close_now(mut self) -> Result<(), StoreError> {
         match self.sweep_all() {
             // The next start adds up what the rows do not say.
-            Ok(()) | Err(StoreError::DiskFull | StoreError::SpaceShort) => {}
+            Ok(()) | Err(StoreError::DiskFull) => {}
             Err(error) => return Err(error),
         }
         self.checkpointer.stop();
