@@ -46,7 +46,7 @@ impl Make {
             wiped_rows: 3,
             merged_keys: 8,
             trimmed_rows: 2,
-            sweep: SweepSizes { rows_at_once: 1, operations_behind: 6 },
+            sweep: SweepSizes { rows_at_once: 1, rows_while_idle: 1, operations_behind: 6 },
         };
         let runs = RunSettings {
             map_keys: 8,

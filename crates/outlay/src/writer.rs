@@ -18,12 +18,14 @@ mod taken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use outlay_core::ledger::{Command, Outcome, Rejection};
 use outlay_core::month::Timestamp;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::audit::{Actor, Event};
 use crate::store::{CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
@@ -42,6 +44,12 @@ const QUEUE_FINISHES_MAX: usize = 65_536;
 
 /// Durable batches that wait to be shown and answered, at most; beyond, the next one is not begun.
 const UNANSWERED_MAX: usize = 4;
+
+/// How long nothing must have come before idle work begins: clients that have just been answered come again at once, and
+/// would wait for it.
+const QUIET: Duration = Duration::from_millis(20);
+/// Where it is never quiet, a slice of idle work is done in some gap after so long: a slice takes some milliseconds.
+const SLICE_EVERY: Duration = Duration::from_millis(200);
 
 /// Sessions that one sweep abandons, at most, so that it delays nobody for long.
 const SWEEP_MAX: usize = 1_000;
@@ -173,7 +181,7 @@ impl Writer {
         let jobs = Vec::new();
         let answers = Answers::Here;
         let lanes = lanes.unwrap_or_default();
-        let task = WriterTask { store, receiver, shared, queues, lanes, jobs, more_idle_work: true, answers };
+        let task = WriterTask { store, receiver, shared, queues, lanes, jobs, more_idle_work: true, pauses: None, answers };
         (writer, task)
     }
 
@@ -339,7 +347,24 @@ pub struct WriterTask<S> {
     lanes: JoinSet<Ended>,
     jobs: Vec<Job>,
     more_idle_work: bool,
+    pauses: Option<Pauses>,
     answers: Answers,
+}
+
+/// When idle work is done where time passes.
+#[derive(Debug)]
+struct Pauses {
+    /// Whether nothing has come for [`QUIET`].
+    quiet: bool,
+    /// When the last slice ended.
+    last: Instant,
+}
+
+impl Pauses {
+    /// Whether to wait for work first.
+    fn wait(&self) -> bool {
+        !self.quiet && self.last.elapsed() < SLICE_EVERY
+    }
 }
 
 /// What became of a batch, on its way to those who asked.
@@ -409,6 +434,13 @@ impl<S: Store> WriterTask<S> {
         Ok(self)
     }
 
+    /// Begins idle work only once nothing has come for a while. It must then run where tokio's time does.
+    #[must_use]
+    pub fn pausing(mut self) -> Self {
+        self.pauses = Some(Pauses { quiet: false, last: Instant::now() });
+        self
+    }
+
     /// Runs until it is closed or poisoned.
     pub async fn run(mut self) -> Ended {
         let mut lanes = std::mem::take(&mut self.lanes);
@@ -432,18 +464,41 @@ impl<S: Store> WriterTask<S> {
     pub async fn step(&mut self) -> Option<Ended> {
         if self.jobs.is_empty() {
             if self.receiver.is_empty() && self.more_idle_work {
-                match self.store.idle().await {
-                    Ok(more) => self.more_idle_work = more,
-                    Err(error) => return self.shared.failed(&error),
-                }
-                return None;
+                return self.idle().await;
             }
             self.more_idle_work = true;
+            if let Some(pauses) = &mut self.pauses {
+                pauses.quiet = false;
+            }
             if self.receiver.recv_many(&mut self.jobs, BATCH_MAX.commands).await == 0 {
                 return Some(Ended::Closed);
             }
         }
         self.one_batch().await
+    }
+
+    /// Does a slice of idle work, unless something comes before it is time for one.
+    async fn idle(&mut self) -> Option<Ended> {
+        let mut quiet = self.pauses.as_ref().is_none_or(|pauses| pauses.quiet);
+        if self.pauses.as_ref().is_some_and(Pauses::wait) {
+            let come = self.receiver.recv_many(&mut self.jobs, BATCH_MAX.commands);
+            match tokio::time::timeout(QUIET, come).await {
+                Ok(0) => return Some(Ended::Closed),
+                Ok(_) => return self.one_batch().await,
+                Err(_) => quiet = true,
+            }
+        }
+        let done = self.store.idle().await;
+        if let Some(pauses) = &mut self.pauses {
+            *pauses = Pauses { quiet, last: Instant::now() };
+        }
+        match done {
+            Ok(more) => {
+                self.more_idle_work = more;
+                None
+            }
+            Err(error) => self.shared.failed(&error),
+        }
     }
 
     /// Whether something waits, for a driver that must not wait itself.

@@ -107,7 +107,8 @@ pub fn case(seed: u64) -> Case {
             merged_keys: random.pick(&[1, 5, 2_000]),
             trimmed_rows: usize::try_from(random.pick(&[1, 3, 200])).unwrap_or(3),
             sweep: SweepSizes {
-                rows_at_once: usize::try_from(random.pick(&[0, 0, 1, 2, 256])).unwrap_or(0),
+                rows_at_once: usize::try_from(random.pick(&[0, 0, 1, 2, 16])).unwrap_or(0),
+                rows_while_idle: usize::try_from(random.pick(&[1, 2, 256])).unwrap_or(1),
                 operations_behind: random.pick(&[2, 6, 20, 60, 300_000]),
             },
         },

@@ -43,13 +43,13 @@ impl Opened {
 
     fn run(store: impl Store, reads: Arc<dyn Reads>, folder: Option<std::fs::File>) -> Result<Self, LocalError> {
         let (writer, task) = Writer::new(store);
-        let task = task.answering_beside().map_err(LocalError::Thread)?;
+        let task = task.answering_beside().map_err(LocalError::Thread)?.pausing();
         let (sender, ended) = watch::channel(WriterEnd::Running);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
                 // Its own small runtime: the batches must not wait for the tasks that make them.
-                let end = match tokio::runtime::Builder::new_current_thread().build() {
+                let end = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
                     Ok(runtime) => match runtime.block_on(task.run()) {
                         Ended::Closed => WriterEnd::Closed,
                         Ended::Poisoned(error) => WriterEnd::Poisoned(error.to_string()),

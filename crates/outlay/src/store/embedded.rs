@@ -99,7 +99,7 @@ impl Default for Sizes {
             wiped_rows: 200,
             merged_keys: 2_000,
             trimmed_rows: 200,
-            sweep: SweepSizes { rows_at_once: 256, operations_behind: 300_000 },
+            sweep: SweepSizes { rows_at_once: 16, rows_while_idle: 256, operations_behind: 300_000 },
         }
     }
 }

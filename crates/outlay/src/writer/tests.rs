@@ -1,5 +1,7 @@
 //! What the writer makes of lanes, said with lanes that decide nothing.
 
+mod idle;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 

@@ -1,4 +1,4 @@
-//! What the store does while no command waits: it writes what was put off, wipes what names erased people, then merges the
+//! What the store does while no command waits: it wipes what names erased people, writes what was put off, then merges the
 //! runs of its duplicate indexes. Each slice is a transaction of its own, short enough for a command that comes meanwhile.
 
 use std::sync::Arc;
@@ -14,10 +14,11 @@ impl EmbeddedStore {
         if self.space.level() >= Level::Reserve {
             return Ok(false);
         }
-        let done = if self.is_behind() {
-            self.sweep_slice()
-        } else if self.wiping {
+        // What names somebody who is erased comes first: rows of months are written by batches too, once they are due.
+        let done = if self.wiping {
             self.wipe_slice().map(|more| self.wiping = more)
+        } else if self.is_behind() {
+            self.sweep_slice()
         } else if self.has_merges() {
             self.merge_slice()
         } else {

@@ -174,6 +174,8 @@ pub(super) struct Space {
     marks: Marks,
     reserved: bool,
     level: Level,
+    /// Whether the last look found so much space that batches may go before the next one.
+    much: bool,
     /// Batches that may still go before the next look.
     unseen: u32,
     seen: Arc<Seen>,
@@ -183,7 +185,7 @@ impl Space {
     pub(super) fn new(volume: Option<Arc<dyn Volume>>, marks: Marks) -> Self {
         let reserved = volume.as_ref().is_some_and(|volume| volume.has_reserve(marks.reserve));
         let seen = Seen { free: AtomicU64::new(0), level: AtomicU8::new(0), volume: volume.clone(), marks };
-        Self { volume, marks, reserved, level: Level::Plenty, unseen: 0, seen: Arc::new(seen) }
+        Self { volume, marks, reserved, level: Level::Plenty, much: false, unseen: 0, seen: Arc::new(seen) }
     }
 
     /// What readers see of it, as it goes on.
@@ -196,14 +198,14 @@ impl Space {
         self.level
     }
 
-    /// Whether a full disk may be met before the next look, so that it must be found before COMMIT.
+    /// Whether a full disk may be met soon, so that it must be found before COMMIT, and the log kept short.
     pub(super) fn may_run_out(&self) -> bool {
-        self.volume.is_some() && self.unseen == 0
+        self.volume.is_some() && !self.much
     }
 
     /// Whether it is time for a look; counts a batch.
     pub(super) fn look_is_due(&mut self) -> bool {
-        let due = self.may_run_out();
+        let due = self.volume.is_some() && self.unseen == 0;
         self.unseen = self.unseen.saturating_sub(1);
         due
     }
@@ -228,8 +230,8 @@ impl Space {
                 Err(error) => tracing::debug!("there is no reserve file: {error}"),
             }
         }
-        let much = free >= self.marks.reserve.saturating_mul(MUCH);
-        self.unseen = if level == Level::Plenty && much { UNSEEN_BATCHES_MAX } else { 0 };
+        self.much = level == Level::Plenty && free >= self.marks.reserve.saturating_mul(MUCH);
+        self.unseen = if self.much { UNSEEN_BATCHES_MAX } else { 0 };
         self.enter(level, free);
         Ok(level)
     }
@@ -238,6 +240,7 @@ impl Space {
     pub(super) fn ran_out(&mut self) {
         if self.volume.is_some() {
             self.drop_reserve();
+            self.much = false;
             self.unseen = 0;
             self.enter(self.level.max(Level::Reserve), 0);
         }
@@ -362,8 +365,12 @@ mod tests {
         let mut space = Space::new(Some(Arc::<Bytes>::clone(&volume)), MARKS);
         look(&mut space, &volume, 10_000);
         assert!(!space.look_is_due(), "there is much");
+        while !space.look_is_due() {
+            assert!(!space.may_run_out());
+        }
+        assert!(!space.may_run_out(), "a look that is due again says nothing of the space");
         space.ran_out();
-        assert!(space.look_is_due() && !volume.has_reserve(64));
+        assert!(space.look_is_due() && space.may_run_out() && !volume.has_reserve(64));
         assert_eq!(space.level().refuses(Urgency::Fact), Some(StoreError::DiskFull));
         assert_eq!(space.level().refuses(Urgency::GivesBack), None);
     }

@@ -48,8 +48,11 @@ macro_rules! tell {
 /// How much the sweep may put off.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepSizes {
-    /// As many rows of months are written with each batch, if there are so many to write.
+    /// While no more rows of months are to be written than this, a batch writes all. Otherwise it writes at most so many
+    /// that are not due yet, and no more than a quarter of those that it changes: those who wait pay little for what is late.
     pub rows_at_once: usize,
+    /// As many are written by a slice while nothing waits.
+    pub rows_while_idle: usize,
     /// A start has to add up so many operations again, at most.
     pub operations_behind: u64,
 }
@@ -78,6 +81,25 @@ pub(super) struct Swept {
     pub(super) written: Vec<MonthKey>,
 }
 
+/// How many rows are written though they are not due.
+#[derive(Debug, Clone, Copy)]
+struct Few {
+    /// So many are not worth being put off.
+    rows: usize,
+    /// Of more, these are written.
+    at_least: usize,
+}
+
+impl Few {
+    fn of(rows: usize) -> Self {
+        Self { rows, at_least: rows }
+    }
+
+    fn of_batch(sizes: &SweepSizes, changed: usize) -> Self {
+        Self { rows: sizes.rows_at_once, at_least: sizes.rows_at_once.min(changed.div_ceil(4)) }
+    }
+}
+
 impl Sweep {
     pub(super) fn new(swept: u64) -> Self {
         Self { changed: Vec::new(), round: Vec::new(), round_length: 0, round_began: 0, swept, untold: Vec::new() }
@@ -88,10 +110,11 @@ impl Sweep {
         self.swept
     }
 
-    /// Takes the months that are to be written now, in order, and those of `now` at any rate.
-    fn take(&mut self, days: &Days, now: &[MonthKey], last: u64, sizes: &SweepSizes) -> Vec<MonthKey> {
+    /// Takes the months that are to be written now, in order: all if they are no more than `few`, otherwise what is due, at
+    /// least so many, and those of `now` at any rate.
+    fn take(&mut self, days: &Days, now: &[MonthKey], last: u64, behind: u64, few: Few) -> Vec<MonthKey> {
         let mut keys = now.to_vec();
-        if days.unswept() <= sizes.rows_at_once {
+        if days.unswept() <= few.rows {
             keys.append(&mut self.round);
             keys.append(&mut self.changed);
         } else {
@@ -105,9 +128,9 @@ impl Sweep {
             }
             // Half of what may be put off comes while a round goes on, and half was there when it began.
             let due = (self.round_length as u64).saturating_mul(last.saturating_sub(self.round_began));
-            let due = usize::try_from(due.div_ceil((sizes.operations_behind / 2).max(1))).unwrap_or(usize::MAX);
+            let due = usize::try_from(due.div_ceil((behind / 2).max(1))).unwrap_or(usize::MAX);
             let left = self.round_length.saturating_sub(due);
-            let left = left.min(self.round.len().saturating_sub(sizes.rows_at_once));
+            let left = left.min(self.round.len().saturating_sub(few.at_least));
             keys.extend(self.round.drain(left..));
         }
         keys.sort_unstable();
@@ -142,9 +165,9 @@ impl EmbeddedStore {
         // What is decided elsewhere brings its own numbers.
         let adopted = written.operations.last().map_or(0, |operation| operation.no.0);
         let last = adopted.max(self.books.numbers().operation.0 - 1);
-        let sizes =
-            if all { SweepSizes { rows_at_once: usize::MAX, operations_behind: 0 } } else { self.settings.sizes.sweep };
-        let keys = self.sweep.take(&self.days, &now, last, &sizes);
+        let sizes = self.settings.sizes.sweep;
+        let few = if all { Few::of(usize::MAX) } else { Few::of_batch(&sizes, written.months.len()) };
+        let keys = self.sweep.take(&self.days, &now, last, sizes.operations_behind, few);
         self.days.write_months(&self.connection, &keys, &mut self.bytes)?;
         self.sweep.written(&self.days, last);
         write_swept(&self.connection, self.sweep.swept)?;
@@ -184,9 +207,9 @@ impl EmbeddedStore {
 
     fn write_slice(&mut self) -> Result<Vec<MonthKey>, StoreError> {
         let last = self.books.numbers().operation.0 - 1;
-        let mut sizes = self.settings.sizes.sweep;
-        sizes.rows_at_once = sizes.rows_at_once.max(1);
-        let keys = self.sweep.take(&self.days, &[], last, &sizes);
+        let sizes = self.settings.sizes.sweep;
+        let few = Few::of(sizes.rows_while_idle.max(1));
+        let keys = self.sweep.take(&self.days, &[], last, sizes.operations_behind, few);
         self.days.write_months(&self.connection, &keys, &mut self.bytes)?;
         self.sweep.written(&self.days, last);
         write_swept(&self.connection, self.sweep.swept)?;

@@ -326,7 +326,7 @@ fn a_record_that_finds_no_space_is_refused_and_nothing_of_it_is_kept() {
 #[test]
 fn a_start_adds_what_the_rows_of_months_do_not_say() {
     let folder = tempfile::tempdir().unwrap();
-    let sweep = SweepSizes { rows_at_once: 0, operations_behind: 1_000 };
+    let sweep = SweepSizes { rows_at_once: 0, rows_while_idle: 1, operations_behind: 1_000 };
     let store = || {
         let mut settings = Settings::new(folder.path().to_owned(), SystemClock::shared());
         settings.sizes.sweep = sweep;
