@@ -20,7 +20,7 @@ struct Amount {
     failovers: &'static str,
 }
 
-const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", seeds: "240", failovers: "2" };
+const SHORT: Amount = Amount { kills: "10", cases: "256", streams: "10000", seeds: "500", failovers: "2" };
 const LONG: Amount = Amount { kills: "200", cases: "4096", streams: "200000", seeds: "10000", failovers: "50" };
 
 /// Seconds of each fuzz target in a long run.

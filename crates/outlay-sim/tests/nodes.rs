@@ -63,7 +63,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 
 #[test]
 fn what_is_acknowledged_is_there_once_whatever_fails() {
-    let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
+    let (seeds, first) = (number("OUTLAY_SEEDS", 500), number("OUTLAY_SEED", 1));
     let many = quietly(|| seeds::many(&Nodes::default(), first..first + seeds, &Options::default()));
     let failures: Vec<String> = many.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));

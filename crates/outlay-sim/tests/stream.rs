@@ -59,7 +59,7 @@ fn what_is_acknowledged_is_there_whatever_fails() {
     // A panic in a run is told with its seed, at the end.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let (seeds, first) = (number("OUTLAY_SEEDS", 240), number("OUTLAY_SEED", 1));
+    let (seeds, first) = (number("OUTLAY_SEEDS", 500), number("OUTLAY_SEED", 1));
     let many = seeds::many(&Streams, first..first + seeds, &Options::default());
     std::panic::set_hook(hook);
     let failures: Vec<String> = many.failures.iter().map(ToString::to_string).collect();
