@@ -8,6 +8,9 @@ export async function typesOf(description) {
   const { components } = structuredClone(description);
   components.schemas.Usd = { type: "string", description: "USD, an exact decimal text like `0.00010785`" };
   components.schemas.Amount = { oneOf: [{ $ref: "#/components/schemas/Usd" }, { type: "integer" }], description: "USD as exact decimal text, or whole runs, as the meter has it" };
+  for (const name of ["Cost", "CostLimit"]) components.schemas[name] = { oneOf: [{ $ref: "#/components/schemas/Usd" }, { type: "number" }] };
+  // Rules between fields are no types.
+  for (const schema of Object.values(components.schemas)) if (schema.properties) delete schema.allOf;
   const ast = await openapiTS({ openapi: description.openapi, info: description.info, paths: {}, components }, { alphabetize: true, emptyObjectsUnknown: true });
   return `// Made of the server's /openapi.json by \`npm run types\`.\n\n${astToString(ast)}`;
 }

@@ -44,15 +44,9 @@ export interface components {
         Amount: components["schemas"]["Usd"] | number;
         /** @description A value per meter; absent is 0 */
         Amounts: {
-            /**
-             * Format: int64
-             * @description At most 1,000,000.
-             */
+            /** Format: int64 */
             aiRuns?: number | null;
-            /**
-             * Format: int64
-             * @description At most 1,000,000.
-             */
+            /** Format: int64 */
             apiRuns?: number | null;
             cost?: components["schemas"]["Usd"] | null;
         };
@@ -163,6 +157,21 @@ export interface components {
             estimate: components["schemas"]["Amounts"];
             name: string;
         };
+        /** @description An operation as an event, as CloudEvents 1.0 has it; extension attributes are allowed, and not kept */
+        CloudEvent: {
+            data: components["schemas"]["EventData"];
+            datacontenttype?: components["schemas"]["JsonType"] | null;
+            /** @description The operation's id. */
+            id: components["schemas"]["OperationId"];
+            source: string;
+            specversion: components["schemas"]["SpecVersion"];
+            /** @description The user's id. */
+            subject: components["schemas"]["UserId"];
+            time?: components["schemas"]["Time"] | null;
+            type: string;
+        };
+        CloudEvents: components["schemas"]["CloudEvent"][];
+        Cost: components["schemas"]["Usd"] | number;
         CostBudget: {
             held: components["schemas"]["Usd"];
             /** @example Cost Budget */
@@ -193,6 +202,9 @@ export interface components {
             state: components["schemas"]["State"];
             used: components["schemas"]["Usd"];
         };
+        CostLimit: components["schemas"]["Usd"] | number;
+        /** Format: int64 */
+        Count: number;
         /** @description A day */
         Day: {
             /** Format: int64 */
@@ -268,14 +280,41 @@ export interface components {
             /** @description Null at the end; a filtered page may be short and have one. */
             nextCursor?: string | null;
         };
+        Description: string;
+        Email: string;
+        /** @description What is asked for, per meter; absent is 0 */
+        Estimate: {
+            aiRuns?: components["schemas"]["Runs"] | null;
+            apiRuns?: components["schemas"]["Runs"] | null;
+            cost?: components["schemas"]["Cost"] | null;
+        };
+        /** @description An operation without what stands in the envelope of its event */
+        EventData: {
+            /** @description What the call cost. Prices for `tokens` and `units` come with a later version. */
+            cost: components["schemas"]["Cost"];
+            durationMs?: components["schemas"]["Count"] | null;
+            feature: components["schemas"]["Name"];
+            finishSession?: components["schemas"]["Finish"] | null;
+            /** @description Whether it counts as one run against the plan. */
+            isBillableRun?: boolean | null;
+            metadata?: components["schemas"]["Metadata"] | null;
+            model?: components["schemas"]["Name"] | null;
+            provider?: components["schemas"]["Name"] | null;
+            sessionId?: components["schemas"]["SessionId"] | null;
+            stepLabel?: components["schemas"]["Label"] | null;
+            stepNumber?: components["schemas"]["Count"] | null;
+            tokens?: components["schemas"]["SentTokens"] | null;
+            units?: components["schemas"]["Units"] | null;
+            usageType?: components["schemas"]["UsageType"] | null;
+        };
+        /** @enum {string} */
+        EventName: "budget.threshold_crossed" | "denial.recorded" | "session.abandoned" | "limit.changed";
+        EventNames: components["schemas"]["EventName"][];
         /** @description How a hold goes on */
         ExtendSession: {
-            estimate?: components["schemas"]["Amounts"] | null;
-            /**
-             * Format: int64
-             * @description From now on, 1 to 86400.
-             */
-            holdSeconds: number;
+            estimate?: components["schemas"]["Estimate"] | null;
+            /** @description From now on, 1 to 86400. */
+            holdSeconds: components["schemas"]["HoldSeconds"];
         };
         /** @description Sums over the sessions of one feature */
         FeatureSessions: {
@@ -309,8 +348,7 @@ export interface components {
         Finish: "completed" | "failed";
         /** @description How a session ends */
         FinishSession: {
-            /** @description Why it failed. */
-            error?: string | null;
+            error?: components["schemas"]["Label"] | null;
             status: components["schemas"]["Finish"];
         };
         /** @description Where a user's meters will stand at the end of the running month */
@@ -356,6 +394,9 @@ export interface components {
             /** @description As `extend` last set it. */
             total: components["schemas"]["Amounts"];
         };
+        /** Format: int64 */
+        HoldSeconds: number;
+        JsonType: string;
         /** @description A key */
         Key: {
             createdAt: string;
@@ -376,6 +417,7 @@ export interface components {
             items: components["schemas"]["Key"][];
             nextCursor?: string | null;
         };
+        Label: string;
         /** @description A limit per meter: null is unlimited, 0 allows nothing */
         Limits: {
             /** Format: int64 */
@@ -440,89 +482,62 @@ export interface components {
             apiRuns: components["schemas"]["RunsBudget"];
             cost: components["schemas"]["CostBudget"];
         };
+        Name: string;
         /** @description A denial that the application made */
         NewDenial: {
-            estimate: components["schemas"]["Amounts"];
-            feature: string;
+            estimate: components["schemas"]["Estimate"];
+            feature: components["schemas"]["Name"];
             metadata?: components["schemas"]["Metadata"] | null;
-            reason: string;
-            sessionId?: string | null;
+            reason: components["schemas"]["Label"];
+            sessionId?: components["schemas"]["SessionId"] | null;
         };
         /** @description A key to be made */
         NewKey: {
-            /** @description What it is for, in your words; at most 256 characters. */
-            description?: string | null;
-            /** @description When it ends by itself. */
-            expiresAt?: string | null;
-            /**
-             * @description `viewer`, `app` or `admin`.
-             * @example app
-             */
-            role: string;
+            description?: components["schemas"]["Description"] | null;
+            expiresAt?: components["schemas"]["Time"] | null;
+            role: components["schemas"]["Role"];
         };
         /** @description An operation to be recorded */
         NewOperation: {
             /** @description What the call cost. Prices for `tokens` and `units` come with a later version. */
-            cost: components["schemas"]["Usd"];
-            /** Format: int64 */
-            durationMs?: number | null;
-            /** @example business_card_scan */
-            feature: string;
+            cost: components["schemas"]["Cost"];
+            durationMs?: components["schemas"]["Count"] | null;
+            feature: components["schemas"]["Name"];
             finishSession?: components["schemas"]["Finish"] | null;
             /** @description Whether it counts as one run against the plan. */
             isBillableRun?: boolean | null;
             metadata?: components["schemas"]["Metadata"] | null;
-            model?: string | null;
-            /**
-             * @description The idempotency key, unique per user for ever; without one a retry cannot be recognised.
-             * @example usage_1760380378785_zrix
-             */
-            operationId?: string | null;
-            provider?: string | null;
-            sessionId?: string | null;
-            stepLabel?: string | null;
-            /** Format: int64 */
-            stepNumber?: number | null;
-            /** @description When it happened, at most a day ahead; now when absent. It decides the month. */
-            timestamp?: string | null;
-            tokens?: components["schemas"]["Tokens"] | null;
-            /** @description Quantities by unit name. */
-            units?: {
-                [key: string]: number;
-            } | null;
+            model?: components["schemas"]["Name"] | null;
+            operationId?: components["schemas"]["OperationId"] | null;
+            provider?: components["schemas"]["Name"] | null;
+            sessionId?: components["schemas"]["SessionId"] | null;
+            stepLabel?: components["schemas"]["Label"] | null;
+            stepNumber?: components["schemas"]["Count"] | null;
+            timestamp?: components["schemas"]["Time"] | null;
+            tokens?: components["schemas"]["SentTokens"] | null;
+            units?: components["schemas"]["Units"] | null;
             usageType?: components["schemas"]["UsageType"] | null;
-            /** @example bgtfrdsZ */
-            userId: string;
+            userId: components["schemas"]["UserId"];
         };
         /** @description A session to be opened; exactly one of `estimate` and `choices` */
         NewSession: {
-            choices?: components["schemas"]["Choice"][] | null;
-            estimate?: components["schemas"]["Amounts"] | null;
-            feature: string;
-            /**
-             * Format: int64
-             * @description 1 to 86400; 900 when absent.
-             */
-            holdSeconds?: number | null;
+            choices?: components["schemas"]["SentChoices"] | null;
+            estimate?: components["schemas"]["Estimate"] | null;
+            feature: components["schemas"]["Name"];
+            holdSeconds?: components["schemas"]["HoldSeconds"] | null;
             metadata?: components["schemas"]["Metadata"] | null;
-            sessionId?: string | null;
+            sessionId?: components["schemas"]["SessionId"] | null;
         };
         /** @description A token to be made */
         NewToken: {
-            /** @description What it reads besides: `sessions`, `usage`. */
-            reads?: string[] | null;
-            /**
-             * Format: int64
-             * @description For how long, 60 to 86400; 3600 when absent.
-             */
-            ttlSeconds?: number | null;
+            /** @description What it reads besides. */
+            reads?: components["schemas"]["Readable"][] | null;
+            ttlSeconds?: components["schemas"]["TtlSeconds"] | null;
         };
         /** @description A webhook to be made */
         NewWebhook: {
-            /** @description What it is for, in your words; at most 256 characters. */
-            description?: string | null;
-            /** @description Of `budget.threshold_crossed`, `denial.recorded`, `session.abandoned`, `limit.changed`; the first alone when absent. */
-            events?: string[] | null;
+            description?: components["schemas"]["Description"] | null;
+            events?: components["schemas"]["EventNames"] | null;
             /**
              * @description Where messages are posted: https, on port 443 or 8443, at a public address; the configuration makes exceptions.
              * @example https://app.example.org/hooks/outlay
@@ -576,12 +591,24 @@ export interface components {
             usageType: components["schemas"]["UsageType"];
             userId: string;
         };
+        OperationId: string;
         /** @description Operations, newest first in order of recording */
         Operations: {
             items: components["schemas"]["Operation"][];
             /** @description Null at the end; a filtered page may be short and have one. */
             nextCursor?: string | null;
         };
+        /** @description An event of everybody's stream */
+        OperatorEvent: {
+            /** @description An overview without its lists, an `Alert` or a `Denial`, as JSON. */
+            data: string;
+            event: components["schemas"]["OperatorEventName"];
+        };
+        /**
+         * @description What an event of everybody's stream tells
+         * @enum {string}
+         */
+        OperatorEventName: "overview" | "alert" | "denial";
         /** @description A month at a glance, of one snapshot */
         Overview: {
             /**
@@ -611,6 +638,12 @@ export interface components {
             topUsers: components["schemas"]["UserItem"][];
             totals: components["schemas"]["Totals"];
         };
+        /** @description Limits of a user's own: an absent meter follows the plan, null is unlimited, 0 allows nothing */
+        OwnLimits: {
+            aiRuns?: components["schemas"]["RunsLimit"] | null;
+            apiRuns?: components["schemas"]["RunsLimit"] | null;
+            cost?: components["schemas"]["CostLimit"] | null;
+        };
         /** @description A plan */
         Plan: {
             /** @description At what percentages of a limit alerts are raised, as the configuration says. */
@@ -621,6 +654,12 @@ export interface components {
             /** Format: int32 */
             tier: number;
         };
+        /** @description A limit for each meter: null is unlimited, 0 allows nothing */
+        PlanLimits: {
+            aiRuns: components["schemas"]["RunsLimit"] | null;
+            apiRuns: components["schemas"]["RunsLimit"] | null;
+            cost: components["schemas"]["CostLimit"] | null;
+        };
         /** @description Plans in tier order, all in one page */
         PlanList: {
             items: components["schemas"]["Plan"][];
@@ -629,12 +668,8 @@ export interface components {
         };
         /** @description A plan to be set; each meter must be named, null is unlimited */
         PlanSettings: {
-            limits: components["schemas"]["Limits"];
-            /**
-             * Format: int32
-             * @description Its place among the plans; absent = where it is, or last.
-             */
-            tier?: number | null;
+            limits: components["schemas"]["PlanLimits"];
+            tier?: components["schemas"]["Tier"] | null;
         };
         Posted: components["schemas"]["NewOperation"] | components["schemas"]["NewOperation"][];
         /** @description An error, as RFC 9457 has it */
@@ -658,15 +693,18 @@ export interface components {
              */
             type: string;
         };
+        /** @description To 12 decimals; a string that holds the same is read too. */
+        Quantity: number | string;
         /** @description A question whether something fits; exactly one of `estimate` and `choices` */
         Question: {
             /** @description Keeps a denial when it is refused. */
             audit?: boolean | null;
-            choices?: components["schemas"]["Choice"][] | null;
-            estimate?: components["schemas"]["Amounts"] | null;
-            /** @description Required with `audit`. */
-            feature?: string | null;
+            choices?: components["schemas"]["SentChoices"] | null;
+            estimate?: components["schemas"]["Estimate"] | null;
+            feature?: components["schemas"]["Name"] | null;
         };
+        /** @enum {string} */
+        Readable: "sessions" | "usage";
         /** @description What `/readyz` says. */
         Ready: {
             /** @description Whether a forward jump of the server's clock is not believed yet: then holds expire later. */
@@ -724,9 +762,13 @@ export interface components {
         };
         /** @description A reversal to be recorded */
         Reversal: {
-            operationId?: string | null;
-            reason?: string | null;
+            operationId?: components["schemas"]["OperationId"] | null;
+            reason?: components["schemas"]["Label"] | null;
         };
+        /** @enum {string} */
+        Role: "viewer" | "app" | "admin";
+        /** Format: int64 */
+        Runs: number;
         RunsBudget: {
             /** Format: int64 */
             held: number;
@@ -771,6 +813,8 @@ export interface components {
             /** Format: int64 */
             used: number;
         };
+        /** Format: int64 */
+        RunsLimit: number;
         /** @description What is being sent */
         SentAgain: {
             /**
@@ -778,6 +822,21 @@ export interface components {
              * @description How many deliveries.
              */
             deliveries: number;
+        };
+        /** @description One of several ways to do the work, the best first */
+        SentChoice: {
+            estimate: components["schemas"]["Estimate"];
+            /** @description Another one for each. */
+            name: components["schemas"]["Name"];
+        };
+        SentChoices: components["schemas"]["SentChoice"][];
+        /** @description Tokens as the provider reported them: `input` includes cached and cache-write ones, `output` includes reasoning */
+        SentTokens: {
+            cachedInput?: components["schemas"]["Count"] | null;
+            cacheWrite?: components["schemas"]["Count"] | null;
+            input?: components["schemas"]["Count"] | null;
+            output?: components["schemas"]["Count"] | null;
+            reasoning?: components["schemas"]["Count"] | null;
         };
         /** @description A session */
         Session: {
@@ -811,6 +870,7 @@ export interface components {
             totalRuns: number;
             userId?: string | null;
         };
+        SessionId: string;
         /** @description Sessions, newest first */
         Sessions: {
             items: components["schemas"]["Session"][];
@@ -824,6 +884,11 @@ export interface components {
             features: components["schemas"]["FeatureSessions"][];
             since: string;
         };
+        /**
+         * @description The version of CloudEvents
+         * @enum {string}
+         */
+        SpecVersion: "1.0";
         /**
          * @description How near a meter is to its limit: from 80, 95 and 100 percent
          * @enum {string}
@@ -872,6 +937,10 @@ export interface components {
              */
             outputTokens?: number | null;
         };
+        /** Format: int64 */
+        Tier: number;
+        /** Format: date-time */
+        Time: string;
         /** @description A token */
         Token: {
             expiresAt: string;
@@ -907,6 +976,11 @@ export interface components {
              */
             status?: number | null;
         };
+        /** Format: int64 */
+        TtlSeconds: number;
+        Units: {
+            [key: string]: components["schemas"]["Quantity"];
+        };
         /**
          * @description Which runs meter a billable run counts on
          * @enum {string}
@@ -935,6 +1009,20 @@ export interface components {
             plan: string;
             userId: string;
         };
+        /** @description An event of a user's stream */
+        UserEvent: {
+            /** @description A `Budget` or an `Alert`, as JSON. */
+            data: string;
+            event: components["schemas"]["UserEventName"];
+            /** @description For `Last-Event-ID`. */
+            id?: string | null;
+        };
+        /**
+         * @description What an event of a user's stream tells
+         * @enum {string}
+         */
+        UserEventName: "budget" | "alert";
+        UserId: string;
         /** @description A user in a list, with one month */
         UserItem: {
             /** Format: int64 */
@@ -966,10 +1054,9 @@ export interface components {
         };
         /** @description What is set of a user, all of it */
         UserSettings: {
-            email?: string | null;
-            limits?: components["schemas"]["Limits"] | null;
-            /** @description The default plan when absent. */
-            plan?: string | null;
+            email?: components["schemas"]["Email"] | null;
+            limits?: components["schemas"]["OwnLimits"] | null;
+            plan?: components["schemas"]["Name"] | null;
         };
         /** @description The proof of every counter from the operations */
         Verified: {

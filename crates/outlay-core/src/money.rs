@@ -152,7 +152,8 @@ impl From<Usd> for UsdSum {
 pub struct Quantity(i128);
 
 impl Quantity {
-    const MAX: i64 = 1_000_000_000_000;
+    /// The most that there can be of it.
+    pub const MAX: i64 = 1_000_000_000_000;
 
     /// The quantity of `picos` trillionths.
     pub const fn from_picos(picos: i128) -> Self {

@@ -181,7 +181,8 @@ impl Writer {
         let jobs = Vec::new();
         let answers = Answers::Here;
         let lanes = lanes.unwrap_or_default();
-        let task = WriterTask { store, receiver, shared, queues, lanes, jobs, more_idle_work: true, pauses: None, answers };
+        let task =
+            WriterTask { store, receiver, shared, queues, lanes, jobs, more_idle_work: true, pauses: None, answers };
         (writer, task)
     }
 

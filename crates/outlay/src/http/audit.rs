@@ -23,7 +23,7 @@ use crate::writer::WriteError;
 /// The tag of the list's cursors.
 pub(super) const LIST: &str = "audit";
 /// Characters of who did something, at most.
-const WHO_CHARACTERS_MAX: usize = 64;
+pub(super) const WHO_CHARACTERS_MAX: usize = 64;
 
 /// Who a caller is, as the audit log names them.
 pub(super) fn actor(caller: &Caller, address: Option<IpAddr>, request_id: RequestId) -> Actor {
@@ -66,11 +66,11 @@ pub(super) async fn note(app: &App, event: Event) -> Result<(), Problem> {
 #[utoipa::path(get, path = "/v1/audit", tag = "Operator",
     operation_id = "listAudit",
     params(schemas::UserQuery,
-        ("userNumber" = Option<u64>, Query, description = "Only what was done to the user of this number, also when erased"),
-        ("action" = Option<String>, Query, description = "Only this action, such as `plan.set`"),
-        ("who" = Option<String>, Query, description = "Only what this one did: a key's id, `environment`, `socket`, `open`, `configuration`, `token`, `nobody`"),
-        ("from" = Option<String>, Query, description = "Only at or after this time"),
-        ("to" = Option<String>, Query, description = "Only before this time"),
+        ("userNumber" = inline(Option<schemas::UserNumber>), Query, description = "Only what was done to the user of this number, also when erased"),
+        ("action" = inline(Option<schemas::Action>), Query, description = "Only this action, such as `plan.set`"),
+        ("who" = inline(Option<schemas::Who>), Query, description = "Only what this one did: a key's id, `environment`, `socket`, `open`, `configuration`, `token`, `nobody`"),
+        ("from" = inline(Option<schemas::Time>), Query, description = "Only at or after this time"),
+        ("to" = inline(Option<schemas::Time>), Query, description = "Only before this time"),
         schemas::PageQuery),
     responses((status = 200, description = "A page", body = schemas::Audit),
         schemas::ReadProblems))]

@@ -21,6 +21,7 @@ use outlay_core::id::TextError;
 use outlay_core::money::DecimalError;
 use outlay_core::month::Timestamp;
 
+pub(super) use self::split::MEMBERS_MAX;
 use self::split::Member;
 use super::auth::asked;
 use super::problem::{FieldError, Kind, Problem};
@@ -129,9 +130,10 @@ impl JsonBody {
         Object::of_body(utf8(&self.0)?)
     }
 
-    /// The same; an empty body is an empty object.
+    /// The same; an empty body is an empty object, and so is `null`, as it is in the place of a member.
     pub(super) fn object_or_empty(&self) -> Result<Object<'_>, Problem> {
-        if self.0.is_empty() { Object::of_body("{}") } else { self.object() }
+        let is_null = self.0.trim_ascii() == b"null";
+        if self.0.is_empty() || is_null { Object::of_body("{}") } else { self.object() }
     }
 }
 

@@ -50,7 +50,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[utoipa::path(get, path = "/v1/users/{userId}/events", tag = "Budgets",
     params(schemas::UserPath,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that came")),
-    responses((status = 200, description = "The events, for as long as you read", content_type = "text/event-stream", body = String),
+    responses((status = 200, description = "The events, for as long as you read", content_type = "text/event-stream", body = schemas::UserEvent),
         schemas::ReadProblems))]
 pub(super) async fn of_user(
     State(app): State<SharedApp>,
@@ -72,7 +72,7 @@ pub(super) async fn of_user(
 /// most. `alert` and `denial` are what `GET /v1/alerts` and `GET /v1/denials` list. There is no resuming: who comes back
 /// begins with an `overview`.
 #[utoipa::path(get, path = "/v1/events", tag = "Operator",
-    responses((status = 200, description = "The events, for as long as you read", content_type = "text/event-stream", body = String),
+    responses((status = 200, description = "The events, for as long as you read", content_type = "text/event-stream", body = schemas::OperatorEvent),
         schemas::ReadProblems))]
 pub(super) async fn of_all(
     State(app): State<SharedApp>,

@@ -14,6 +14,9 @@ use super::problem::Problem;
 use super::reading::OfUser;
 use super::{SharedApp, schemas};
 
+/// Months of one answer, at most.
+pub(super) const MONTHS_MAX: u64 = 36;
+
 /// Which breakdowns a caller may see.
 #[derive(Debug, Clone, Copy)]
 struct Sees {
@@ -26,7 +29,7 @@ struct Sees {
 /// The oldest first, gaps as zeros.
 #[utoipa::path(get, path = "/v1/users/{userId}/history", tag = "Reading",
     operation_id = "getHistory",
-    params(schemas::UserPath, ("months" = Option<u8>, Query, description = "1 to 36; 6 when absent")),
+    params(schemas::UserPath, ("months" = inline(Option<schemas::Months>), Query, description = "1 to 36; 6 when absent")),
     responses((status = 200, description = "The months", body = schemas::History),
         schemas::ReadProblems))]
 pub(super) async fn get(
@@ -35,7 +38,7 @@ pub(super) async fn get(
     OfUser(user_id): OfUser,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let count = parameters.number("months", 1..=36, 6);
+    let count = parameters.number("months", 1..=MONTHS_MAX, 6);
     parameters.finish()?;
     let today = app.reads.now().day();
     let last = today.month();

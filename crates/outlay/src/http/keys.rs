@@ -30,7 +30,7 @@ const CHECK_CHARACTERS: usize = 6;
 const ID_CHARACTERS: usize = 16;
 
 /// Characters of a description, at most.
-const DESCRIPTION_CHARACTERS_MAX: usize = 256;
+pub(super) const DESCRIPTION_CHARACTERS_MAX: usize = 256;
 
 /// All keys
 ///

@@ -2,6 +2,8 @@
 //!
 //! A route's own words are in `#[utoipa::path(...)]` at its handler; here are only the list of them, and what all share.
 
+mod between;
+
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
@@ -12,6 +14,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::docs::Examples;
+use super::schemas::{Description as Words, Readable, Role, Time, TtlSeconds};
 
 /// The description. Every route of the table in [`super::routes`] is named here.
 #[derive(Debug, OpenApi)]
@@ -87,7 +90,12 @@ use super::docs::Examples;
         super::keys::create,
         super::keys::revoke,
     ),
-    components(schemas(Problem)),
+    components(schemas(
+        Problem,
+        // Named by others alone.
+        super::schemas::EventName,
+        super::schemas::Quantity,
+    )),
     modifiers(&Credentials, &Examples)
 )]
 struct Description;
@@ -126,15 +134,14 @@ struct WrongField {
 /// A key to be made
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it is described here and read at its handler")]
 pub(super) struct NewKey {
-    /// `viewer`, `app` or `admin`.
-    #[schema(example = "app")]
-    role: String,
+    role: Role,
     /// What it is for, in your words; at most 256 characters.
-    description: Option<String>,
-    /// When it ends by itself.
-    expires_at: Option<String>,
+    description: Option<Words>,
+    /// When it ends by itself: in the future.
+    expires_at: Option<Time>,
 }
 
 /// A key
@@ -169,12 +176,13 @@ pub(super) struct Keys {
 /// A token to be made
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it is described here and read at its handler")]
 pub(super) struct NewToken {
     /// For how long, 60 to 86400; 3600 when absent.
-    ttl_seconds: Option<i64>,
-    /// What it reads besides: `sessions`, `usage`.
-    reads: Option<Vec<String>>,
+    ttl_seconds: Option<TtlSeconds>,
+    /// What it reads besides.
+    reads: Option<Vec<Readable>>,
 }
 
 /// A token
@@ -202,7 +210,13 @@ impl Modify for Credentials {
 
 /// The description as JSON.
 pub(super) static JSON: LazyLock<Bytes> =
-    LazyLock::new(|| Bytes::from(serde_json::to_vec(&Description::openapi()).unwrap_or_default()));
+    LazyLock::new(|| Bytes::from(serde_json::to_vec(&described()).unwrap_or_default()));
+
+fn described() -> serde_json::Value {
+    let mut description = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    between::add(&mut description);
+    description
+}
 
 /// `GET /openapi.json`
 pub(super) async fn json() -> Response {

@@ -140,12 +140,10 @@ pub(super) async fn users(State(app): State<SharedApp>, mut parameters: Paramete
 /// What a query asks of the list of users, and the list's tag.
 pub(super) fn users_query(app: &SharedApp, parameters: &mut Parameters) -> (UsersQuery, String) {
     let month = parameters.read("month", Month::parse).unwrap_or_else(|| app.reads.now().month());
-    let sort = parameters.read("sort", sort_of).unwrap_or(UserSort::Cost);
-    let descending = parameters.read("order", |text| match text {
-        "desc" => Ok(true),
-        "asc" => Ok(false),
-        _ => Err("must be desc or asc"),
-    });
+    let sort = parameters
+        .read("sort", |text| named(&SORTS, text, "must be cost, percent, aiRuns, apiRuns, lastSeen or userId"));
+    let sort = sort.unwrap_or(UserSort::Cost);
+    let descending = parameters.read("order", |text| named(&ORDERS, text, "must be desc or asc"));
     let descending = descending.unwrap_or(sort != UserSort::UserId);
     let active = parameters.flag("active", false);
     let state = parameters.read("state", |text| {
@@ -168,16 +166,21 @@ pub(super) fn seal_after(app: &SharedApp, list: &str, after: &UsersAfter) -> Str
     app.seal_cursor(list, &place_of(after))
 }
 
-fn sort_of(text: &str) -> Result<UserSort, &'static str> {
-    Ok(match text {
-        "cost" => UserSort::Cost,
-        "percent" => UserSort::Percent,
-        "aiRuns" => UserSort::AiRuns,
-        "apiRuns" => UserSort::ApiRuns,
-        "lastSeen" => UserSort::LastSeen,
-        "userId" => UserSort::UserId,
-        _ => return Err("must be cost, percent, aiRuns, apiRuns, lastSeen or userId"),
-    })
+/// By what users are sorted, by name.
+pub(super) const SORTS: [(&str, UserSort); 6] = [
+    ("cost", UserSort::Cost),
+    ("percent", UserSort::Percent),
+    ("aiRuns", UserSort::AiRuns),
+    ("apiRuns", UserSort::ApiRuns),
+    ("lastSeen", UserSort::LastSeen),
+    ("userId", UserSort::UserId),
+];
+/// The two orders, and whether they go down.
+pub(super) const ORDERS: [(&str, bool); 2] = [("desc", true), ("asc", false)];
+
+/// What one of these names means.
+fn named<T: Copy>(table: &[(&str, T)], text: &str, must: &'static str) -> Result<T, &'static str> {
+    table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or(must)
 }
 
 fn place_of(after: &UsersAfter) -> Vec<u8> {

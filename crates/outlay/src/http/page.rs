@@ -15,7 +15,7 @@ use crate::store::PageOf;
 /// Items of a page when nothing is said.
 const LIMIT_DEFAULT: usize = 50;
 /// Items of a page, at most.
-const LIMIT_MAX: usize = 1_000;
+pub(super) const LIMIT_MAX: usize = 1_000;
 
 /// The query string, to be taken apart parameter by parameter.
 ///
@@ -150,6 +150,10 @@ pub struct CursorError;
 const CURSOR_VERSION: u8 = 2;
 /// Bytes of the checksum at the end of a cursor.
 const CHECK_BYTES: usize = 6;
+
+/// Characters of a cursor, at most: the longest names a user, whose characters take four bytes each, beside a key of 16.
+pub(super) const CURSOR_CHARACTERS_MAX: usize =
+    (1 + 16 + 4 * outlay_core::id::UserId::CHARACTERS_MAX + CHECK_BYTES).div_ceil(3) * 4;
 
 /// Makes an opaque cursor; only the same list of the same store takes it back.
 pub fn seal_cursor(deployment_id: u128, list: &str, place: &[u8]) -> String {

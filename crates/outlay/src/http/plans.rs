@@ -21,6 +21,9 @@ use super::{SharedApp, schemas};
 use crate::audit::Actor;
 use crate::recheck;
 
+/// The highest tier that can be asked for: the plan after it still has one of its own.
+pub(super) const TIER_MAX: i64 = u32::MAX as i64 - 10;
+
 /// How long an answer waits for the alerts: long enough for most, so that they are there when it comes.
 const RECHECK_WAIT: Duration = Duration::from_secs(2);
 
@@ -46,7 +49,7 @@ pub(super) async fn list(State(app): State<SharedApp>, parameters: Parameters) -
 /// Lower limits raise the alerts that they make due.
 #[utoipa::path(put, path = "/v1/plans/{name}", tag = "Users",
     operation_id = "putPlan",
-    params(("name" = String, Path, description = "The plan's name")),
+    params(("name" = inline(schemas::PlanName), Path, description = "The plan's name")),
     request_body(content = schemas::PlanSettings),
     responses((status = 200, description = "The plan was known", body = schemas::Plan),
         (status = 201, description = "The plan is new", body = schemas::Plan),
@@ -60,7 +63,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let mut fields = body.object()?;
     let limits = fields.required_object("limits", limits);
-    let tier = fields.optional("tier", whole(0..=i64::from(u32::MAX) - 10)).and_then(|tier| u32::try_from(tier).ok());
+    let tier = fields.optional("tier", whole(0..=TIER_MAX)).and_then(|tier| u32::try_from(tier).ok());
     let limits = fields.finish(limits)?;
     if app.plans_are_configured {
         return Err(Problem::new(Kind::PlansAreConfigured)

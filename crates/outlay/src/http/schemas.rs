@@ -6,27 +6,31 @@
 
 mod asked;
 mod operator;
+mod sent;
+mod values;
 mod webhooks;
 
 use std::collections::BTreeMap;
 
-use utoipa::openapi::schema::{AllOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 pub(super) use asked::*;
 pub(super) use operator::*;
+pub(super) use sent::*;
+pub(super) use values::*;
 pub(super) use webhooks::*;
 
 use super::openapi::Problem;
 
-/// USD as a JSON number, exact to 12 decimals; read with an exponent or as a string too
+/// USD as a JSON number, exact to 12 decimals
 #[derive(Debug)]
 pub(super) struct Usd;
 
 impl PartialSchema for Usd {
     fn schema() -> RefOr<Schema> {
-        let words = "USD as an exact decimal, to 12 decimals; a string that holds the same is read too.";
+        let words = "USD as an exact decimal, to 12 decimals.";
         ObjectBuilder::new().schema_type(Type::Number).description(Some(words)).examples([0.000_107_85]).into()
     }
 }
@@ -50,9 +54,7 @@ impl ToSchema for Metadata {}
 #[schema(rename_all = "camelCase")]
 pub(super) struct Amounts {
     cost: Option<Usd>,
-    /// At most 1,000,000.
     ai_runs: Option<i64>,
-    /// At most 1,000,000.
     api_runs: Option<i64>,
 }
 
@@ -247,58 +249,6 @@ pub(super) enum Finish {
     Failed,
 }
 
-/// An operation to be recorded
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct NewOperation {
-    /// The idempotency key, unique per user for ever; without one a retry cannot be recognised.
-    #[schema(example = "usage_1760380378785_zrix")]
-    operation_id: Option<String>,
-    #[schema(example = "bgtfrdsZ")]
-    user_id: String,
-    /// `AIUsage` when absent.
-    usage_type: Option<UsageType>,
-    #[schema(example = "business_card_scan")]
-    feature: String,
-    provider: Option<String>,
-    model: Option<String>,
-    /// What the call cost. Prices for `tokens` and `units` come with a later version.
-    cost: Usd,
-    tokens: Option<Tokens>,
-    /// Quantities by unit name.
-    units: Option<BTreeMap<String, f64>>,
-    /// Whether it counts as one run against the plan.
-    is_billable_run: Option<bool>,
-    session_id: Option<String>,
-    step_label: Option<String>,
-    step_number: Option<i64>,
-    /// Finishes the session in the same transaction.
-    finish_session: Option<Finish>,
-    duration_ms: Option<u64>,
-    /// When it happened, at most a day ahead; now when absent. It decides the month.
-    timestamp: Option<String>,
-    metadata: Option<Metadata>,
-}
-
-/// One operation, or 1 to 1000
-#[derive(Debug)]
-pub(super) struct Posted;
-
-impl PartialSchema for Posted {
-    fn schema() -> RefOr<Schema> {
-        let one = Ref::from_schema_name(NewOperation::name());
-        let many = ArrayBuilder::new().items(one.clone()).min_items(Some(1)).max_items(Some(1_000));
-        OneOfBuilder::new().item(one).item(many).into()
-    }
-}
-
-impl ToSchema for Posted {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((NewOperation::name().into_owned(), NewOperation::schema()));
-        NewOperation::schemas(schemas);
-    }
-}
-
 /// A recorded operation
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -360,14 +310,6 @@ pub(super) enum RecordedAll {
     Batch(Results),
 }
 
-/// A reversal to be recorded
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct Reversal {
-    operation_id: Option<String>,
-    reason: Option<String>,
-}
-
 /// A recorded operation in a list
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -409,17 +351,6 @@ pub(super) struct Choice {
     estimate: Amounts,
 }
 
-/// A question whether something fits; exactly one of `estimate` and `choices`
-#[derive(Debug, ToSchema)]
-pub(super) struct Question {
-    estimate: Option<Amounts>,
-    choices: Option<Vec<Choice>>,
-    /// Required with `audit`.
-    feature: Option<String>,
-    /// Keeps a denial when it is refused.
-    audit: Option<bool>,
-}
-
 /// Whether a choice fits
 #[derive(Debug, ToSchema)]
 pub(super) struct Way {
@@ -448,19 +379,6 @@ pub(super) struct Answer {
     budget: Budget,
     /// The meters as they would stand.
     after: Meters,
-}
-
-/// A session to be opened; exactly one of `estimate` and `choices`
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct NewSession {
-    session_id: Option<String>,
-    feature: String,
-    estimate: Option<Amounts>,
-    choices: Option<Vec<Choice>>,
-    /// 1 to 86400; 900 when absent.
-    hold_seconds: Option<i64>,
-    metadata: Option<Metadata>,
 }
 
 /// An open session
@@ -498,24 +416,6 @@ pub(super) struct Refused {
     next_plan: Option<String>,
     resets_at: String,
     session_id: Option<String>,
-}
-
-/// How a session ends
-#[derive(Debug, ToSchema)]
-pub(super) struct FinishSession {
-    status: Finish,
-    /// Why it failed.
-    error: Option<String>,
-}
-
-/// How a hold goes on
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct ExtendSession {
-    /// From now on, 1 to 86400.
-    hold_seconds: i64,
-    /// The hold's new total; absent = it stays.
-    estimate: Option<Amounts>,
 }
 
 /// A step of a session
@@ -586,16 +486,6 @@ pub(super) struct Session {
     budget: Option<Budget>,
 }
 
-/// What is set of a user, all of it
-#[derive(Debug, ToSchema)]
-pub(super) struct UserSettings {
-    /// The default plan when absent.
-    plan: Option<String>,
-    email: Option<String>,
-    /// An absent meter follows the plan, null is unlimited, 0 allows nothing.
-    limits: Option<Limits>,
-}
-
 /// A user with one month
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -619,14 +509,6 @@ pub(super) struct User {
     monthly_usage_last_updated: Option<String>,
 }
 
-/// A plan to be set; each meter must be named, null is unlimited
-#[derive(Debug, ToSchema)]
-pub(super) struct PlanSettings {
-    limits: Limits,
-    /// Its place among the plans; absent = where it is, or last.
-    tier: Option<u32>,
-}
-
 /// A plan
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -637,17 +519,6 @@ pub(super) struct Plan {
     default: bool,
     /// At what percentages of a limit alerts are raised, as the configuration says.
     alert_thresholds: Vec<u8>,
-}
-
-/// A denial that the application made
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-pub(super) struct NewDenial {
-    feature: String,
-    estimate: Amounts,
-    reason: String,
-    session_id: Option<String>,
-    metadata: Option<Metadata>,
 }
 
 /// A refused intent

@@ -26,6 +26,9 @@ use crate::writer::Writer;
 /// Steps in one answer, at most.
 const STEPS_MAX: usize = 1_000;
 
+/// Days that are summed up, at most: a year, and the day that a leap year has more.
+pub(super) const DAYS_MAX: u64 = 366;
+
 /// Open a session
 ///
 /// Sets the estimate, or the first choice that fits, aside until it is used, finished or expired. The same id again is the same session, with one hold.
@@ -179,7 +182,7 @@ async fn changed(app: &App, writer: &Writer, user_id: &UserId, command: Command)
 /// With its steps in order of recording, 1000 at most.
 #[utoipa::path(get, path = "/v1/users/{userId}/sessions/{sessionId}", tag = "Sessions",
     operation_id = "getSession",
-    params(schemas::SessionPath, ("steps" = Option<bool>, Query, description = "`false` leaves the steps out"), ("stepsCursor" = Option<String>, Query, description = "The `nextStepsCursor` of the answer before")),
+    params(schemas::SessionPath, ("steps" = Option<bool>, Query, description = "`false` leaves the steps out"), ("stepsCursor" = inline(Option<schemas::Cursor>), Query, description = "The `nextStepsCursor` of the answer before")),
     responses((status = 200, description = "The session", body = schemas::Session),
         (status = 404, description = "The user has no such session", content_type = "application/problem+json", body = super::openapi::Problem),
         schemas::ReadProblems))]
@@ -276,11 +279,11 @@ async fn answer_list(app: &SharedApp, query: SessionsQuery, whole: bool) -> Resu
 /// Those opened in the last days, today included.
 #[utoipa::path(get, path = "/v1/sessions/stats", tag = "Operator",
     operation_id = "getSessionStats",
-    params(("days" = Option<u16>, Query, description = "1 to 366; 30 when absent")),
+    params(("days" = inline(Option<schemas::Days>), Query, description = "1 to 366; 30 when absent")),
     responses((status = 200, description = "Sums by feature, the most expensive first", body = schemas::SessionStats),
         schemas::ReadProblems))]
 pub(super) async fn stats(State(app): State<SharedApp>, mut parameters: Parameters) -> Result<Response, Problem> {
-    let days = parameters.number("days", 1..=366, 30);
+    let days = parameters.number("days", 1..=DAYS_MAX, 30);
     parameters.finish()?;
     let days_before = i64::try_from(days).unwrap_or(1) - 1;
     let since = app.reads.now().plus_seconds(-86_400 * days_before).day();

@@ -61,6 +61,8 @@ pub async fn reseal(master: &MasterKey, writer: &Writer, reads: &dyn Reads, ids:
     Ok(count)
 }
 
+/// For how many seconds a token may be good.
+pub(super) const TTL_SECONDS: std::ops::RangeInclusive<i64> = 60..=86_400;
 /// For how long a token is good when nothing is said.
 const TTL_SECONDS_DEFAULT: i64 = 3_600;
 
@@ -102,7 +104,7 @@ fn after(instant: Timestamp) -> Timestamp {
 /// short and make new ones; `DELETE` on the same path ends all of them at once.
 #[utoipa::path(post, path = "/v1/users/{userId}/tokens", tag = "Users",
     operation_id = "createUserToken",
-    params(("userId" = String, Path, description = "The user, percent-encoded once")),
+    params(schemas::UserPath),
     request_body(content = Option<super::openapi::NewToken>),
     responses((status = 201, description = "The token", body = super::openapi::Token),
         schemas::WriteProblems))]
@@ -112,7 +114,7 @@ pub(super) async fn create(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut fields = body.object_or_empty()?;
-    let ttl_seconds = fields.optional("ttlSeconds", whole(60..=86_400)).unwrap_or(TTL_SECONDS_DEFAULT);
+    let ttl_seconds = fields.optional("ttlSeconds", whole(TTL_SECONDS)).unwrap_or(TTL_SECONDS_DEFAULT);
     let readable =
         fields.optional("reads", |raw| serde_json::from_str::<Vec<Readable>>(raw).map_err(|_| Readable::MUST));
     fields.finish(Some(()))?;
@@ -307,7 +309,18 @@ pub enum Readable {
 }
 
 impl Readable {
+    /// All, in the order of the contract.
+    pub const ALL: [Self; 2] = [Self::Sessions, Self::Usage];
+
     const MUST: &str = "must be a list of `sessions` and `usage`";
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Usage => "usage",
+        }
+    }
 }
 
 impl Tokens {

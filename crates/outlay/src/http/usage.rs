@@ -25,14 +25,14 @@ use crate::store::UsageQuery;
 use crate::writer::Writer;
 
 /// Operations of one batch, at most.
-const BATCH_MAX: usize = 1_000;
+pub(super) const BATCH_MAX: usize = 1_000;
 
 /// Record operations
 ///
 /// One operation, an array of 1 to 1000, or CloudEvents. Each item of a batch succeeds or fails alone.
 #[utoipa::path(post, path = "/v1/usage", tag = "Recording",
     operation_id = "recordUsage",
-    request_body(content((schemas::Posted = "application/json"), (serde_json::Value = "application/cloudevents+json"), (serde_json::Value = "application/cloudevents-batch+json"))),
+    request_body(content((schemas::Posted = "application/json"), (schemas::CloudEvent = "application/cloudevents+json"), (schemas::CloudEvents = "application/cloudevents-batch+json"))),
     responses((status = 200, description = "It is recorded, or was before; of a batch, all are", body = schemas::RecordedAll),
         (status = 207, description = "Some of the batch failed", body = schemas::Results),
         (status = 409, description = "The id was used before with other content", content_type = "application/problem+json", body = super::openapi::Problem),
@@ -181,7 +181,7 @@ fn wants_minimal(headers: &HeaderMap) -> bool {
 /// Records negative amounts in the month of the original, once.
 #[utoipa::path(post, path = "/v1/users/{userId}/usage/{operationId}/reverse", tag = "Recording",
     operation_id = "reverseOperation",
-    params(schemas::UserPath, ("operationId" = String, Path, description = "What to take back")),
+    params(schemas::UserPath, ("operationId" = inline(schemas::OperationId), Path, description = "What to take back")),
     request_body(content = Option<schemas::Reversal>),
     responses((status = 200, description = "It is taken back, or was before", body = schemas::Recorded),
         (status = 404, description = "The user has no such operation", content_type = "application/problem+json", body = super::openapi::Problem),

@@ -23,7 +23,7 @@ use super::{App, SharedApp, schemas};
 use crate::audit::Actor;
 
 /// Bytes of an address, at most: that of a path in SMTP.
-const EMAIL_BYTES_MAX: usize = 254;
+pub(super) const EMAIL_BYTES_MAX: usize = 254;
 
 /// Read a user
 ///

@@ -10,7 +10,7 @@ use outlay_core::session::{Ask, Choice};
 use super::{Object, decimal, text, whole};
 
 /// Choices of one intent, at most.
-const CHOICES_MAX: usize = 16;
+pub(in crate::http) const CHOICES_MAX: usize = 16;
 
 /// Reads exactly one of `estimate` and `choices`; `None` when it is wrong, which is noted.
 pub(in crate::http) fn read(fields: &mut Object<'_>) -> Option<Ask> {

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::value::RawValue;
 
 /// Members of an object, at most. No body has more fields; `units` may have as many names.
-const MEMBERS_MAX: usize = 64;
+pub(in crate::http) const MEMBERS_MAX: usize = 64;
 
 /// One member: its name without escapes, and its value as it stands.
 #[derive(Debug)]

@@ -296,3 +296,15 @@ proptest::proptest! {
         proptest::prop_assert!(answer == "read" && sound || answer.starts_with(&expected), "{}: {}", body, answer);
     }
 }
+
+#[test]
+fn where_no_body_is_needed_null_is_none() {
+    for body in ["", "null", " null\n", "{}"] {
+        let read = JsonBody(Bytes::from(body)).object_or_empty().and_then(|object| object.finish(Some(())));
+        assert!(read.is_ok(), "{body:?}");
+    }
+    for body in ["nul", "null null", "[]", "0"] {
+        assert!(JsonBody(Bytes::from(body)).object_or_empty().is_err(), "{body:?}");
+    }
+    assert!(JsonBody(Bytes::from("null")).object().is_err());
+}

@@ -253,7 +253,7 @@ impl Reader<'_> {
             "boolean" => "true or false",
             word => word,
         };
-        Kind { or_null, ..Kind::words(words) }
+        Kind { or_null, ..Kind::words(&format!("{words}{}", bounds(schema))) }
     }
 
     fn one_of(&self, parts: &[Value]) -> Kind {
@@ -277,6 +277,17 @@ impl Reader<'_> {
 impl Kind {
     fn words(words: &str) -> Self {
         Self { words: words.to_owned(), ..Self::default() }
+    }
+}
+
+/// How long a text may be, or how large a number, in words; nothing where only the type bounds it.
+fn bounds(schema: &Value) -> String {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_i64).filter(|bound| *bound != i64::MAX);
+    match (bound("minLength"), bound("maxLength"), bound("minimum"), bound("maximum")) {
+        (Some(min), Some(max), _, _) => format!(" of {min} to {max} characters"),
+        (None, Some(max), _, _) => format!(" of {max} characters at most"),
+        (_, _, Some(min), Some(max)) => format!(" from {min} to {max}"),
+        _ => String::new(),
     }
 }
 

@@ -1,17 +1,21 @@
 //! What stands in paths and queries, and what any route may be answered with beside its answer.
 
-use utoipa::{IntoParams, IntoResponses};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-use super::{Problem, State, UsageType};
+use super::{
+    Cursor, Limit, Month, Name, Order, Problem, SessionId, SessionStatus, State, Time, UsageType, UserId, UserSort,
+};
 
 /// Which page of a list
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct PageQuery {
     /// 1 to 1000; 50 when absent.
-    limit: Option<u16>,
+    #[param(inline)]
+    limit: Option<Limit>,
     /// The `nextCursor` of the page before.
-    cursor: Option<String>,
+    #[param(inline)]
+    cursor: Option<Cursor>,
 }
 
 /// Which month
@@ -19,51 +23,60 @@ pub(in crate::http) struct PageQuery {
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct MonthQuery {
     /// Like `2025-10`.
-    #[param(example = "2025-10")]
-    month: Option<String>,
+    #[param(inline, example = "2025-10")]
+    month: Option<Month>,
 }
 
 /// Which operations
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(in crate::http) struct UsageQuery {
-    feature: Option<String>,
+    #[param(inline)]
+    feature: Option<Name>,
     usage_type: Option<UsageType>,
-    session_id: Option<String>,
+    #[param(inline)]
+    session_id: Option<SessionId>,
 }
 
 /// Which sessions
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct SessionsQuery {
-    /// `in-progress`, `completed`, `failed` or `abandoned`.
-    status: Option<String>,
-    feature: Option<String>,
+    #[param(inline)]
+    status: Option<SessionStatus>,
+    #[param(inline)]
+    feature: Option<Name>,
     /// Only created at or after this time.
-    from: Option<String>,
+    #[param(inline)]
+    from: Option<Time>,
     /// Only created before this time.
-    to: Option<String>,
+    #[param(inline)]
+    to: Option<Time>,
 }
 
 /// Whose
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(in crate::http) struct UserQuery {
-    user_id: Option<String>,
+    #[param(inline)]
+    user_id: Option<UserId>,
 }
 
 /// Which users, in which order
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct UsersQuery {
-    /// `cost` (the default), `percent`, `aiRuns`, `apiRuns`, `lastSeen` or `userId`.
-    sort: Option<String>,
-    /// `desc` or `asc`; by id ascending when absent, else descending.
-    order: Option<String>,
+    /// `cost` when absent.
+    #[param(inline)]
+    sort: Option<UserSort>,
+    /// By id ascending when absent, else descending.
+    #[param(inline)]
+    order: Option<Order>,
     /// `true`: only those with an operation in the month. All who are known when absent.
     active: Option<bool>,
     state: Option<State>,
-    plan: Option<String>,
+    #[param(inline)]
+    plan: Option<Name>,
     /// The beginning of the id.
     q: Option<String>,
 }
@@ -73,7 +86,8 @@ pub(in crate::http) struct UsersQuery {
 #[into_params(parameter_in = Path, rename_all = "camelCase")]
 pub(in crate::http) struct UserPath {
     /// 1 to 128 characters, percent-encoded.
-    user_id: String,
+    #[param(inline)]
+    user_id: UserId,
 }
 
 /// The session of a path
@@ -81,9 +95,48 @@ pub(in crate::http) struct UserPath {
 #[into_params(parameter_in = Path, rename_all = "camelCase")]
 pub(in crate::http) struct SessionPath {
     /// 1 to 128 characters, percent-encoded.
-    user_id: String,
+    #[param(inline)]
+    user_id: UserId,
     /// 1 to 128 characters, percent-encoded.
-    session_id: String,
+    #[param(inline)]
+    session_id: SessionId,
+}
+
+/// An event of a user's stream
+#[derive(Debug, ToSchema)]
+pub(in crate::http) struct UserEvent {
+    event: UserEventName,
+    /// For `Last-Event-ID`.
+    id: Option<String>,
+    /// A `Budget` or an `Alert`, as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// What an event of a user's stream tells
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::http) enum UserEventName {
+    Budget,
+    Alert,
+}
+
+/// An event of everybody's stream
+#[derive(Debug, ToSchema)]
+pub(in crate::http) struct OperatorEvent {
+    event: OperatorEventName,
+    /// An overview without its lists, an `Alert` or a `Denial`, as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// What an event of everybody's stream tells
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub(in crate::http) enum OperatorEventName {
+    Overview,
+    Alert,
+    Denial,
 }
 
 /// What a read may be answered with beside its answer

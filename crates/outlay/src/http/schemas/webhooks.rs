@@ -2,7 +2,7 @@
 
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-use super::Problem;
+use super::{DeliveryState, Description, EventNames, Problem};
 
 /// The webhook of a path
 #[derive(Debug, IntoParams)]
@@ -16,8 +16,8 @@ pub(in crate::http) struct WebhookPath {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct DeliveryQuery {
-    /// `pending`, `delivered`, `failed` or `cancelled`.
-    state: Option<String>,
+    #[param(inline)]
+    state: Option<DeliveryState>,
 }
 
 /// What a route of one webhook answers beside the rest
@@ -30,14 +30,15 @@ pub(in crate::http) enum NoWebhook {
 
 /// A webhook to be made
 #[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(in crate::http) struct NewWebhook {
     /// Where messages are posted: https, on port 443 or 8443, at a public address; the configuration makes exceptions.
     #[schema(example = "https://app.example.org/hooks/outlay")]
     url: String,
-    /// Of `budget.threshold_crossed`, `denial.recorded`, `session.abandoned`, `limit.changed`; the first alone when absent.
-    events: Option<Vec<String>>,
+    /// What it is told of; `budget.threshold_crossed` alone when absent.
+    events: Option<EventNames>,
     /// What it is for, in your words; at most 256 characters.
-    description: Option<String>,
+    description: Option<Description>,
 }
 
 /// A webhook
@@ -68,6 +69,7 @@ pub(in crate::http) struct Webhooks {
 /// Which delivery is sent again; all that failed when none is named
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub(in crate::http) struct Redelivery {
     delivery_id: Option<String>,
 }

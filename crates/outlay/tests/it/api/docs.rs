@@ -76,7 +76,7 @@ fn the_description_is_there_for_people_and_for_machines() {
     assert!(
         text.contains("POST /v1/usage")
             && text.contains(&here)
-            && text.contains("- `userId` (string, in the path, required)")
+            && text.contains("- `userId` (string of 1 to 128 characters, in the path, required)")
     );
     assert!(server.get("/llms.txt").text().contains(&format!("{here}/docs.md")));
     // Every link within the page leads somewhere.
