@@ -11,6 +11,7 @@ mod node;
 mod packages;
 mod packaging;
 mod run;
+mod schemathesis;
 mod test;
 mod torture;
 
@@ -54,6 +55,12 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Ask the built server what its description allows and what it does not, as each kind of caller
+    Schemathesis {
+        /// Random cases of each route and caller
+        #[arg(long, default_value_t = schemathesis::EXAMPLES)]
+        examples: u32,
+    },
     /// Torture the real program, optimized: kills, power cuts, failing calls, a full disk, pauses, jumps of the clock
     #[command(disable_help_flag = true)]
     Torture {
@@ -96,6 +103,7 @@ fn main() -> ExitCode {
         Command::Lint => lint(),
         Command::Mistakes { names } => mistakes::run(&names),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Command::Schemathesis { examples } => schemathesis(examples),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Backtest { arguments } => bench("backtest", &arguments),
         Command::Bench { arguments } => bench("throughput", &arguments),
@@ -133,6 +141,12 @@ fn lint() -> Result<(), Failed> {
     }
     mistakes::lint()?;
     packaging::lint()
+}
+
+fn schemathesis(examples: u32) -> Result<(), Failed> {
+    // As for the other tests, so that it is built once.
+    Step::cargo(&["build", "--package", "outlay", "--features", "outlay/test-clock"]).run()?;
+    schemathesis::run(examples)
 }
 
 fn bench_page(files: &[PathBuf]) -> Result<(), Failed> {

@@ -23,13 +23,18 @@ pub(crate) fn install(program: &str, packages: &[&str], why: &str) -> Result<(),
     if Path::new(program).exists() {
         return Ok(());
     }
-    println!("\nxtask: {program} is missing, which {why}; installing Debian's");
+    apt(packages, &format!("{program} is missing, which {why}"))
+        .map_err(|Failed(what)| Failed(format!("{what}: install {program} and try again")))
+}
+
+/// Installs Debian's packages.
+pub(crate) fn apt(packages: &[&str], why: &str) -> Result<(), Failed> {
+    println!("\nxtask: {why}; installing Debian's {}", packages.join(", "));
     let apt = |arguments: &[&str]| Step::program("apt-get".as_ref()).arguments(arguments);
     apt(&["update"]).run()?;
     apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
         .variable("DEBIAN_FRONTEND", "noninteractive")
         .run()
-        .map_err(|Failed(what)| Failed(format!("{what}: install {program} and try again")))
 }
 
 /// The server of PostgreSQL, of which the store's tests start their own: any version that is there already will do.

@@ -4,6 +4,7 @@ use crate::fuzz;
 use crate::node;
 use crate::packages;
 use crate::run::{Failed, Step};
+use crate::schemathesis;
 use crate::torture;
 
 /// How much of each random test is run.
@@ -47,6 +48,7 @@ pub(crate) fn all(long: bool, only_rust: bool) -> Result<(), Failed> {
         node::test(long)?;
     }
     if long {
+        schemathesis::run(schemathesis::EXAMPLES)?;
         // Once, since its leases must run out.
         packages::patroni()?;
         run(SHORT.seeds, &["--package", "outlay", "--test", "it", "nodes::patroni", "--", "--ignored", "--nocapture"])?;
