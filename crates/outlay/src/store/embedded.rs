@@ -750,6 +750,13 @@ impl EmbeddedStore {
             Ok(()) | Err(StoreError::DiskFull) => {}
             Err(error) => return Err(error),
         }
+        // No moment may have come for it; without the list a copy that is restored would not know of it.
+        if self.wiping && self.settings.vfs.is_none() {
+            match self.list_erasures() {
+                Ok(()) | Err(StoreError::DiskFull) => {}
+                Err(error) => return Err(error),
+            }
+        }
         self.checkpointer.stop();
         let copy = || {
             let row = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));

@@ -181,7 +181,7 @@ impl EmbeddedStore {
     }
 
     /// Adds what is not there yet to the list beside the store.
-    fn list_erasures(&mut self) -> Result<(), StoreError> {
+    pub(super) fn list_erasures(&mut self) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached("select user, tag from erasure where listed = 0")?;
         let new = statement.query_map([], |row| {
             let (no, tag): (i64, i64) = (row.get(0)?, row.get(1)?);
