@@ -5,6 +5,7 @@
 //! It knows nothing of HTTP, and compares nothing with a limit.
 
 mod audit;
+mod behind;
 mod checkpoint;
 mod codec;
 mod days;
@@ -13,6 +14,7 @@ mod idle;
 mod load;
 mod moving;
 mod names;
+mod opening;
 mod outbox;
 mod published;
 mod put;
@@ -27,7 +29,7 @@ mod unswept;
 mod verify;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -36,18 +38,21 @@ use outlay_core::ledger::{Books, Held, Key, Now, Numbers, Rejection, Written, de
 use outlay_core::month::Timestamp;
 use outlay_core::plan::{AlertThresholds, Plans};
 use parking_lot::{Mutex, RwLock};
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use rand_pcg::Pcg64;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::moving::Mark;
 use super::outbox::{ConfiguredWebhook, MailTo, Receiver};
-use super::{Batch, CommandError, Committed, Reads, Record, Reply, Store, StoreError, Urgency};
-use crate::audit::{Event, of_configured_plans, of_decision};
+use super::{Batch, CommandError, Committed, Record, Reply, Store, StoreError, Urgency};
+use crate::audit::{Event, of_decision};
 use crate::clock::SharedClock;
 use crate::feed::{Feed, Notice, Tidings};
+use behind::Behind;
 pub use erase::{Erasure, LIST_NAME as ERASURES_NAME, read_list as read_erasures};
 pub(in crate::store) use moving::Moving;
+use opening::last;
+pub(super) use opening::{check_backup, open_marked};
+pub use opening::{file_path, lock_folder, open};
 pub use space::{Marks, Volume};
 pub use sweep::{SweepSizes, events as sweep_events};
 
@@ -99,7 +104,7 @@ impl Default for Sizes {
             wiped_rows: 200,
             merged_keys: 2_000,
             trimmed_rows: 200,
-            sweep: SweepSizes { rows_at_once: 16, rows_while_idle: 256, operations_behind: 300_000 },
+            sweep: SweepSizes { rows_at_once: 16, rows_while_idle: 256, operations_behind: 200_000 },
         }
     }
 }
@@ -260,196 +265,6 @@ fn tidings(written: &mut Written) -> Tidings {
         notices: alerts.chain(denials).collect(),
         erased: written.erased.iter().map(|user| user.user_id.clone()).collect(),
         ..Tidings::default()
-    }
-}
-
-/// Opens the store of a folder, which is made if there is none.
-///
-/// # Errors
-/// When another process owns the folder, the file is no store or is of a newer version, or the disk fails.
-pub fn open(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
-    open_unless(settings, |mark| Some(mark.refusal()))
-}
-
-/// The same for a move, which also opens what a move has.
-pub(super) fn open_marked(settings: Settings) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
-    open_unless(settings, |_| None)
-}
-
-fn open_unless(
-    settings: Settings,
-    refused: fn(&Mark) -> Option<String>,
-) -> Result<(EmbeddedStore, Arc<dyn Reads>), StoreError> {
-    let lock = if settings.vfs.is_none() { Some(lock_folder(&settings.folder)?) } else { None };
-    let file = tables::File {
-        path: settings.folder.join(FILE_NAME),
-        vfs: settings.vfs.clone(),
-        cache_kib: settings.cache_kib,
-    };
-    let mut random = if let Some(seed) = settings.seed {
-        Pcg64::seed_from_u64(seed)
-    } else {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Pcg64::from_seed(seed)
-    };
-    let mut bytes = [0; 32];
-    random.fill_bytes(&mut bytes);
-    let mut space = Space::new(settings.volume.clone(), settings.marks);
-    let (mut connection, identity) = match open_file(&file, bytes) {
-        // A store on a full disk is still read, and still ends and gives back.
-        Err(StoreError::DiskFull) if space.drop_reserve() => open_file(&file, bytes),
-        opened => opened,
-    }?;
-    let mark = moving::mark(&connection)?.and_then(|mark| Mark::parse(&mark));
-    if let Some(why) = mark.as_ref().and_then(refused) {
-        return Err(StoreError::Unavailable(why));
-    }
-    let outbox = configure(&mut connection, &settings)?;
-
-    let names = Names::load(&connection)?;
-    let index = |prefix: &str, table: &str, column: &str| {
-        RunIndex::open(&connection, prefix, identity.hash_key, settings.runs, |after, sink| {
-            let mut statement = connection.prepare(&format!(
-                "select user, {column}, no from {table} where no > ? and {column} <> '' order by no"
-            ))?;
-            let mut rows = statement.query([stored(after)])?;
-            while let Some(row) = rows.next()? {
-                let (user, no): (i64, i64) = (row.get(0)?, row.get(2)?);
-                sink(user.cast_unsigned(), row.get_ref(1)?.as_str()?, no.cast_unsigned());
-            }
-            Ok(())
-        })
-    };
-    let operations = index(tables::OPERATION_RUNS, "operation", "operation_id")?;
-    let sessions = index(tables::SESSION_RUNS, "session", "session_id")?;
-    let high_water = load::one(&connection, "select value from meta where key = 'clock'", [], |row| {
-        codec::RowReader::new(row).time()
-    })?;
-    let batch: i64 = connection.query_row("select value from meta where key = 'batch'", [], |row| row.get(0))?;
-    let numbers = load::numbers(&connection)?;
-    let plans = load::plans(&connection)?.with_alerts(settings.alerts.clone());
-    let seed = random.next_u64();
-    let books = Books::new(seed, plans, numbers);
-    let published = Published::new(seed, Arc::clone(books.plans()), batch.cast_unsigned(), numbers);
-    *published.keys.write() = write::load_keys(&connection)?;
-    *published.secrets.write() = write::load_secrets(&connection)?;
-    *published.webhooks.write() = outbox::load_webhooks(&connection)?.into();
-    *published.token_ends.write() = audit::load_token_ends(&connection, settings.clock.wall())?;
-    published.audit.begin(audit::newest(&connection)?, audit::copied(&connection)?);
-    let checkpointer = Checkpointer::start(&file, &mut connection, settings.vfs.is_none(), settings.sizes.log_pages)?;
-    space.look(0)?;
-    let shared = Arc::new(Shared {
-        published,
-        roster: KeptRoster::new(batch.cast_unsigned()),
-        unswept: Unswept::default(),
-        names,
-        operations: RwLock::new(operations),
-        sessions: RwLock::new(sessions),
-        clock: HoldClock::new(Arc::clone(&settings.clock), high_water.unwrap_or(Timestamp::EPOCH)),
-        feed: Arc::new(Feed::new(identity.epoch.cast_unsigned())),
-        identity,
-        log_pages: checkpointer.pages(),
-        space: space.seen(),
-        trimmed: Mutex::new(retention::Cursor::read(&connection)?),
-    });
-    let mut store = EmbeddedStore {
-        connection,
-        file: file.clone(),
-        shared: Arc::clone(&shared),
-        books,
-        days: Days::default(),
-        sweep: Sweep::new(0),
-        session_days: write::SessionDays::default(),
-        random,
-        batch: batch.cast_unsigned(),
-        checkpointer,
-        bytes: Vec::new(),
-        space,
-        outbox,
-        wiping: true,
-        trimmed_log: false,
-        settings,
-        _lock: lock,
-    };
-    store.load_open_holds()?;
-    store.add_again()?;
-    store.shared.unswept.publish(store.batch, store.all_newer(), &[]);
-    if store.settings.vfs.is_none() {
-        store.renew_list()?;
-    }
-    let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
-    Ok((store, Arc::new(reads)))
-}
-
-/// Puts the configuration's webhooks and plans in place of those that are stored, and begins what is to be told with what of
-/// them is another.
-fn configure(connection: &mut Connection, settings: &Settings) -> Result<Outbox, StoreError> {
-    let now = settings.clock.wall();
-    if let Some(webhooks) = &settings.webhooks {
-        let transaction = connection.transaction()?;
-        outbox::configure(&transaction, webhooks, now)?;
-        transaction.commit()?;
-    }
-    let mut outbox = Outbox::open(connection, settings.mail, now)?;
-    if let Some(plans) = &settings.plans {
-        let transaction = connection.transaction()?;
-        let before = load::plans(&transaction)?;
-        let event = of_configured_plans(&before, plans);
-        load::replace_plans(&transaction, plans)?;
-        audit::insert(&transaction, now, event.as_slice())?;
-        outbox.tell_of_configured_plans(&transaction, &before, plans, now)?;
-        transaction.commit()?;
-    }
-    Ok(outbox)
-}
-
-/// Opens the store's file and makes its tables, or checks those that are there.
-fn open_file(file: &tables::File, random: [u8; 32]) -> Result<(Connection, tables::Identity), StoreError> {
-    let mut connection = file.writer()?;
-    copy_log_of_last_run(&connection)?;
-    let identity = tables::prepare(&mut connection, random)?;
-    Ok((connection, identity))
-}
-
-/// Copies what the last run left in the log into the file, durably, before anything is acknowledged. Where that run ended
-/// by a failed sync, the system's cache may show log pages that the disk does not have; a commit behind them would be
-/// lost with them at the next power cut.
-fn copy_log_of_last_run(connection: &Connection) -> Result<(), StoreError> {
-    let busy: i64 = connection.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))?;
-    if busy == 0 {
-        return Ok(());
-    }
-    Err(StoreError::Unavailable("another program has the store's file open; close it and start again".to_owned()))
-}
-
-/// Checks a copied store file before it is put in place.
-pub(super) fn check_backup(path: &Path) -> Result<(), StoreError> {
-    let connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    tables::check(&connection)
-}
-
-/// Where the store's file is in its folder.
-pub fn file_path(folder: &Path) -> PathBuf {
-    folder.join(FILE_NAME)
-}
-
-/// Takes the folder for this process, until what it gives is dropped; the folder is made if there is none.
-///
-/// # Errors
-/// When another process has it.
-pub fn lock_folder(folder: &Path) -> Result<std::fs::File, StoreError> {
-    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(unavailable)?;
-    let path = folder.join(LOCK_NAME);
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
-            "another Outlay process uses the folder {}; stop it, or name another folder with --data",
-            folder.display()
-        ))),
-        Err(std::fs::TryLockError::Error(error)) => Err(unavailable(error)),
     }
 }
 
@@ -693,10 +508,11 @@ impl EmbeddedStore {
         let numbers = load::numbers(&self.connection)?;
         let plans = load::plans(&self.connection)?.with_alerts(self.books.plans().alerts().clone());
         self.books = Books::new(self.random.next_u64(), plans, numbers);
-        self.days = Days::default();
+        let Behind { sweep, days } = Behind::read(&self.connection, &self.shared.names, last(&numbers))?;
+        self.sweep.begin_again(sweep);
+        self.days = days;
         self.session_days = write::SessionDays::default();
-        self.load_open_holds()?;
-        self.add_again()
+        self.load_open_holds()
     }
 
     fn poison(&self, error: &impl std::fmt::Display) -> StoreError {

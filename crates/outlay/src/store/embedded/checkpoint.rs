@@ -1,7 +1,7 @@
 //! Copies the log into the file beside the writer, so that the log starts anew instead of growing.
 //!
-//! A thread with its own connection copies while the writer goes on; then the writer copies the little that came in
-//! between, and its next transaction begins the log again.
+//! A thread with its own connection copies while the writer goes on, and what came in between again; then the writer copies
+//! the little that is left, and its next transaction begins the log again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +20,10 @@ const PAGE_BYTES: u64 = 4_096;
 const WORTH_WHEN_SHORT: i64 = 1_000;
 /// Pages that the writer copies itself when the log is cut: some milliseconds.
 const WORTH_BEFORE_CUT: i64 = 500;
+/// Pages that are left to the writer after the thread has copied, and how often the thread copies at most until there are no
+/// more: each time, fewer came in between. While the writer copies and syncs, everybody waits.
+const LEFT_TO_WRITER: i64 = 500;
+const PASSES_MAX: u32 = 4;
 /// How long the writer waits for readers to leave the log when it is cut; a read lasts at most twice as long.
 const CUT_WAIT: Duration = Duration::from_millis(25);
 /// How long a connection waits for another otherwise: what rusqlite sets.
@@ -61,7 +65,8 @@ impl Checkpointer {
         if threaded {
             let connection = file.checkpointer()?;
             let (wake, woken) = sync_channel(1);
-            checkpointer.thread = spawn("outlay-checkpoint", move || run(&connection, &woken, &outcome));
+            let pages = Arc::clone(&checkpointer.pages);
+            checkpointer.thread = spawn("outlay-checkpoint", move || run(&connection, &woken, &pages, &outcome));
             checkpointer.wake = Some(wake);
         }
         Ok(checkpointer)
@@ -162,9 +167,9 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(connection: &Connection, woken: &Receiver<()>, outcome: &Mutex<Outcome>) {
+fn run(connection: &Connection, woken: &Receiver<()>, pages: &AtomicI64, outcome: &Mutex<Outcome>) {
     while woken.recv().is_ok() {
-        let result = passive(connection);
+        let result = nearly_all(connection, pages);
         let mut outcome = outcome.lock();
         outcome.running = false;
         match result {
@@ -172,6 +177,18 @@ fn run(connection: &Connection, woken: &Receiver<()>, outcome: &Mutex<Outcome>) 
             Err(error) => outcome.problem = Some(format!("the log could not be copied into the file: {error}")),
         }
     }
+}
+
+/// Copies until little is left; gives what [`passive`] gives.
+fn nearly_all(connection: &Connection, pages: &AtomicI64) -> rusqlite::Result<Option<i64>> {
+    let mut copied = passive(connection)?;
+    for _ in 1..PASSES_MAX {
+        match copied {
+            Some(done) if pages.load(Ordering::Relaxed) - done > LEFT_TO_WRITER => copied = passive(connection)?,
+            _ => break,
+        }
+    }
+    Ok(copied)
 }
 
 /// Copies what no reader needs to stay in the log; gives the pages that are copied, and nothing where another copies or the

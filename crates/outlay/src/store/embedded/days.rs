@@ -5,6 +5,7 @@
 //! a row of their own, where an operation of an older day finds them. When the rows are written, [`super::sweep`] knows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -85,8 +86,8 @@ pub(super) type MonthKey = (Month, UserNo);
 struct OfMonth {
     /// Whether the newest day is here, if the file has one.
     read: bool,
-    /// The newest day that has operations, with its sums; `None` where the month has none.
-    newest: Option<(Day, Combinations)>,
+    /// The newest day that has operations, with its sums, which readers may share; `None` where the month has none.
+    newest: Option<(Day, Arc<Combinations>)>,
     /// Whether it changed since the month's row was written.
     newest_changed: bool,
     /// Other days that changed since then.
@@ -100,7 +101,7 @@ struct OfMonth {
 pub(super) struct UnsweptMonth {
     pub(super) month: UserMonth,
     /// The newest day that has operations.
-    pub(super) newest: (Day, Combinations),
+    pub(super) newest: (Day, Arc<Combinations>),
     pub(super) older: Vec<(Day, Combinations)>,
 }
 
@@ -159,12 +160,36 @@ impl Days {
         Ok(())
     }
 
+    /// Makes room for so many months.
+    pub(super) fn reserve(&mut self, months: usize) {
+        self.months.reserve(months);
+    }
+
+    /// Reads the row of a month, and keeps the newest day that is in it.
+    pub(super) fn read_month(
+        &mut self,
+        connection: &Connection,
+        key: MonthKey,
+    ) -> Result<Option<UserMonth>, StoreError> {
+        let sql = "select month, cost, ai_runs, api_runs, operations, head, raised, updated_at, day, day_sums \
+                   from user_month where month = ? and user = ?";
+        let (month, newest) = one(connection, sql, (key.0.index(), stored(key.1.0)), |row| {
+            let row = &mut RowReader::new(row);
+            Ok((codec::read_month_from(row)?, read_newest(row)?))
+        })?
+        .unzip();
+        let of_month = self.months.entry(key).or_default();
+        of_month.newest = newest.flatten().map(shared);
+        of_month.read = true;
+        Ok(month)
+    }
+
     /// Reads the rows that sums of a user's day are added to.
     fn read(&mut self, connection: &Connection, day: Day, user_no: UserNo) -> Result<(), StoreError> {
         let key = (day.month(), user_no);
         let of_month = self.months.entry(key).or_default();
         if !of_month.read {
-            of_month.newest = newest_day(connection, key.0, user_no)?;
+            of_month.newest = newest_day(connection, key.0, user_no)?.map(shared);
             of_month.read = true;
         }
         let is_older = of_month.newest.as_ref().is_some_and(|(newest, _)| day < *newest);
@@ -193,16 +218,16 @@ impl Days {
     /// The rows of a user's day, which become the newest's of its month if they are newer.
     fn rows(&mut self, (day, user_no): (Day, UserNo)) -> &mut Combinations {
         let OfMonth { newest, newest_changed, older, .. } = self.months.entry((day.month(), user_no)).or_default();
-        let (newest_day, sums) = newest.get_or_insert_with(|| (day, Combinations::new()));
+        let (newest_day, sums) = newest.get_or_insert_with(|| shared((day, Combinations::new())));
         if day < *newest_day {
             return older.entry(day).or_default();
         }
         *newest_changed = true;
         if *newest_day < day {
-            older.insert(*newest_day, std::mem::take(sums));
+            older.insert(*newest_day, Arc::unwrap_or_clone(std::mem::take(sums)));
             *newest_day = day;
         }
-        sums
+        Arc::make_mut(sums)
     }
 
     fn add_to_all(&mut self, day: Day, combination: Combination, sums: &Sums) {
@@ -218,7 +243,7 @@ impl Days {
 
     /// Takes the newest day of a user's month out of what was counted.
     pub(super) fn take_newest(&mut self, key: MonthKey) -> Option<(Day, Combinations)> {
-        self.months.get_mut(&key)?.newest.take()
+        self.months.get_mut(&key)?.newest.take().map(owned)
     }
 
     /// Takes the other days of the users out of what was counted.
@@ -410,6 +435,14 @@ pub(super) fn read_newest(row: &mut RowReader<'_, '_>) -> Result<Option<(Day, Co
     day.zip(sums).map(|(day, sums)| Ok((read_day(day)?, unpack(sums)?))).transpose()
 }
 
+fn shared((day, sums): (Day, Combinations)) -> (Day, Arc<Combinations>) {
+    (day, Arc::new(sums))
+}
+
+pub(super) fn owned((day, sums): (Day, Arc<Combinations>)) -> (Day, Combinations) {
+    (day, Arc::unwrap_or_clone(sums))
+}
+
 /// One user's day that is not the newest of its month.
 fn older_day(connection: &Connection, day: Day, user_no: UserNo) -> Result<Combinations, StoreError> {
     let sql = "select sums from user_day where day = ? and user = ?";
@@ -425,7 +458,7 @@ pub(super) fn days_of_month(
     unswept: Option<&UnsweptMonth>,
 ) -> Result<Vec<(Day, Combinations)>, StoreError> {
     let newest = match unswept {
-        Some(unswept) => Some(unswept.newest.clone()),
+        Some(unswept) => Some(owned(unswept.newest.clone())),
         None => newest_day(connection, month, user_no)?,
     };
     let Some(newest) = newest else { return Ok(Vec::new()) };

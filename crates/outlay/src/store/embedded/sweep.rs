@@ -4,21 +4,17 @@
 //! page costs more than all else that an operation writes. So under load they are written later, in order of their keys:
 //! a page then takes several rows at once, whose operations came long after each other. What such a row does not say yet,
 //! the operations do, which are in the file: a month's row counts those up to its `head`, and the ones above it are added
-//! again at a start. `meta.swept` says from where on there may be such.
+//! again at a start ([`super::behind`]). `meta.swept` says from where on there may be such.
 //!
 //! While batches are small every row is written with its operation. Rows in which something else changed than operations
 //! can tell, alerts, are always.
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-use outlay_core::id::OperationNo;
 use outlay_core::ledger::Written;
-use outlay_core::user::UserMonth;
 use rusqlite::Connection;
 
-use super::codec::{self, RowReader, stored};
+use super::EmbeddedStore;
+use super::codec::stored;
 use super::days::{Days, MonthKey, UnsweptMonth};
-use super::{EmbeddedStore, load};
 use crate::store::{StoreError, Urgency};
 
 /// What the sweep says of its own work in the log, at the level `debug`: each event has one of these names. By them a
@@ -44,6 +40,7 @@ macro_rules! tell {
         tracing::debug!(name: $event, "{}", $event)
     };
 }
+pub(super) use tell;
 
 /// How much the sweep may put off.
 #[derive(Debug, Clone, Copy)]
@@ -101,8 +98,15 @@ impl Few {
 }
 
 impl Sweep {
-    pub(super) fn new(swept: u64) -> Self {
-        Self { changed: Vec::new(), round: Vec::new(), round_length: 0, round_began: 0, swept, untold: Vec::new() }
+    /// The rows have every operation up to `swept`; these months have later ones that theirs do not.
+    pub(super) fn new(swept: u64, changed: Vec<MonthKey>) -> Self {
+        Self { changed, round: Vec::new(), round_length: 0, round_began: 0, swept, untold: Vec::new() }
+    }
+
+    /// The same after a batch was rolled back: what was written before it is still to be told.
+    pub(super) fn begin_again(&mut self, sweep: Self) {
+        let untold = std::mem::take(&mut self.untold);
+        *self = Self { untold, ..sweep };
     }
 
     /// The last operation that is in every row.
@@ -217,46 +221,6 @@ impl EmbeddedStore {
         Ok(keys)
     }
 
-    /// Adds the operations again that the rows of months do not have.
-    pub(super) fn add_again(&mut self) -> Result<(), StoreError> {
-        let swept = load::one(&self.connection, "select value from meta where key = 'swept'", [], |row| {
-            RowReader::new(row).number()
-        })?;
-        // What an older program wrote has them all.
-        let last = self.books.numbers().operation.0 - 1;
-        let untold = std::mem::take(&mut self.sweep.untold);
-        self.sweep = Sweep { untold, ..Sweep::new(swept.unwrap_or(last)) };
-        let mut months: HashMap<MonthKey, UserMonth, foldhash::fast::FixedState> = HashMap::default();
-        {
-            let sql = "select * from operation where no > ? order by no";
-            let mut statement = self.connection.prepare(sql)?;
-            let mut rows = statement.query([stored(self.sweep.swept)])?;
-            let names = &self.shared.names;
-            while let Some(row) = rows.next()? {
-                let operation = codec::read_plain_operation(row, names)?;
-                let key = (operation.month(), operation.user_no);
-                let month = match months.entry(key) {
-                    Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => {
-                        let month = load::month(&self.connection, key.1, key.0)?;
-                        entry.insert(month.unwrap_or_else(|| UserMonth::empty(key.0)))
-                    }
-                };
-                if month.head.is_some_and(|head| head >= operation.no) {
-                    tell!(events::HAD);
-                    continue;
-                }
-                *month = month.clone().counting(&operation).ok_or_else(|| too_large(operation.no))?;
-                tell!(events::AGAIN);
-                self.days.add_again(&self.connection, &operation, names)?;
-                if self.days.put_month(key, month.clone()) {
-                    self.sweep.changed.push(key);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Every month that is newer than its row.
     pub(super) fn all_newer(&self) -> impl Iterator<Item = (MonthKey, UnsweptMonth)> {
         self.sweep.changed.iter().filter_map(|key| Some((*key, self.days.unswept_month(*key)?)))
@@ -269,10 +233,6 @@ impl EmbeddedStore {
         }
         Ok(())
     }
-}
-
-fn too_large(no: OperationNo) -> StoreError {
-    StoreError::Corrupt(format!("the sums of the month of operation {} are too large", no.0))
 }
 
 pub(super) fn write_swept(connection: &Connection, swept: u64) -> Result<(), StoreError> {

@@ -152,7 +152,7 @@ mod tests {
 
     fn with_operations(operations: u64) -> UnsweptMonth {
         let month = UserMonth { operations, ..UserMonth::empty(key().0) };
-        UnsweptMonth { month, newest: (Day::new(key().0, 1), Vec::new()), older: Vec::new() }
+        UnsweptMonth { month, newest: (Day::new(key().0, 1), Arc::default()), older: Vec::new() }
     }
 
     fn operations(unswept: &Unswept, batch: u64) -> Option<u64> {

@@ -228,7 +228,7 @@ impl Counts {
         }
         let mut newer_days = BTreeMap::new();
         for (key, newer) in std::mem::take(&mut self.unswept) {
-            self.compare_newest(key, Some(newer.newest.clone()), findings);
+            self.compare_newest(key, Some(days::owned(newer.newest.clone())), findings);
             newer_days.extend(newer.older.iter().map(|(day, sums)| ((*day, key.1), sums.clone())));
         }
         let mut expected = self.days.take_older();
