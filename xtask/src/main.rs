@@ -82,6 +82,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure the built server with a part of a core under ten times what it can do, and beside slow sockets; as root
+    #[command(disable_help_flag = true)]
+    Overload {
+        /// Passed on; `cargo xtask overload --help` shows what it takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Write the tables and pictures of docs/benchmarks.md from the figures of runs
     BenchPage {
         /// Files that `cargo xtask bench` left, or copies of them; the newest last
@@ -107,6 +114,7 @@ fn main() -> ExitCode {
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Backtest { arguments } => bench("backtest", &arguments),
         Command::Bench { arguments } => bench("throughput", &arguments),
+        Command::Overload { arguments } => bench("throughput", &[&["overload".to_owned()], &arguments[..]].concat()),
         Command::BenchPage { files } => bench_page(&files),
         Command::BenchFace { arguments } => node::bench(&arguments),
     };

@@ -147,21 +147,21 @@ impl load::Client for Client {
 }
 
 /// A keep-alive connection that understands answers with a `Content-Length`, which all of Outlay's have.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
     body_at: usize,
 }
 
 impl Connection {
-    async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::with_capacity(16 * 1024), body_at: 0 }
     }
 
     /// Sends a request and reads its answer; gives the status.
-    async fn exchange(&mut self, request: &[u8]) -> u16 {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).await.unwrap();
         self.buffer.clear();
         let end = loop {
@@ -188,7 +188,7 @@ impl Connection {
     }
 
     /// The body of the last answer.
-    fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.buffer[self.body_at..]
     }
 }

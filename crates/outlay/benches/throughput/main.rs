@@ -16,6 +16,7 @@ mod empty;
 mod fill;
 mod http;
 mod load;
+mod overload;
 mod pace;
 mod page;
 mod postgres;
@@ -28,6 +29,7 @@ mod store;
 mod told;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -139,11 +141,20 @@ const BATCH: usize = 1000;
 /// Clients that send batches: more would only fill the server's queue, which turns away what is beyond 49,152 operations.
 const BATCH_CLIENTS_MAX: usize = 16;
 
-fn main() {
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|first| first == "overload") {
+        return overload::run();
+    }
     let arguments = Arguments::parse();
     if arguments.be_empty {
-        return empty::serve();
+        empty::serve();
+    } else {
+        bench(&arguments);
     }
+    ExitCode::SUCCESS
+}
+
+fn bench(arguments: &Arguments) {
     if arguments.only.contains(&Part::Fill) && arguments.fill == 0 {
         let what = "--only fill needs --fill, which says how many operations";
         Arguments::command().error(ErrorKind::MissingRequiredArgument, what).exit();
@@ -161,18 +172,18 @@ fn main() {
         }
     }
     if wants(Part::Store) {
-        store::measure(&folder.path().join("store"), &arguments, &mut report);
+        store::measure(&folder.path().join("store"), arguments, &mut report);
     }
     let compared = [Part::Batches, Part::Record, Part::Session, Part::Afford, Part::Open];
     if compared.into_iter().any(wants) || arguments.fill > 0 {
-        compare::measure(folder.path(), &arguments, &report);
+        compare::measure(folder.path(), arguments, &report);
     }
     if wants(Part::Told) {
-        told::measure(&folder.path().join("told"), &arguments, &mut report);
+        told::measure(&folder.path().join("told"), arguments, &mut report);
     }
     report.print();
     if wants(Part::Postgres) {
-        postgres::measure(&folder.path().join("postgres"), &arguments);
+        postgres::measure(&folder.path().join("postgres"), arguments);
     }
     println!("all figures: {}", arguments.json.display());
     if arguments.page {

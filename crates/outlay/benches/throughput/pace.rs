@@ -22,8 +22,12 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     pub(crate) fn new(per_second: f64, window: &Window) -> Self {
+        Self::between(per_second, window.made, window.ends)
+    }
+
+    pub(crate) fn between(per_second: f64, begins: Instant, ends: Instant) -> Self {
         // The same gaps for all who are compared; only their mean differs.
-        Self { random: Pcg64::seed_from_u64(1), mean: 1.0 / per_second, last: window.made, ends: window.ends }
+        Self { random: Pcg64::seed_from_u64(1), mean: 1.0 / per_second, last: begins, ends }
     }
 }
 
@@ -88,7 +92,7 @@ impl Arrivals {
 
 /// The runtime's own timers are a millisecond coarse, which is longer than most answers take.
 #[cfg(target_os = "linux")]
-mod timer {
+pub(crate) mod timer {
     use std::os::fd::OwnedFd;
     use std::time::Instant;
 
@@ -97,16 +101,16 @@ mod timer {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    pub(super) struct Timer(AsyncFd<OwnedFd>);
+    pub(crate) struct Timer(AsyncFd<OwnedFd>);
 
     impl Timer {
         #[expect(deprecated, reason = "what is sound of a descriptor that is owned, and without `unsafe`")]
-        pub(super) fn new() -> Self {
+        pub(crate) fn new() -> Self {
             let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).unwrap();
             Self(AsyncFd::with_interest(timer, Interest::READABLE).unwrap())
         }
 
-        pub(super) async fn until(&self, at: Instant) {
+        pub(crate) async fn until(&self, at: Instant) {
             let left = at.saturating_duration_since(Instant::now());
             let Ok(left) = Timespec::try_from(left) else { return };
             if left.tv_sec == 0 && left.tv_nsec == 0 {
@@ -122,17 +126,17 @@ mod timer {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod timer {
+pub(crate) mod timer {
     use std::time::Instant;
 
-    pub(super) struct Timer;
+    pub(crate) struct Timer;
 
     impl Timer {
-        pub(super) fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self
         }
 
-        pub(super) async fn until(&self, at: Instant) {
+        pub(crate) async fn until(&self, at: Instant) {
             tokio::time::sleep_until(at.into()).await;
         }
     }

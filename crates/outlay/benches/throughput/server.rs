@@ -33,6 +33,22 @@ impl Server {
         Self::start(command, folder)
     }
 
+    /// The same, as one of those whose processes stand in this file.
+    pub(crate) fn outlay_within(members: &Path, folder: &Path) -> Self {
+        let plain = Self::command(folder);
+        let mut command = Command::new("sh");
+        // The shell enters and then becomes the server, so that no moment of it is outside.
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(members);
+        command.arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::start(command, folder)
+    }
+
     fn command(folder: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outlay"));
         for (name, _) in std::env::vars_os() {
