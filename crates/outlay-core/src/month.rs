@@ -323,6 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn a_day_lies_in_its_month_and_stores_keep_both_as_numbers_that_count_up() {
+        let month = Month::parse("2025-10").unwrap();
+        let day = Day::new(month, 13);
+        assert_eq!((month.index(), day.index()), (2025 * 12 + 9, (2025 * 12 + 9) * 32 + 13));
+        assert_eq!((Month::from_index(month.index()), Day::from_index(day.index())), (month, day));
+        assert_eq!((day.month(), day.day_of_month()), (month, 13));
+        assert_eq!(day.start(), time("2025-10-13T00:00:00Z"));
+    }
+
+    #[test]
     fn months_stop_at_the_first() {
         let first = Month::parse("0001-01").unwrap();
         assert_eq!((first, first.before(), first.minus(1)), (Month::MIN, None, first));
