@@ -82,13 +82,18 @@ pub(crate) fn rows_after(script: &str) -> Rows {
     world.ledger.rows
 }
 
-/// What the last batch of a script changed; a line that shows something ends a batch.
-pub(crate) fn written_after(script: &str) -> Written {
+/// The ledger after a script, with all in memory that was asked for. A line that shows something ends a batch.
+pub(crate) fn ledger_after(script: &str) -> Ledger {
     let mut world = World::new(Plans::standard());
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         world.run(line);
     }
-    world.ledger.books.take_written()
+    world.ledger
+}
+
+/// What the last batch of a script changed.
+pub(crate) fn written_after(script: &str) -> Written {
+    ledger_after(script).books.take_written()
 }
 
 fn time(text: &str) -> Timestamp {
