@@ -96,7 +96,7 @@ fn a_row_that_is_older_than_its_operations_is_the_newest_once_it_has_counted_the
 #[test]
 fn an_operation_is_written_down_with_its_session_or_else_by_its_type() {
     let rows = rows_after("record 1 in=s\nrecord 1 api in=s\nrecord 1\nrecord 1 api");
-    let places: Vec<_> = rows.operations.values().map(|operation| operation.recorded_in()).collect();
+    let places: Vec<_> = rows.operations.values().map(Operation::recorded_in).collect();
     assert_eq!(places, [RecordedIn::Session, RecordedIn::Session, RecordedIn::AiUsage, RecordedIn::ApiUsage]);
     let names: Vec<_> = places.into_iter().skip(1).map(RecordedIn::as_str).collect();
     assert_eq!(names, ["SessionUsage+UserDoc", "AIUsage+UserDoc", "ApiUsage+UserDoc"]);
