@@ -59,7 +59,8 @@ pub fn answer(data: &[u8]) {
     }
     let tried = RECEIVER.with(|receiver| receiver.answering(data));
     let said = String::from_utf8_lossy(data);
-    let says = |status: u16| ["HTTP/1.1", "HTTP/1.0"].iter().any(|version| said.contains(&format!("{version} {status}")));
+    let says =
+        |status: u16| ["HTTP/1.1", "HTTP/1.0"].iter().any(|version| said.contains(&format!("{version} {status}")));
     match tried {
         Tried::Delivered { status: Some(status) } => {
             assert!((200..300).contains(&status) && says(status), "{status} of {said:?}");
