@@ -1,16 +1,28 @@
 //! What must hold of every input, one function per fuzz target. The programs in `fuzz_targets/` hand libFuzzer's inputs to
 //! these functions; the tests below hand them the files of `seeds/`, on machines without libFuzzer too.
 
+mod address;
+mod answer;
 mod decimal;
+mod erasures;
+mod headers;
+mod import;
 mod request;
 mod rows;
+mod settings;
 
 use outlay::http::page::{Parameters, open_cursor, seal_cursor};
 use outlay_core::money::{Quantity, Usd};
 use outlay_core::month::{Day, Month, Timestamp};
 
+pub use address::address;
+pub use answer::answer;
+pub use erasures::erasures;
+pub use headers::headers;
+pub use import::import;
 pub use request::request;
 pub use rows::rows;
+pub use settings::settings;
 
 /// Money is read exactly as slow arithmetic on digits reads it, and reads back as itself.
 pub fn money(data: &[u8]) {
@@ -89,8 +101,38 @@ mod tests {
     }
 
     #[test]
+    fn address() {
+        seeds("address", super::address);
+    }
+
+    #[test]
+    fn answer() {
+        seeds("answer", super::answer);
+    }
+
+    #[test]
     fn cursor() {
         seeds("cursor", super::cursor);
+    }
+
+    #[test]
+    fn erasures() {
+        seeds("erasures", super::erasures);
+    }
+
+    #[test]
+    fn headers() {
+        seeds("headers", super::headers);
+    }
+
+    #[test]
+    fn import() {
+        seeds("import", super::import);
+    }
+
+    #[test]
+    fn money() {
+        seeds("money", super::money);
     }
 
     #[test]
@@ -104,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn money() {
-        seeds("money", super::money);
+    fn settings() {
+        seeds("settings", super::settings);
     }
 
     #[test]

@@ -122,6 +122,7 @@ mod tests {
         assert_eq!(Some(Thresholds::default()), of(&[80, 95, 100]));
         assert_eq!((of(&[0]), of(&[80, 101])), (None, None));
         assert_eq!(of(&[]).unwrap().iter().count(), 0);
+        assert_eq!(format!("{chosen:?}"), "{1, 50, 100}");
 
         let limits = Limits { cost: Some(300), ai_runs: None, api_runs: None };
         let used = Amounts { cost: 150, ai_runs: 0, api_runs: 0 };

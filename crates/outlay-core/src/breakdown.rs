@@ -96,3 +96,31 @@ impl Sums {
         self.cost.mean(u64::try_from(self.billable_runs).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(picos: i128, operations: u64, billable_runs: i64) -> Sums {
+        Sums { cost: UsdSum::from_picos(picos), operations, billable_runs, tokens: TokenSums::default() }
+    }
+
+    #[test]
+    fn costs_per_operation_and_per_run_are_means_and_there_is_none_over_nothing() {
+        let day = sums(10, 4, 3);
+        assert_eq!(day.cost_per_operation(), Some(UsdSum::from_picos(2)));
+        assert_eq!(day.cost_per_run(), Some(UsdSum::from_picos(3)));
+        assert_eq!(sums(10, 0, 0).cost_per_operation(), None);
+        // More runs were taken back than there were: as of a day that has only a reversal.
+        assert_eq!(sums(-10, 0, -1).cost_per_run(), None);
+    }
+
+    #[test]
+    fn sums_of_two_days_are_added_one_by_one() {
+        let tokens = |input, output| TokenSums { input, output };
+        let (one, other) =
+            (Sums { tokens: tokens(3, 20), ..sums(10, 4, 3) }, Sums { tokens: tokens(5, 7), ..sums(-4, 1, -2) });
+        assert_eq!(one.and(&other), Sums { tokens: tokens(8, 27), ..sums(6, 5, 1) });
+        assert_eq!(tokens(3, 20).at_least(&tokens(5, 7)), tokens(5, 20));
+    }
+}

@@ -218,4 +218,41 @@ mod tests {
         assert_eq!(meter(35, 0, Some(100_000)).percent_hundredths(), Some(4));
         assert_eq!(meter(40, 0, Some(30)).remaining(), Some(0));
     }
+
+    fn budget(cost: MeterBudget, ai_runs: MeterBudget, api_runs: MeterBudget) -> Budget {
+        Budget {
+            user_id: UserId::from_stored("u"),
+            plan: Name::from_stored("premium"),
+            next_plan: None,
+            month: Month::parse("2025-12").unwrap(),
+            meters: PerMeter { cost, ai_runs, api_runs },
+        }
+    }
+
+    #[test]
+    fn a_budget_is_as_its_worst_meter_and_unlimited_only_when_each_is() {
+        let (free, ok, warning) = (meter(99, 0, None), meter(1, 0, Some(100)), meter(80, 0, Some(100)));
+        assert_eq!(budget(ok, warning, free).state(), State::Warning);
+        assert_eq!(budget(free, ok, meter(0, 0, Some(0))).state(), State::Reached);
+        assert!(budget(free, free, free).unlimited());
+        assert!(!budget(free, free, ok).unlimited());
+        assert_eq!(State::ALL.map(State::as_str), ["ok", "warning", "critical", "reached"]);
+    }
+
+    #[test]
+    fn a_budget_has_its_months_end_and_its_limits() {
+        let budget = budget(meter(0, 0, Some(5)), meter(0, 0, None), meter(0, 0, Some(7)));
+        assert_eq!(budget.resets_at().to_string(), "2026-01-01T00:00:00Z");
+        assert_eq!(budget.limits(), Limits { cost: Some(5), ai_runs: None, api_runs: Some(7) });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_set_of_meters() {
+        let meters = budget(meter(5, 0, Some(5)), meter(0, 0, None), meter(7, 0, Some(7)));
+        let failed = meters.failed(&Amounts { cost: 0, ai_runs: 1, api_runs: 1 });
+        assert_eq!(failed.iter().collect::<Vec<_>>(), [Meter::ApiRuns]);
+        let both = failed.union(&meters.failed(&Amounts { cost: 1, ai_runs: 0, api_runs: 0 }));
+        assert_eq!(both.iter().collect::<Vec<_>>(), [Meter::Cost, Meter::ApiRuns]);
+        assert!(!both.is_empty() && Failed::default().is_empty());
+    }
 }

@@ -143,4 +143,11 @@ mod tests {
         assert_eq!(SessionId::new(".."), Err(TextError::Dots));
         assert_eq!(Name::new("..").unwrap().as_str(), "..");
     }
+
+    #[test]
+    fn a_text_finds_the_id_that_it_is() {
+        let seen = std::collections::BTreeSet::from([UserId::from_stored("a"), UserId::from_stored("b")]);
+        assert_eq!(seen.get("b").map(ToString::to_string), Some("b".to_owned()));
+        assert!(!seen.contains("c"));
+    }
 }

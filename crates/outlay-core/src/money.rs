@@ -397,6 +397,23 @@ mod tests {
     }
 
     #[test]
+    fn a_quantity_is_exact_to_twelve_decimals_and_at_most_a_trillion() {
+        for (text, picos) in [("0", 0), ("-0", 0), ("12.5", 12_500_000_000_000), ("1e12", 10_i128.pow(24))] {
+            assert_eq!(Quantity::parse(text).map(Quantity::picos), Ok(picos), "{text}");
+        }
+        assert_eq!(Quantity::from_picos(12_500_000_000_000).to_string(), "12.5");
+        let too_large = DecimalError::TooLarge { max: Quantity::MAX };
+        for (text, error) in [
+            ("1000000000000.000000000001", too_large),
+            ("1e40", too_large),
+            ("-1e-12", DecimalError::Negative),
+            ("twelve", DecimalError::NotANumber),
+        ] {
+            assert_eq!(Quantity::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
     fn writes_negative_and_large_sums() {
         assert_eq!(Usd::from_picos(-1_500_000_000).to_string(), "-0.0015");
         assert_eq!(UsdSum::from_picos(i128::MIN).to_string(), "-170141183460469231731687303.715884105728");

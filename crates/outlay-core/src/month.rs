@@ -323,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn a_day_lies_in_its_month_and_stores_keep_both_as_numbers_that_count_up() {
+        let month = Month::parse("2025-10").unwrap();
+        let day = Day::new(month, 13);
+        assert_eq!((month.index(), day.index()), (2025 * 12 + 9, (2025 * 12 + 9) * 32 + 13));
+        assert_eq!((Month::from_index(month.index()), Day::from_index(day.index())), (month, day));
+        assert_eq!((day.month(), day.day_of_month()), (month, 13));
+        assert_eq!(day.start(), time("2025-10-13T00:00:00Z"));
+    }
+
+    #[test]
+    fn instants_count_from_the_epoch_and_stop_at_the_ends_of_the_range() {
+        assert_eq!(time("1970-01-02T00:00:01.5Z").seconds(), 86_401);
+        assert_eq!(time("1969-12-31T23:59:58.5Z").seconds(), -2);
+        let now = time("2025-10-13T12:00:00Z");
+        let (first, last) = (now.plus_seconds(i64::MIN), now.plus_seconds(i64::MAX));
+        assert!(first.date().year() < 1 && last.date().year() == 9999, "{first} to {last}");
+        assert_eq!((first.plus_nanos(-1), last.plus_nanos(1)), (first, last));
+    }
+
+    #[test]
     fn months_stop_at_the_first() {
         let first = Month::parse("0001-01").unwrap();
         assert_eq!((first, first.before(), first.minus(1)), (Month::MIN, None, first));
@@ -330,6 +350,7 @@ mod tests {
         assert_eq!(first.next().with_before(6).collect::<Vec<_>>(), [first, first.next()]);
         let shown: Vec<_> = Month::parse("2025-01").unwrap().with_before(3).map(|month| month.to_string()).collect();
         assert_eq!(shown, ["2024-11", "2024-12", "2025-01"]);
+        assert_eq!((Month::parse("0001-01"), Month::parse("9999-11")), (Ok(Month::MIN), Ok(Month::MAX)));
     }
 
     #[test]

@@ -394,20 +394,23 @@ pub const UNKNOWN_PROVIDER: &str = "unknown";
 mod tests {
     use super::*;
 
-    /// Kept for ever: a change here would make every repeat of an older operation a conflict.
-    #[test]
-    fn the_fingerprint_of_the_first_version_stays() {
-        let operation = NewOperation {
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// The least that can be asked, and its operation id.
+    fn asked() -> NewOperation {
+        NewOperation {
             operation_id: OperationId::new("usage_1760380378785_zrix").unwrap(),
             user_id: UserId::new("bgtfrdsZ").unwrap(),
             usage_type: UsageType::Ai,
-            feature: Name::new("business_card_scan").unwrap(),
-            provider: Name::new("gemini").unwrap(),
+            feature: name("business_card_scan"),
+            provider: name(UNKNOWN_PROVIDER),
             model: None,
             cost: Usd::parse("0.00010785").unwrap(),
             tokens: None,
             units: None,
-            is_billable_run: true,
+            is_billable_run: false,
             session_id: None,
             step_label: None,
             step_number: None,
@@ -416,8 +419,58 @@ mod tests {
             timestamp: None,
             metadata: None,
             fingerprint: Fingerprint([0; 16]),
-        };
-        let first = FingerprintBuilder::of(&operation, true, true, None);
-        assert_eq!(u128::from_be_bytes(first.0), 0x1f9b_24cb_f8dd_0ffa_ba8d_9fa6_ca67_fa7f);
+        }
+    }
+
+    /// All that can be asked.
+    fn asked_in_full() -> NewOperation {
+        NewOperation {
+            usage_type: UsageType::Api,
+            provider: name("gemini"),
+            model: Some(name("flash")),
+            tokens: Some(Tokens { input: 1200, cached_input: 200, cache_write: 100, output: 34, reasoning: 5 }),
+            units: Some(Arc::from([
+                (name("pages"), Quantity::parse("2").unwrap()),
+                (name("seconds"), Quantity::parse("12.5").unwrap()),
+            ])),
+            is_billable_run: true,
+            session_id: Some(SessionId::new("session_scan_1760380376660_72r1").unwrap()),
+            step_label: Some(Label::new("Schritt für").unwrap()),
+            step_number: Some(2),
+            finish_session: Some(Finish::Failed),
+            duration_ms: Some(845),
+            timestamp: Some(Timestamp::from_nanos(1_760_380_376_000_000_001).unwrap()),
+            ..asked()
+        }
+    }
+
+    fn hex(fingerprint: Fingerprint) -> String {
+        format!("{:032x}", u128::from_be_bytes(fingerprint.0))
+    }
+
+    /// Kept for ever: a change here would make every repeat of an older operation a conflict. The digests are those of
+    /// another program that was written after what [`FingerprintBuilder`] says.
+    #[test]
+    fn the_fingerprint_of_the_first_version_stays() {
+        let first = NewOperation { provider: name("gemini"), is_billable_run: true, ..asked() };
+        assert_eq!(hex(FingerprintBuilder::of(&first, true, true, None)), "1f9b24cbf8dd0ffaba8d9fa6ca67fa7f");
+        assert_eq!(hex(FingerprintBuilder::of(&asked(), false, false, None)), "08048249791327d1e340ad79bfddfd68");
+        let full = FingerprintBuilder::of(&asked_in_full(), true, true, Some(r#"{"page":1}"#));
+        assert_eq!(hex(full), "3a438605242b4f458a20b1fb1d2945e5");
+    }
+
+    #[test]
+    fn a_reported_operation_is_an_amount_on_the_meter_of_its_type() {
+        let (ai, api) = (asked(), asked_in_full());
+        assert_eq!(ai.amounts(), Amounts { cost: 107_850_000, ai_runs: 0, api_runs: 0 });
+        assert_eq!(api.amounts(), Amounts { cost: 107_850_000, ai_runs: 0, api_runs: 1 });
+    }
+
+    #[test]
+    fn each_name_on_the_wire_is_that_of_one_type() {
+        for (usage_type, text) in [(UsageType::Ai, "AIUsage"), (UsageType::Api, "ApiUsage")] {
+            assert_eq!((usage_type.as_str(), UsageType::parse(text)), (text, Some(usage_type)));
+        }
+        assert_eq!(UsageType::parse("aiusage"), None);
     }
 }

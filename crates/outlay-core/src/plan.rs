@@ -301,4 +301,38 @@ mod tests {
         assert_eq!(plans.effective(None), plans.get("base"));
         assert_eq!(Plans::new(plans.all().to_vec(), gone.clone()), Err(gone));
     }
+
+    #[test]
+    fn plans_are_in_tier_order_and_have_their_default_and_their_thresholds() {
+        let plan = |name, tier| Plan { name: Name::from_stored(name), tier, limits: Limits::default() };
+        let name = Name::from_stored;
+        let mut plans = Plans::new(vec![plan("c", 2), plan("b", 2), plan("a", 7)], name("b")).unwrap();
+        let names = |plans: &Plans| plans.all().iter().map(|plan| plan.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&plans), ["b", "c", "a"]);
+        assert_eq!((plans.default_plan(), plans.next_tier()), (&name("b"), 17));
+        plans.put(plan("b", 3));
+        assert_eq!(names(&plans), ["c", "b", "a"]);
+
+        let (low, lower) = (Thresholds::new([50]).unwrap(), Thresholds::new([1]).unwrap());
+        let alerts = AlertThresholds { all: low, plans: vec![(name("a"), lower)] };
+        let plans = plans.with_alerts(alerts.clone());
+        assert_eq!(plans.alerts(), &alerts);
+        assert_eq!((plans.thresholds_of(&name("a")), plans.thresholds_of(&name("b"))), (lower, low));
+    }
+
+    #[test]
+    fn amounts_stop_at_zero_and_are_compared_meter_by_meter() {
+        let (one, other) = (Amounts { cost: 5, ai_runs: 1, api_runs: 3 }, Amounts { cost: 2, ai_runs: 4, api_runs: 3 });
+        assert_eq!(one.minus_to_zero(&other), Amounts { cost: 3, ai_runs: 0, api_runs: 0 });
+        assert_eq!(one.at_most(&other), Amounts { cost: 2, ai_runs: 1, api_runs: 3 });
+        assert_eq!(one.at_least(&other), Amounts { cost: 5, ai_runs: 4, api_runs: 3 });
+        assert_eq!(one.checked_add(&Amounts { api_runs: i64::MAX, ..other }), None);
+        assert_eq!((one.usd(), Amounts::ZERO.is_zero()), (Usd::from_picos(5), true));
+        for meter in Meter::ALL {
+            let mut amounts = Amounts::ZERO;
+            *amounts.get_mut(meter) = 1;
+            assert_eq!(amounts, Amounts::from_fn(|of| i64::from(of == meter)));
+            assert!(!amounts.is_zero(), "{meter}");
+        }
+    }
 }

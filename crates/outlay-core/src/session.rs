@@ -212,3 +212,53 @@ impl Session {
         self.status == SessionStatus::InProgress && self.due.is_some_and(|due| due <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_on_the_wire_is_that_of_one_status() {
+        let names = SessionStatus::ALL.map(SessionStatus::as_str);
+        assert_eq!(names, ["in-progress", "completed", "failed", "abandoned"]);
+        assert_eq!(names.map(SessionStatus::parse), SessionStatus::ALL.map(Some));
+        assert_eq!(SessionStatus::parse("finished"), None);
+        let ways = [Finish::Completed, Finish::Failed];
+        assert_eq!(ways.map(|finish| Finish::parse(finish.as_str())), ways.map(Some));
+        assert_eq!(Finish::parse("abandoned"), None);
+    }
+
+    fn hold(ask: Ask, choice: Option<&str>) -> Hold {
+        let month = Month::parse("2025-10").unwrap();
+        Hold {
+            ask,
+            choice: choice.map(Name::from_stored),
+            total: Amounts { cost: 5, ai_runs: 1, api_runs: 0 },
+            drawn: Amounts { cost: 2, ai_runs: 3, api_runs: 0 },
+            first_month: month,
+            last_month: month.next(),
+            expires_at: month.next().start().plus_seconds(1),
+        }
+    }
+
+    #[test]
+    fn a_fallback_is_a_later_choice_than_the_first() {
+        let choice = |name| Choice { name: Name::from_stored(name), estimate: Amounts::ZERO };
+        let choices = Ask::Choices(Arc::from([choice("ai"), choice("basic")]));
+        assert!(hold(choices.clone(), Some("basic")).is_fallback());
+        assert!(!hold(choices, Some("ai")).is_fallback());
+        assert!(!hold(Ask::Estimate(Amounts::ZERO), None).is_fallback());
+    }
+
+    #[test]
+    fn a_hold_touches_each_month_until_the_instant_before_it_expires() {
+        let hold = hold(Ask::Estimate(Amounts::ZERO), None);
+        assert_eq!(hold.left(), Amounts { cost: 3, ai_runs: 0, api_runs: 0 });
+        let october = hold.first_month;
+        let touched =
+            [october.minus(1), october, october.next(), october.next().next()].map(|month| hold.touches(month));
+        assert_eq!(touched, [false, true, true, false]);
+        assert_eq!(last_month(october.next().start()), october);
+        assert_eq!(last_month(hold.expires_at), october.next());
+    }
+}

@@ -41,6 +41,8 @@ use crate::config::{Config, ConfigError, Environment, Flags, LogFormat, settings
 use crate::local::Purpose;
 use crate::store::StoreError;
 
+pub use import::{Imported, import_file};
+
 /// The exit codes; scripts may rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use lettre::Address;
 use lettre::message::Mailbox;
 use outlay_core::plan::{AlertThresholds, PerMeter, Plans};
@@ -515,16 +515,25 @@ fn origins(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let network = |text: &str| {
+    let believed = |text: &str| {
         let text = text.trim();
-        let parsed = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        match parsed {
+        match network(text) {
             Some(network) if network.prefix_len() == 0 => Err(format!("`{text}` would believe everybody")),
             Some(network) => Ok(network),
             None => Err(format!("`{text}` is not a network; write one like 10.0.0.0/8, or an address")),
         }
     };
-    text.split(',').map(network).collect()
+    text.split(',').map(believed).collect()
+}
+
+/// A network, or the one of an address alone. One of IPv4 in the clothes of IPv6 is of IPv4, as are the addresses that it is
+/// compared with.
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let IpAddr::V4(address) = network.addr().to_canonical() else { return Some(network) };
+    let bits = if let IpNet::V6(network) = network { network.prefix_len().checked_sub(96) } else { None };
+    let as_v4 = bits.and_then(|bits| Ipv4Net::new(address, bits).ok());
+    Some(as_v4.map_or(network, IpNet::V4))
 }
 
 fn keep_details_days(text: &str) -> Result<u32, String> {

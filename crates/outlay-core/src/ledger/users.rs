@@ -187,3 +187,20 @@ pub(super) fn put_plan(books: &Books, name: &Name, limits: Limits, tier: Option<
     let lowered = before.is_some_and(|before| lowered(&before, &limits));
     Decision { outcome: Outcome::Plan { plan: plan.clone(), lowered }, changes: vec![Change::Plan(plan)] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Numbers;
+    use crate::month::Timestamp;
+    use crate::plan::Plans;
+
+    #[test]
+    fn a_tag_is_of_the_batch_and_of_the_number() {
+        // The first values that splitmix64 gives for these seeds.
+        assert_eq!((mix(0), mix(1_234_567)), (0xe220_a839_7b1d_cdaf, 6_457_827_717_110_365_317));
+        let now = Now { holds: Timestamp::EPOCH, wall: Timestamp::EPOCH, entropy: 5 };
+        let books = Books::new(1, Plans::standard(), Numbers { user: UserNo(3), ..Numbers::default() });
+        assert_eq!(user_or_new(&books, &UserId::from_stored("u"), now).tag, mix(5 ^ 3));
+    }
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends where something is not as it says")]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "scripts are built as they read")]
 
+mod books;
 mod checks;
 mod recording;
 #[path = "../support/rows.rs"]

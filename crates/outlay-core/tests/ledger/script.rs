@@ -25,7 +25,7 @@ use std::sync::Arc;
 use outlay_core::budget::{Budget, Failed, MeterBudget};
 use outlay_core::denial::Denial;
 use outlay_core::id::{Label, Name, OperationId, SessionId, UserId};
-use outlay_core::ledger::{Check, Command, Fitting, Now, Outcome, Rejection, check as check_view};
+use outlay_core::ledger::{Check, Command, Fitting, Now, Outcome, Rejection, Written, check as check_view};
 use outlay_core::money::Usd;
 use outlay_core::month::{Month, Timestamp};
 use outlay_core::operation::{Fingerprint, FingerprintBuilder, NewOperation, Operation, UsageType};
@@ -80,6 +80,20 @@ pub(crate) fn rows_after(script: &str) -> Rows {
         world.ledger.commit();
     }
     world.ledger.rows
+}
+
+/// The ledger after a script, with all in memory that was asked for. A line that shows something ends a batch.
+pub(crate) fn ledger_after(script: &str) -> Ledger {
+    let mut world = World::new(Plans::standard());
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        world.run(line);
+    }
+    world.ledger
+}
+
+/// What the last batch of a script changed.
+pub(crate) fn written_after(script: &str) -> Written {
+    ledger_after(script).books.take_written()
 }
 
 fn time(text: &str) -> Timestamp {

@@ -485,3 +485,76 @@ fn a_session_says_whether_a_step_took_a_meter_over_its_limit() {
         ",
     );
 }
+
+#[test]
+fn an_expired_hold_that_nobody_gave_back_yet_is_missing_in_its_own_months_only() {
+    check(
+        "
+        at 2025-10-31T23:58:00Z
+        open s1 cost=2 for=60
+        open s2 cost=1 for=900
+        at 2025-11-01T00:00:00Z
+        budget => cost 0+1/3 aiRuns 0/30 apiRuns 0/100
+        budget 2025-10 => cost 0+1/3 aiRuns 0/30 apiRuns 0/100
+        ",
+    );
+}
+
+#[test]
+fn what_a_session_held_itself_is_left_out_of_the_months_that_its_hold_touches_only() {
+    check(
+        "
+        at 2025-10-31T23:50:00Z
+        record 0.5 at=2025-11-01T00:00:00Z
+        open s1 cost=1 for=60
+        open s2 cost=2 for=900
+        extend s1 for=900 => refused budget_exceeded cost, next plan business, no denial
+        at 2025-10-31T23:50:30Z
+        extend s1 for=60 => in-progress, 0 in 0 steps, 0 runs, held cost 1, cost 0+3/3 aiRuns 0/30 apiRuns 0/100
+        ",
+    );
+}
+
+#[test]
+fn what_is_given_back_is_missing_in_the_months_that_the_hold_touched_only() {
+    check(
+        "
+        at 2025-10-31T23:50:00Z
+        open s1 cost=1 for=60
+        open s2 cost=2 for=900
+        finish s1
+        at 2025-11-01T00:00:00Z
+        audit cost=2 => no, budget_exceeded cost, next plan business
+        audit cost=1 => within_limits, after cost 1+2/3 aiRuns 0/30 apiRuns 0/100
+        ",
+    );
+}
+
+#[test]
+fn an_extension_holds_in_the_month_too_that_the_wall_clock_was_set_back_to() {
+    check(
+        "
+        at 2025-11-01T00:00:00Z
+        open s1 cost=1
+        wall 2025-10-31T23:59:00Z
+        extend s1 for=900
+        budget 2025-10 => cost 0+1/3 aiRuns 0/30 apiRuns 0/100
+        budget 2025-11 => cost 0+1/3 aiRuns 0/30 apiRuns 0/100
+        ",
+    );
+}
+
+#[test]
+fn a_reversal_gives_back_all_that_expired_also_beside_the_session_that_it_is_of() {
+    check(
+        "
+        open s1 cost=1 for=60
+        record 0.1 in=s1 op=a
+        open s2 cost=1 for=60
+        wait 60
+        reverse a => recorded reversal1 -0.1 in 2025-10 reverses a, cost 0/3 aiRuns 0/30 apiRuns 0/100
+        session s1 => abandoned, 0 in 1 steps, 0 runs
+        session s2 => abandoned, 0 in 0 steps, 0 runs
+        ",
+    );
+}

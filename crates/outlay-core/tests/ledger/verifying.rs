@@ -187,6 +187,7 @@ fn a_recount_of_some_users_does_not_miss_the_others() {
         .filter(|((no, _), _)| *no == UserNo(3))
         .for_each(|((no, _), row)| recount.compare_month(*no, row));
     let (key, sums) = rows.days.iter().find(|((no, _), _)| *no == UserNo(3)).unwrap();
+    assert!(recount.tells_tokens(key.0, key.1));
     recount.compare_day(key.0, key.1, sums);
     recount.compare_day(UserNo(4), key.1, &Sums::default());
     assert_eq!(recount.findings(), []);

@@ -59,50 +59,47 @@ enum Format {
     Jsonl,
 }
 
-/// What became of the rows.
+/// What became of the rows of a file.
 #[derive(Debug, Default)]
-struct Summary {
-    recorded: u64,
-    duplicates: u64,
-    users: u64,
-    sessions: u64,
+pub struct Imported {
+    /// Operations and reversals.
+    pub recorded: u64,
+    /// The same that were there before.
+    pub duplicates: u64,
+    /// Users that were set.
+    pub users: u64,
+    /// Sessions that ended, or hold again.
+    pub sessions: u64,
     /// Sessions of an export that come back by their steps alone.
-    sessions_by_steps: u64,
+    pub sessions_by_steps: u64,
     /// Sessions of an export that are over and never had a step: they do not come back.
-    sessions_without_steps: u64,
+    pub sessions_without_steps: u64,
     /// Holds of running sessions that did not come back, or not in full; each is a rejection too.
-    holds_lost: u64,
+    pub holds_lost: u64,
     /// Denials of an export, which are not read back.
-    denials: u64,
+    pub denials: u64,
     /// Alerts of an export, which are made anew.
-    alerts: u64,
-    rejected: u64,
+    pub alerts: u64,
+    /// Rows that were refused.
+    pub rejected: u64,
     /// Operations that got their id from the file's content.
-    ids_made: u64,
+    pub ids_made: u64,
     /// Operations that did not say when they were.
-    untimed: u64,
+    pub untimed: u64,
     /// Operations whose details retention had emptied where they come from.
-    trimmed: u64,
+    pub trimmed: u64,
 }
 
 impl Import {
     pub(super) async fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let mut importing = Importing::new(&self.file, client)?;
-        match self.format.map_or_else(|| guess(&self.file), Ok)? {
-            Format::Csv => rows::csv(&self.file, &mut importing).await?,
-            Format::Jsonl => {
-                let now = SystemClock::shared().wall();
-                lines::json_lines(&self.file, now, &mut importing).await?;
-            }
-        }
-        let summary = importing.finish().await?;
+        let summary = import(&self.file, self.format, client).await?;
         self.print(&summary)?;
         Ok(if summary.rejected == 0 { Exit::Done } else { Exit::Failed })
     }
 
-    fn print(&self, summary: &Summary) -> Result<(), Failure> {
-        let Summary { recorded, duplicates, users, sessions, rejected, ids_made, untimed, trimmed, .. } = summary;
-        let Summary { sessions_by_steps, sessions_without_steps, holds_lost, denials, alerts, .. } = summary;
+    fn print(&self, summary: &Imported) -> Result<(), Failure> {
+        let Imported { recorded, duplicates, users, sessions, rejected, ids_made, untimed, trimmed, .. } = summary;
+        let Imported { sessions_by_steps, sessions_without_steps, holds_lost, denials, alerts, .. } = summary;
         let skipped = sessions_by_steps + sessions_without_steps + denials + alerts;
         let rejected_file = (*rejected > 0).then(|| rejected_path(&self.file).display().to_string());
         if self.json {
@@ -150,6 +147,26 @@ impl Import {
     }
 }
 
+/// Does what `outlay import` does with a file, and prints nothing.
+///
+/// # Errors
+/// Why the file cannot be read, or the rest of it not recorded now.
+pub async fn import_file(path: &Path, client: &Client) -> Result<Imported, String> {
+    import(path, None, client).await.map_err(|failure| failure.to_string())
+}
+
+async fn import(path: &Path, format: Option<Format>, client: &Client) -> Result<Imported, Failure> {
+    let mut importing = Importing::new(path, client)?;
+    match format.map_or_else(|| guess(path), Ok)? {
+        Format::Csv => rows::csv(path, &mut importing).await?,
+        Format::Jsonl => {
+            let now = SystemClock::shared().wall();
+            lines::json_lines(path, now, &mut importing).await?;
+        }
+    }
+    importing.finish().await
+}
+
 /// Tells the format by the file's name, or else by how it begins.
 fn guess(path: &Path) -> Result<Format, Failure> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
@@ -169,7 +186,7 @@ fn guess(path: &Path) -> Result<Format, Failure> {
 #[derive(Debug)]
 struct Importing<'a> {
     sender: Sender<'a>,
-    summary: Summary,
+    summary: Imported,
     rejected: Rejected,
     bar: ProgressBar,
 }
@@ -184,7 +201,7 @@ impl<'a> Importing<'a> {
         }
         Ok(Self {
             sender: Sender::new(client),
-            summary: Summary::default(),
+            summary: Imported::default(),
             rejected: Rejected { path: rejected_path(path), file: None },
             bar,
         })
@@ -265,7 +282,7 @@ impl<'a> Importing<'a> {
         self.bar.set_position(bytes);
     }
 
-    async fn finish(mut self) -> Result<Summary, Failure> {
+    async fn finish(mut self) -> Result<Imported, Failure> {
         let done = self.sender.flush().await?;
         self.count(done)?;
         self.rejected.finish(self.summary.rejected)?;

@@ -119,8 +119,7 @@ impl WebhookAllow {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut allow = Self::default();
         for entry in text.split(',').map(str::trim) {
-            let network = entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
-            match (network, url::Host::parse(entry)) {
+            match (super::network(entry), url::Host::parse(entry)) {
                 (Some(network), _) => allow.networks.push(network.trunc()),
                 (None, Ok(url::Host::Domain(name))) => allow.hosts.push(name.trim_end_matches('.').to_owned()),
                 (None, _) => {
@@ -190,6 +189,11 @@ mod tests {
         let holds = |text: &str| allow.holds(text.parse().unwrap());
         assert!(holds("10.1.2.3") && holds("::ffff:10.1.2.3") && holds("fd12::1") && holds("192.0.2.7"));
         assert!(!holds("10.2.0.1") && !holds("192.0.2.8"));
+        let allow = WebhookAllow::parse("::ffff:192.0.2.7,::ffff:10.1.0.0/112").unwrap();
+        assert!(
+            ["192.0.2.7", "::ffff:192.0.2.7", "10.1.255.255"].iter().all(|text| allow.holds(text.parse().unwrap()))
+        );
+        assert!(!allow.holds("10.2.0.0".parse().unwrap()));
         for wrong in ["", "http://a", "10.0.0.0/33", "a,,b", "a b"] {
             assert!(WebhookAllow::parse(wrong).is_err(), "{wrong}");
         }

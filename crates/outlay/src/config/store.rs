@@ -1,6 +1,7 @@
 //! The address of a database that holds the store, whose password nobody is shown.
 
 use std::fmt;
+use std::ops::Range;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -65,24 +66,39 @@ impl StoreAddress {
 }
 
 /// An address without its password; `None` for what is none, of which nothing can be shown. It hides too much sooner than too
-/// little: a password whose `/` or `@` is not encoded is hidden as well.
+/// little: a password whose `/` or `@` is not encoded is hidden as well, and one that looks like a parameter.
 pub(super) fn shown(text: &str) -> Option<String> {
     let scheme = SCHEMES.into_iter().find(|scheme| text.starts_with(scheme))?;
-    let mut rest = String::new();
-    let mut left = text.strip_prefix(scheme)?;
-    while let Some((before, after)) = left.split_once(PASSWORD) {
-        rest.push_str(before);
-        rest.push_str(PASSWORD);
-        rest.push_str(HIDDEN);
-        left = after.find('&').and_then(|end| after.get(end..)).unwrap_or_default();
+    let rest = text.strip_prefix(scheme)?;
+    let mut shown = scheme.to_owned();
+    let mut at = 0;
+    for secret in secrets(rest) {
+        // What reaches into the one before is hidden with it.
+        if at == 0 || secret.start > at {
+            shown.push_str(rest.get(at..secret.start).unwrap_or_default());
+            shown.push_str(HIDDEN);
+        }
+        at = at.max(secret.end);
     }
-    rest.push_str(left);
-    if let Some((who, where_to)) = rest.rsplit_once('@')
+    shown.push_str(rest.get(at..).unwrap_or_default());
+    Some(shown)
+}
+
+/// Where passwords stand in what follows the scheme, in order: between the first user's `:` and the last `@`, and as parameters.
+fn secrets(rest: &str) -> Vec<Range<usize>> {
+    let parameter = |(at, name): (usize, &str)| {
+        let start = at + name.len();
+        let end = rest.get(start..).and_then(|value| value.find('&')).map_or(rest.len(), |length| start + length);
+        start..end
+    };
+    let mut secrets: Vec<Range<usize>> = rest.match_indices(PASSWORD).map(parameter).collect();
+    if let Some((who, _)) = rest.rsplit_once('@')
         && let Some((user, _)) = who.split_once(':')
     {
-        rest = format!("{user}:{HIDDEN}@{where_to}");
+        secrets.push(user.len() + 1..who.len());
     }
-    Some(format!("{scheme}{rest}"))
+    secrets.sort_by_key(|secret| secret.start);
+    secrets
 }
 
 #[cfg(test)]
@@ -101,6 +117,8 @@ mod tests {
             ("postgres://o:s3/c@r?et@db/outlay", "postgres://o:***@db/outlay"),
             ("postgres://o@db/outlay?password=s3c@ret&x=1", "postgres://o@db/outlay?password=***&x=1"),
             ("postgres://o@/outlay?host=/run&password=s3cret", "postgres://o@/outlay?host=/run&password=***"),
+            ("postgres://o:s3c&password=s3c@db/outlay", "postgres://o:***"),
+            ("postgres://o@db:5432/outlay?password=s3c@s3c&x=1", "postgres://o@db:***&x=1"),
         ] {
             let address = StoreAddress::parse(text).unwrap();
             assert_eq!(address.to_string(), expected);
