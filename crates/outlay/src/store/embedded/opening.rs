@@ -76,27 +76,8 @@ fn open_unless(
 
     let names = Names::load(&connection)?;
     let numbers = load::numbers(&connection)?;
-    let read_indexes = |connection: &Connection| -> Result<_, StoreError> {
-        let index = |prefix, table, column| open_index(connection, &identity, settings.runs, (prefix, table, column));
-        Ok((
-            index(tables::OPERATION_RUNS, "operation", "operation_id")?,
-            index(tables::SESSION_RUNS, "session", "session_id")?,
-        ))
-    };
-    let read_behind = || Behind::read(&connection, &names, last(&numbers));
-    // Both read many rows: each on a core of its own, but for a simulation.
-    let (indexes, behind) = if settings.vfs.is_none() {
-        let reader = file.reader()?;
-        std::thread::scope(|scope| {
-            let indexes = scope.spawn(move || read_indexes(&reader));
-            let behind = read_behind();
-            (indexes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), behind)
-        })
-    } else {
-        (read_indexes(&connection), read_behind())
-    };
-    let (operations, sessions) = indexes?;
-    let Behind { sweep, days } = behind?;
+    let (operations, sessions, behind) = read_large(&file, &connection, &identity, &settings, &names, last(&numbers))?;
+    let Behind { sweep, days } = behind;
     let high_water = load::one(&connection, "select value from meta where key = 'clock'", [], |row| {
         codec::RowReader::new(row).time()
     })?;
@@ -152,6 +133,36 @@ fn open_unless(
     }
     let reads = reads::EmbeddedReads::new(shared, file, store.settings.vfs.is_none());
     Ok((store, Arc::new(reads)))
+}
+
+/// Reads what takes many rows, each of both on a core of its own, but for a simulation: the duplicate indexes of operations and of
+/// sessions, and what months' rows are behind.
+fn read_large(
+    file: &tables::File,
+    connection: &Connection,
+    identity: &tables::Identity,
+    settings: &Settings,
+    names: &Names,
+    last: OperationNo,
+) -> Result<(RunIndex, RunIndex, Behind), StoreError> {
+    let runs = settings.runs;
+    let read_indexes = |connection: &Connection| -> Result<_, StoreError> {
+        let operations = (tables::OPERATION_RUNS, "operation", "operation_id");
+        let sessions = (tables::SESSION_RUNS, "session", "session_id");
+        Ok((open_index(connection, identity, runs, operations)?, open_index(connection, identity, runs, sessions)?))
+    };
+    let (indexes, behind) = if settings.vfs.is_none() {
+        let reader = file.reader()?;
+        std::thread::scope(|scope| {
+            let indexes = scope.spawn(move || read_indexes(&reader));
+            let behind = Behind::read(connection, names, last);
+            (indexes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), behind)
+        })
+    } else {
+        (read_indexes(connection), Behind::read(connection, names, last))
+    };
+    let (operations, sessions) = indexes?;
+    Ok((operations, sessions, behind?))
 }
 
 /// The duplicate index of a table's column, whose newest keys only the table has.
