@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::codec::{self, RowReader, RowWriter, stored};
 use super::{EmbeddedStore, load};
 use crate::audit::Actor;
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, StoreError, Urgency};
 
 /// The list of erasures beside the store: a line with number and tag for each, to be applied to restored copies.
 pub const LIST_NAME: &str = "erasures";
@@ -63,6 +63,7 @@ pub(super) fn blank(
 impl EmbeddedStore {
     /// Wipes one slice of what still names an erased person; gives whether there is more.
     pub(super) fn wipe_slice(&mut self) -> Result<bool, StoreError> {
+        self.check_writable(Urgency::Fact)?;
         self.list_erasures()?;
         let sql = "select user, stage, next from erasure where stage >= 0 order by user limit 1";
         let progress = load::one(&self.connection, sql, [], |row| {

@@ -5,15 +5,11 @@ use std::sync::Arc;
 
 use super::EmbeddedStore;
 use super::runs::{RunError, RunIndex};
-use super::space::Level;
 use crate::store::{StoreError, Urgency};
 
 impl EmbeddedStore {
-    /// Does one slice; gives whether there is more.
+    /// Does one slice; gives whether there is more. Each looks at the space first, since nothing else may come that would.
     pub(super) fn idle_now(&mut self) -> Result<bool, StoreError> {
-        if self.space.level() >= Level::Reserve {
-            return Ok(false);
-        }
         // What names somebody who is erased comes first: rows of months are written by batches too, once they are due.
         let done = if self.wiping {
             self.wipe_slice().map(|more| self.wiping = more)

@@ -437,7 +437,7 @@ impl Reads for EmbeddedReads {
     fn status(&self) -> StoreStatus {
         let shared = &self.inner.shared;
         let numbers = *shared.published.numbers.lock();
-        let (free_bytes, space_short) = shared.space.now();
+        let space = shared.space.look();
         let trimmed = *shared.trimmed.lock();
         StoreStatus {
             backed_up_by: None,
@@ -449,8 +449,8 @@ impl Reads for EmbeddedReads {
             trimmed: trimmed.no,
             trimmed_before: trimmed.before,
             clock_jump: shared.clock.doubts(),
-            space_short,
-            space_out: shared.space.is_out(),
+            space_short: space.is_short,
+            space_out: space.is_out,
             gauges: vec![
                 (
                     "store_log_pages",
@@ -467,11 +467,11 @@ impl Reads for EmbeddedReads {
                     "Users whose budgets are answered from memory",
                     shared.published.users() as f64,
                 ),
-                ("store_free_bytes", "Free space on the store's disk, when it was last looked at", free_bytes as f64),
+                ("store_free_bytes", "Free space on the store's disk", space.free as f64),
                 (
                     "store_space_short",
                     "1 while something is refused since space runs out",
-                    f64::from(u8::from(space_short)),
+                    f64::from(u8::from(space.is_short)),
                 ),
                 (
                     "store_starts",

@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::{StoreError, Urgency};
 
@@ -145,24 +145,33 @@ impl Level {
 /// What readers see of it.
 #[derive(Debug)]
 pub(super) struct Seen {
-    free: AtomicU64,
-    level: AtomicU8,
+    /// Bytes of the log at the writer's last look.
+    log_bytes: AtomicU64,
     volume: Option<Arc<dyn Volume>>,
     marks: Marks,
 }
 
-impl Seen {
-    /// Whether facts would be refused now. It takes a look of its own: the writer takes none while nothing is sent to it,
-    /// and nothing is sent to who says that it is not ready.
-    pub(super) fn is_out(&self) -> bool {
-        let Some(volume) = &self.volume else { return false };
-        let reserved = volume.has_reserve(self.marks.reserve);
-        volume.free().is_ok_and(|free| self.marks.level(free, reserved) >= Level::Reserve)
-    }
+/// What a reader found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Bytes; none where that is not known.
+    pub(super) free: u64,
+    /// Whether something would be refused for want of more.
+    pub(super) is_short: bool,
+    /// Whether facts would be.
+    pub(super) is_out: bool,
+}
 
-    /// Free bytes at the last look, and whether something is refused for want of more.
-    pub(super) fn now(&self) -> (u64, bool) {
-        (self.free.load(Ordering::Relaxed), self.level.load(Ordering::Relaxed) != 0)
+impl Seen {
+    /// A look of a reader's own: the writer takes none while nothing is sent to it, and nothing is sent to who says that it
+    /// is not ready.
+    pub(super) fn look(&self) -> Found {
+        let looked = self.volume.as_ref().map(|volume| (volume.free(), volume.has_reserve(self.marks.reserve)));
+        let Some((Ok(free), reserved)) = looked else { return Found { free: 0, is_short: false, is_out: false } };
+        let beside_log = free.saturating_sub(self.log_bytes.load(Ordering::Relaxed));
+        let is_short = self.marks.level(beside_log, reserved) > Level::Plenty;
+        // The writer copies the log before it refuses for its sake.
+        Found { free, is_short, is_out: self.marks.level(free, reserved) >= Level::Reserve }
     }
 }
 
@@ -184,7 +193,7 @@ pub(super) struct Space {
 impl Space {
     pub(super) fn new(volume: Option<Arc<dyn Volume>>, marks: Marks) -> Self {
         let reserved = volume.as_ref().is_some_and(|volume| volume.has_reserve(marks.reserve));
-        let seen = Seen { free: AtomicU64::new(0), level: AtomicU8::new(0), volume: volume.clone(), marks };
+        let seen = Seen { log_bytes: AtomicU64::new(0), volume: volume.clone(), marks };
         Self { volume, marks, reserved, level: Level::Plenty, much: false, unseen: 0, seen: Arc::new(seen) }
     }
 
@@ -219,6 +228,7 @@ impl Space {
     /// Looks at the space that there is; makes or deletes the reserve file as it allows.
     pub(super) fn look(&mut self, log_bytes: u64) -> Result<Level, StoreError> {
         let Some(volume) = self.volume.clone() else { return Ok(Level::Plenty) };
+        self.seen.log_bytes.store(log_bytes, Ordering::Relaxed);
         let mut free = self.free()?;
         let mut level = self.level_of(free, log_bytes);
         if level >= Level::Reserve && self.drop_reserve() {
@@ -284,8 +294,6 @@ impl Space {
             _ => {}
         }
         self.level = level;
-        self.seen.free.store(free, Ordering::Relaxed);
-        self.seen.level.store(level as u8, Ordering::Relaxed);
     }
 }
 
@@ -357,6 +365,23 @@ mod tests {
         assert!(!space.wants_log_copied(72).unwrap());
         assert!(space.wants_log_copied(73).unwrap());
         assert_eq!(space.look(73).unwrap(), Level::Short);
+        assert!(space.seen().look().is_short, "a reader counts it too");
+    }
+
+    #[test]
+    fn readers_see_that_there_is_space_again_before_anything_is_written() {
+        let volume = Arc::new(Bytes::default());
+        let mut space = Space::new(Some(Arc::<Bytes>::clone(&volume)), MARKS);
+        look(&mut space, &volume, 200);
+        let seen = space.seen();
+        assert_eq!(look(&mut space, &volume, 63), (Level::Short, 63));
+        assert_eq!(seen.look(), Found { free: 63, is_short: true, is_out: false });
+        volume.0.lock().0 = 31;
+        assert_eq!(seen.look(), Found { free: 31, is_short: true, is_out: true });
+        volume.0.lock().0 = 64;
+        assert_eq!(seen.look(), Found { free: 64, is_short: false, is_out: false });
+        assert_eq!(space.level(), Level::Short, "the writer has not looked");
+        assert_eq!(Space::new(None, MARKS).seen().look(), Found { free: 0, is_short: false, is_out: false });
     }
 
     #[test]
