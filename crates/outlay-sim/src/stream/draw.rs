@@ -2,7 +2,7 @@
 
 use outlay::store::embedded::runs::{Division, RunSettings};
 use outlay::store::embedded::{Marks, Sizes, SweepSizes};
-use outlay_model::generate::{self, Action, EXISTING, Jump, Random, Step};
+use outlay_model::generate::{self, Action, Amount, EXISTING, Jump, Random, Step};
 
 use crate::disk::Options;
 use crate::fault::{Armed, Fault, Stop};
@@ -14,6 +14,9 @@ const CROWDED_PERCENT: u64 = 8;
 const CROWD: usize = 9;
 /// Percent of the steps there after which the process ends and the next begins.
 const RESTART_PERCENT: u64 = 15;
+
+/// Percent of the cases that end with [`denied_again`].
+const DENIED_AGAIN_PERCENT: u64 = 5;
 
 /// A segment for some thirty keys.
 const FINEST: Division = Division { chunk_blocks: 1, segment_chunks: 1 };
@@ -132,6 +135,7 @@ pub fn case(seed: u64) -> Case {
     let watched_users = clients.pick(&[0, 1, 4]);
     let (twice_percent, leaving_percent) = (clients.pick(&[0, 5, 30]), clients.pick(&[0, 5, 30]));
     let reorders_percent = clients.pick(&[0, 20]);
+    let last = if clients.percent(DENIED_AGAIN_PERCENT) { denied_again() } else { Vec::new() };
     let knows_space = make.marks.is_some();
     let mut draw = Draw { kinds, fault_percent, probe_percent, knows_space, random };
     let steps = generate::case(seed).into_iter().flat_map(|step| {
@@ -148,8 +152,22 @@ pub fn case(seed: u64) -> Case {
             .chain(std::iter::repeat_n(end, ends))
             .chain(std::iter::repeat_n(idle, moments))
     });
-    let turns = steps.map(|step| draw.turn(step)).collect();
+    let turns = steps.chain(last).map(|step| draw.turn(step)).collect();
     Case { make, disk, watched_users, twice_percent, leaving_percent, reorders_percent, turns }
+}
+
+/// A denial, another that a slow clock dates, and the first once more in the next process, where it must be found behind
+/// the other. So much after one another is drawn too rarely.
+fn denied_again() -> Vec<Step> {
+    let step = |action, wall_off| Step { jump: Jump::Seconds(0), wall_off, user: 0, action };
+    // Numbers that no other step has.
+    let denied = |session: u64, wall_off| {
+        let (feature, ways) = (0, vec![[1, 1, 1].map(Amount::LeftOfLimit)]);
+        let open = Action::Open { session: 1_000_000 + session, feature, ways, choices: false, seconds: 900 };
+        [step(open, wall_off), step(Action::Commit, wall_off)]
+    };
+    let restart = [step(Action::Restart, 0)];
+    denied(0, 0).into_iter().chain(denied(1, -90)).chain(restart).chain(denied(0, 0)).collect()
 }
 
 /// The same with an operation of its own, if it records one.

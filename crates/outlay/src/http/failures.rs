@@ -107,5 +107,13 @@ mod tests {
             failures.failed(address, now.plus_seconds(i64::from(number / 1_000)));
         }
         assert_eq!(failures.0.lock().len(), ADDRESSES_MAX);
+        // Some of the first second are forgotten; whoever is known, and guesses on, makes nobody else forgotten.
+        let last = u32::try_from(ADDRESSES_MAX).unwrap() + 99;
+        let address = |number: u32| IpAddr::from((0xC600_0000_u32 + number).to_be_bytes());
+        let known = || (0..=last).map(|number| failures.0.lock().contains_key(&address(number))).collect::<Vec<bool>>();
+        let before = known();
+        assert!(before.iter().skip(1_000).all(|is_known| *is_known));
+        failures.failed(address(last), now.plus_seconds(i64::from(last / 1_000)));
+        assert_eq!(known(), before);
     }
 }

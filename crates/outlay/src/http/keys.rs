@@ -234,9 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn each_character_is_as_likely_as_any_other() {
+        let ids = Ids::from_seed(SystemClock::shared(), 1);
+        let text = random(62_000, &ids).unwrap();
+        assert_eq!(text.len(), 62_000);
+        for character in BASE62 {
+            let count = text.bytes().filter(|byte| byte == character).count();
+            // Six times the root of 1,000 either way.
+            assert!((810..=1_190).contains(&count), "{} {count} times", char::from(*character));
+        }
+    }
+
+    #[test]
     fn only_keys_of_our_form_have_a_checksum() {
         assert_eq!(checksum_holds("outlay_app_short"), Some(false));
         assert_eq!(checksum_holds(&format!("outlay_app_{}", "é".repeat(18))), Some(false));
+        assert_eq!(
+            checksum_holds(&format!("outlay_app_0{}0", "é".repeat(17))),
+            Some(false),
+            "a sign where it is split"
+        );
+        assert_eq!(checksum_holds("outlay_app_000000000000000000000000000000037v9zI"), Some(false), "one too many");
         assert_eq!(checksum_holds("the-admin-key-of-a-test-0123456789abcdef"), None);
         assert_eq!(checksum_holds(""), None);
         // Known for ever: keys outlive versions.

@@ -213,3 +213,51 @@ pub(super) fn lead_to(address: &str) -> Response {
 pub(super) fn at_home(headers: &HeaderMap) -> bool {
     headers.get(HOST).and_then(|host| host.to_str().ok()).is_some_and(is_loopback)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// The headers of who shows a cookie.
+    fn showing(value: &str) -> HeaderMap {
+        let cookie = HeaderValue::from_str(&format!("a=b; {COOKIE_NAME}={value}")).unwrap();
+        HeaderMap::from_iter([(COOKIE, cookie)])
+    }
+
+    #[test]
+    fn a_sign_in_lasts_half_a_day() {
+        let (sign_ins, ids) = (SignIns::default(), Ids::from_seed(SystemClock::shared(), 1));
+        let now = Timestamp::parse("2025-10-13T12:00:00Z").unwrap();
+        let cookie = showing(&sign_ins.begin([1; 32], now, &ids).unwrap());
+        assert_eq!(sign_ins.key_digest(&cookie, now.plus_seconds(12 * 3_600 - 1)), Some([1; 32]));
+        assert_eq!(sign_ins.key_digest(&cookie, now.plus_seconds(12 * 3_600)), None);
+        assert_eq!(sign_ins.key_digest(&cookie, now), None, "it is forgotten");
+    }
+
+    #[test]
+    fn signing_out_ends_one_sign_in() {
+        let (sign_ins, ids) = (SignIns::default(), Ids::from_seed(SystemClock::shared(), 1));
+        let [one, other] = [1, 2].map(|key| showing(&sign_ins.begin([key; 32], Timestamp::EPOCH, &ids).unwrap()));
+        sign_ins.end(&one);
+        assert!(shows_cookie(&one) && !shows_cookie(&HeaderMap::new()));
+        assert_eq!(sign_ins.key_digest(&one, Timestamp::EPOCH), None);
+        assert_eq!(sign_ins.key_digest(&other, Timestamp::EPOCH), Some([2; 32]));
+    }
+
+    #[test]
+    fn where_too_many_are_signed_in_whose_time_ends_first_is_forgotten() {
+        let (sign_ins, ids) = (SignIns::default(), Ids::from_seed(SystemClock::shared(), 1));
+        let at = |seconds: usize| Timestamp::EPOCH.plus_seconds(seconds.try_into().unwrap());
+        let mut cookies = Vec::new();
+        let begin = |seconds| showing(&sign_ins.begin([1; 32], at(seconds), &ids).unwrap());
+        for seconds in 0..=SIGN_INS_MAX {
+            cookies.push(begin(seconds));
+        }
+        let is_in = |cookie: &HeaderMap| sign_ins.key_digest(cookie, at(SIGN_INS_MAX)).is_some();
+        assert_eq!(cookies.iter().map(is_in).collect::<Vec<_>>(), [&[false][..], &[true; SIGN_INS_MAX]].concat());
+        // Those that are over go first, so nobody is forgotten who is still in.
+        begin(12 * 3_600 + 1_000);
+        assert_eq!(sign_ins.0.lock().len(), SIGN_INS_MAX + 1 - 1_000);
+    }
+}

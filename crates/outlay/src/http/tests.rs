@@ -324,6 +324,16 @@ async fn an_open_server_is_open_to_this_machine_alone() {
         let headers = [("host", "localhost"), ("origin", origin)];
         assert_eq!(ask(&router, "GET", "/v1/keys", &headers).await.status, status, "{origin}");
     }
+    // A form of a page of ours has no origin, and the browser's word that it is ours.
+    for (site, origin, status) in [
+        ("same-origin", "null", 200),
+        ("cross-site", "null", 403),
+        ("same-origin", "https://example.org", 403),
+        ("same-origin", "http://localhost", 200),
+    ] {
+        let headers = [("host", "localhost"), ("sec-fetch-site", site), ("origin", origin)];
+        assert_eq!(ask(&router, "GET", "/v1/keys", &headers).await.status, status, "{site} {origin}");
+    }
     let two = [("host", "localhost"), ("host", "localhost")];
     assert_eq!(ask(&router, "GET", "/v1/keys", &two).await.status, 400);
 }
@@ -363,8 +373,15 @@ async fn every_answer_has_its_headers_and_every_problem_its_form() {
     let endless = futures_util::stream::repeat_with(|| {
         Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(&[b' '; 4096]))
     });
-    let request = Request::builder().method("POST").uri("/v1/keys").header("authorization", &admin);
-    assert_eq!(send(&router, request.body(Body::from_stream(endless)).unwrap()).await.status, 413);
+    let json = ("content-type", "application/json");
+    let post = || Request::post("/v1/keys").header("authorization", &admin).header(json.0, json.1);
+    assert_eq!(send(&router, post().body(Body::from_stream(endless)).unwrap()).await.status, 413);
+    // As much as may be is read, and found to be no JSON.
+    assert_eq!(send(&router, post().body(Body::from(vec![b' '; 1024 * 1024])).unwrap()).await.status, 400);
+    let broken_off =
+        futures_util::stream::iter([Ok(bytes::Bytes::from_static(b"{")), Err(std::io::Error::other("gone"))]);
+    let reply = send(&router, post().body(Body::from_stream(broken_off)).unwrap()).await;
+    assert!(reply.status == 400 && reply.body.contains("broke off"), "{}", reply.body);
 }
 
 #[tokio::test]
@@ -448,10 +465,57 @@ async fn a_key_is_taken_once_and_a_cookie_stands_for_it() {
             assert_eq!(reply.status != 403, allowed, "{path} from {origin:?}: {}", reply.status);
         }
     }
+    for other in ["outlay_session=", "outlay_session=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "session=1"] {
+        assert_eq!(ask(&router, "GET", "/users", &[home[0], home[1], ("cookie", other)]).await.status, 401, "{other}");
+    }
     let fetched = [home[0], ("sec-fetch-site", "cross-site"), ("cookie", cookie.as_str())];
     assert_eq!(post("/settings/keys", &fetched, "role=admin".to_owned()).await.status, 403);
     assert_eq!(post("/sign-out", &signed, String::new()).await.status, 303);
     assert_eq!(ask(&router, "GET", "/users", &signed).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_is_ours_at_its_public_address_too() {
+    let service = service(false, &[]).await;
+    let public_url = Some("https://example.org/outlay".to_owned());
+    service.app.presentation.replace(Presentation { public_url, ..Presentation::default() });
+    let router = router(Arc::clone(&service.app));
+    for (origin, status) in [
+        ("https://example.org", 303),
+        ("http://10.0.0.1:1", 303),
+        // The beginning of an origin is another one.
+        ("https://example.or", 403),
+        ("https://example.org/outl", 403),
+        ("https://evil.example", 403),
+    ] {
+        let request = Request::post("/sign-out").header("host", "10.0.0.1:1").header("origin", origin);
+        assert_eq!(send(&router, request.body(Body::empty()).unwrap()).await.status, status, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn colours_and_keys_of_pages_are_kept_by_the_browser() {
+    let service = service(true, &[]).await;
+    let router = router(Arc::clone(&service.app));
+    let post = async |path: &str, body: &'static str| {
+        let request = Request::post(path).header("host", "localhost").body(Body::from(body)).unwrap();
+        send(&router, request).await
+    };
+    let page = async |cookie: &str| {
+        let request =
+            Request::get("/").header("host", "localhost").header("cookie", cookie).body(Body::empty()).unwrap();
+        text(router.clone().oneshot(request).await.unwrap().into_body()).await
+    };
+    let dark = post("/theme", "theme=dark&to=users").await;
+    assert_eq!((dark.status.as_u16(), dark.header("location")), (303, Some("./users")));
+    assert!(page(&cookie_of(&dark)).await.contains("data-theme=\"dark\""));
+    let system = post("/theme", "theme=system").await;
+    assert!(!page(&cookie_of(&system)).await.contains("data-theme"));
+    let off = post("/shortcuts", "shortcuts=off").await;
+    assert!(page(&cookie_of(&off)).await.contains("data-shortcuts=\"off\""));
+    let on = post("/shortcuts", "shortcuts=on").await;
+    assert!(on.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert!(!page(&cookie_of(&on)).await.contains("data-shortcuts"));
 }
 
 #[tokio::test]

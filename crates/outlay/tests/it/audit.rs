@@ -240,6 +240,11 @@ fn whoever_knocks_all_day_is_counted_and_fills_no_disk() {
     // Knocking without any key is nothing, and a person who mistyped their key on the page is somebody.
     server.with_key("").get("/v1/plans").is(401);
     server.with_key(&gone).get("/v1/plans").is(401);
+    server.user("u", "premium");
+    let token = server.post(&of("u", "/tokens"), json!({"ttlSeconds": 60})).is(201).text("/token").to_owned();
+    server.delete(&of("u", "/tokens")).is(204);
+    server.with_key(&token).get(&of("u", "/budget")).is(401);
+    let before = before + 2;
     until("the first are written", || entries(&server, "").len() >= before + 2);
     assert!(server.stop().success());
     server.start_again();
@@ -247,11 +252,14 @@ fn whoever_knocks_all_day_is_counted_and_fills_no_disk() {
         entries.iter().map(|entry| entry.at("/after/times").to_string().parse::<u64>().unwrap()).sum()
     };
     let (keys, roles) = (entries(&server, "?action=key.refused"), entries(&server, "?action=role.refused"));
-    assert_eq!((times(&keys), times(&roles)), (201, 50));
-    assert!(keys.len() + roles.len() <= 6, "{keys:?} {roles:?}");
+    assert_eq!((times(&keys), times(&roles)), (202, 50));
+    assert!(keys.len() + roles.len() <= 8, "{keys:?} {roles:?}");
+    let of_token = |entry: &&Json| entry.text("/subject") == "GET /v1/users/{userId}/budget";
     for entry in &keys {
-        entry.shows("/who", "nobody").shows("/address", "127.0.0.1");
+        let who = if of_token(&entry) { "token" } else { "nobody" };
+        entry.shows("/who", who).shows("/address", "127.0.0.1");
     }
+    assert_eq!(keys.iter().filter(of_token).count(), 1, "a token that was ended: {keys:?}");
     for entry in &roles {
         entry.shows("/who", &id).shows("/subject", "POST /v1/usage");
     }
@@ -259,6 +267,25 @@ fn whoever_knocks_all_day_is_counted_and_fills_no_disk() {
     assert_eq!(found_in_files(&server.data(), b"not-a-key-"), None);
     assert!(!server.log().contains("not-a-key-"));
     server.verifies();
+}
+
+#[test]
+fn a_key_that_ended_is_named_when_somebody_tries_it() {
+    for on_the_page in [false, true] {
+        let server = Server::keyed();
+        let (id, gone) = key(&server, "app");
+        server.delete(&format!("/v1/keys/{id}")).is(204);
+        let origin = format!("http://{}", server.address());
+        let tried = if on_the_page {
+            server.with_key("").send("POST", "/sign-in", &[("origin", &origin)], format!("key={gone}").as_bytes())
+        } else {
+            server.with_key(&gone).get("/v1/plans")
+        };
+        assert_eq!(tried.status, 401);
+        until("it is written", || entries(&server, "?action=key.refused").len() == 1);
+        entries(&server, "?action=key.refused")[0].shows("/subject", &id).shows("/who", "nobody");
+        server.verifies();
+    }
 }
 
 #[test]

@@ -94,6 +94,12 @@ fn what_one_node_is_told_all_know_soon() {
     // A token of one node opens the other.
     let token = there.with_key(&key).post(&of("u", "/tokens"), json!({"ttlSeconds": 60})).is(201);
     here.with_key(token.text("/token")).get(&of("u", "/budget")).is(200);
+    // So does one that is signed with a key that this one just made, once the other knows it.
+    there.outlay(&["tokens", "rotate-key"]).exits(0);
+    let token = there.with_key(&key).post(&of("u", "/tokens"), json!({"ttlSeconds": 60})).is(201);
+    until("the other node knows the key", || {
+        here.with_key(token.text("/token")).get(&of("u", "/budget")).status == 200
+    });
     here.delete(&format!("/v1/keys/{}", made.text("/id"))).is_one_of(&[200, 204]);
     here.with_key(&key).get(&of("u", "/budget")).is(401);
     takes(401);
