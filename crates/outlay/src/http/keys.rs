@@ -218,6 +218,7 @@ mod tests {
             let (key, record) = make(role, String::new(), None, &ids, Timestamp::EPOCH).unwrap();
             let key = key.expose_secret();
             assert!(key.starts_with(role.key_prefix()) && key.ends_with(&record.last4), "{key}");
+            assert_eq!(record.last4.len(), 4);
             assert_eq!(key.len(), role.key_prefix().len() + 36);
             assert_eq!(checksum_holds(key), Some(true));
             assert_eq!(record.digest.as_slice(), Sha256::digest(key).as_slice());

@@ -229,6 +229,20 @@ async fn every_route_is_described() {
     }
 }
 
+#[test]
+fn an_admin_key_is_long_and_an_origin_has_no_path() {
+    let takes_key = |key: &str| Access::keyed().with_admin_key(&SecretString::from(key)).is_ok();
+    assert!(takes_key(&"k".repeat(32)) && takes_key(&"k".repeat(256)));
+    for wrong in ["", "short", &"k".repeat(31), &"k".repeat(257), &" ".repeat(32), &"é".repeat(32)] {
+        assert!(!takes_key(wrong), "{wrong}");
+    }
+    let takes_origin = |origin: &str| Access::keyed().with_allowed_origins(&[origin.to_owned()]).is_ok();
+    assert!(takes_origin("https://app.example.org") && takes_origin("http://localhost:3000"));
+    for wrong in ["", "*", "https://", "app.example.org", "https://app.example.org/", "ftp://example.org"] {
+        assert!(!takes_origin(wrong), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn a_revoked_or_expired_key_opens_nothing() {
     let service = service(false, &[]).await;
@@ -506,6 +520,8 @@ async fn colours_and_keys_of_pages_are_kept_by_the_browser() {
             Request::get("/").header("host", "localhost").header("cookie", cookie).body(Body::empty()).unwrap();
         text(router.clone().oneshot(request).await.unwrap().into_body()).await
     };
+    let form = Request::get("/sign-in").header("host", "localhost").body(Body::empty()).unwrap();
+    assert!(text(router.clone().oneshot(form).await.unwrap().into_body()).await.contains("type=\"password\""));
     let dark = post("/theme", "theme=dark&to=users").await;
     assert_eq!((dark.status.as_u16(), dark.header("location")), (303, Some("./users")));
     assert!(page(&cookie_of(&dark)).await.contains("data-theme=\"dark\""));
