@@ -14,7 +14,7 @@ use super::{EmbeddedStore, Settings, SweepSizes, open};
 use crate::audit::{Action, Actor};
 use crate::clock::SystemClock;
 use crate::store::tests::SetClock;
-use crate::store::{Reads, Record, Reply};
+use crate::store::{Reads, Record, Reply, Urgency};
 
 fn store(folder: &std::path::Path) -> (EmbeddedStore, Arc<dyn Reads>) {
     open(Settings::new(folder.to_owned(), SystemClock::shared())).unwrap()
@@ -392,4 +392,11 @@ fn a_file_of_version_1_is_read_and_has_the_tables_of_later_ones_from_then_on() {
         store.commit_now(vec![operation("bgtfrdsZ", &format!("after_{start}"), "0.001", None)]).unwrap();
         store.close_now().unwrap();
     }
+}
+
+#[test]
+fn what_ends_a_session_gives_back_and_is_taken_longest() {
+    assert_eq!(Urgency::of(&operation("u", "op", "1", Some("s"))), Urgency::GivesBack);
+    assert_eq!(Urgency::of(&operation("u", "op", "1", None)), Urgency::Fact);
+    assert_eq!(Urgency::of(&Command::Erase { user_id: UserId::new("u").unwrap() }), Urgency::Fact);
 }
