@@ -65,7 +65,8 @@ enum Mode {
         #[arg(long)]
         drawn: Option<usize>,
     },
-    /// Kill it at each system call of its first start on a data folder of an earlier version; needs strace.
+    /// Kill it at each system call of its first start on a data folder of an earlier version; needs strace, and a program
+    /// built with the feature test-clock.
     Upgrade {
         /// Only at so many that are drawn.
         #[arg(long)]

@@ -40,7 +40,7 @@ pub(crate) fn run(basis: &Basis, jumps: usize) -> Result<String, Failure> {
         let mut now = parsed(BEGINS)?;
         set(&clock, now)?;
         let mut running = start(&program)?;
-        reads_the_file(&running.http(ANSWER_WAIT))?;
+        reads_the_file(&running.http(ANSWER_WAIT), BEGINS)?;
         load::introduce(&running.http(ANSWER_WAIT))?;
         let told = Told::default();
         let mut expected: Vec<(String, String)> = Vec::new();
@@ -92,20 +92,21 @@ pub(crate) fn run(basis: &Basis, jumps: usize) -> Result<String, Failure> {
     ))
 }
 
-fn parsed(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parsed(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|error| format!("{text}: {error}"))
 }
 
 /// The file is replaced at once, so that nobody reads half a time.
-fn set(clock: &Path, now: Timestamp) -> Result<(), String> {
+pub(super) fn set(clock: &Path, now: Timestamp) -> Result<(), String> {
     let next = clock.with_extension("next");
     let set = fs::write(&next, now.to_string()).and_then(|()| fs::rename(&next, clock));
     set.map_err(|error| format!("set the clock: {error}"))
 }
 
-fn reads_the_file(http: &Http) -> Result<(), Failure> {
+/// Refuses a program that does not; at `now` it shows the month.
+pub(super) fn reads_the_file(http: &Http, now: &str) -> Result<(), Failure> {
     let budget = http.clone().get(&format!("/v1/users/{}/budget", USERS[0]))?;
-    if BEGINS.starts_with(budget["month"].as_str().unwrap_or("none")) {
+    if now.starts_with(budget["month"].as_str().unwrap_or("none")) {
         return Ok(());
     }
     Err(Failure::Missing(

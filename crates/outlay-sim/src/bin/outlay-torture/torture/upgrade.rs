@@ -11,12 +11,16 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
+use super::clock;
 use super::kills::{CALLS, CALLS_MAX, needs_strace};
 use super::program::{ANSWER_WAIT, Http, Inject, NotStarted, Program, was_killed};
 use super::run::{Basis, Failure, proves, remove, start};
 
 /// The folders of earlier versions that the tests keep.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../outlay/tests/fixtures");
+
+/// When it is: a session in the folder of version 1 is open, and a start on a later day would end it at that start's own time.
+const NOW: &str = "2026-11-26T12:00:00Z";
 
 /// Kills at each call, from each version, or at so many of each version that are drawn.
 ///
@@ -28,17 +32,22 @@ pub(crate) fn run(basis: &Basis, drawn: Option<usize>) -> Result<String, Failure
     let mut versions: Vec<PathBuf> =
         fs::read_dir(KEPT).map_err(missing)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     versions.sort();
+    let folder = basis.folder_for("upgrade-clock")?;
+    let mut running = start(&on(basis, &folder)?)?;
+    clock::reads_the_file(&running.http(ANSWER_WAIT), NOW)?;
+    running.kill()?;
+    remove(&folder);
     let mut random = Pcg64::seed_from_u64(basis.seed);
     let mut kills = 0;
     for version in &versions {
         let folder = basis.folder_for("upgrade-whole")?;
-        let program = Program::on(&basis.program, &folder);
+        let program = on(basis, &folder)?;
         copy(version, &program.data)?;
         let expected = shown(&program)?;
         remove(&folder);
         let mut at = |calls: &str, place: u64| -> Result<bool, Failure> {
             let folder = basis.folder_for(&format!("upgrade-{}-{place}", calls.replace(',', "-")))?;
-            let killed = one(version, &Program::on(&basis.program, &folder), (calls, place), &expected)
+            let killed = one(version, &on(basis, &folder)?, (calls, place), &expected)
                 .map_err(|problem| format!("{}, {calls} {place}: {problem}", version.display()))?;
             remove(&folder);
             kills += usize::from(killed);
@@ -62,6 +71,13 @@ pub(crate) fn run(basis: &Basis, drawn: Option<usize>) -> Result<String, Failure
         "{kills} kills, each at a system call of the first start on a folder of {} earlier versions",
         versions.len()
     ))
+}
+
+/// The program in a folder, at [`NOW`].
+fn on(basis: &Basis, folder: &Path) -> Result<Program, Failure> {
+    let file = folder.join("clock");
+    clock::set(&file, clock::parsed(NOW)?)?;
+    Ok(Program { clock: Some(file), ..Program::on(&basis.program, folder) })
 }
 
 /// Kills at one call; whether it was met.
