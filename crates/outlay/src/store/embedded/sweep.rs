@@ -226,7 +226,7 @@ impl EmbeddedStore {
         self.sweep.changed.iter().filter_map(|key| Some((*key, self.days.unswept_month(*key)?)))
     }
 
-    /// What was put off is written, before the operations that tell of it are emptied or the store is closed.
+    /// What was put off is written, before the store is closed.
     pub(super) fn sweep_all(&mut self) -> Result<(), StoreError> {
         while self.is_behind() {
             self.sweep_slice()?;

@@ -229,8 +229,24 @@ pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
             "the file has version {version}, and this program reads up to {VERSION}: use a newer Outlay"
         )));
     }
-    let whole: String = connection.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
-    if whole == "ok" { Ok(()) } else { Err(StoreError::Corrupt(whole)) }
+    problems_of_pages(connection, 1)?.pop().map_or(Ok(()), |problem| Err(StoreError::Corrupt(problem)))
+}
+
+/// What `SQLite` finds wrong with its pages, some `max` problems at most.
+pub(super) fn problems_of_pages(connection: &Connection, max: usize) -> rusqlite::Result<Vec<String>> {
+    let mut problems = Vec::new();
+    // A view, which has no pages, may come first among the tables: `SQLite` then takes the check of all for one of some, and
+    // looks at the list of free pages only if it is asked for the schema.
+    for what in [format!("quick_check({max})"), "quick_check(sqlite_schema)".to_owned()] {
+        let mut statement = connection.prepare(&format!("pragma {what}"))?;
+        for problem in statement.query_map([], |row| row.get::<_, String>(0))? {
+            let problem = problem?;
+            if problem != "ok" && !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    Ok(problems)
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -13,7 +13,8 @@ use outlay_core::session::{Ask, Finish, SessionStatus};
 use super::{EmbeddedStore, Settings, SweepSizes, open};
 use crate::audit::{Action, Actor};
 use crate::clock::SystemClock;
-use crate::store::tests::SetClock;
+use crate::store::outbox::EventKind;
+use crate::store::tests::{SetClock, outbox};
 use crate::store::{Reads, Record, Reply, Urgency};
 
 fn store(folder: &std::path::Path) -> (EmbeddedStore, Arc<dyn Reads>) {
@@ -147,9 +148,12 @@ fn a_second_process_is_refused_the_folder() {
     assert!(refused.to_string().contains("another Outlay process"), "{refused}");
 }
 
-/// A store with sessions, a reversal, an alert and a denial, closed.
+/// A store with sessions, a reversal, an alert and a denial, of which two receivers are told, closed.
 fn sample(folder: &std::path::Path) {
     let (mut store, _) = store(folder);
+    for id in ["one", "other"] {
+        store.put_now(&outbox::webhook(id, &EventKind::ALL), None).unwrap();
+    }
     let user = UserId::new("erased-user").unwrap();
     let premium = Command::PutUser {
         user_id: user.clone(),
@@ -226,6 +230,8 @@ fn verify_finds_nothing_in_what_was_recorded_and_every_change_made_behind_its_ba
         ("update alert set used = 1 where no = 1", "alert 1"),
         ("delete from alert where no = 1", "month 2025-10 of user 1"),
         ("update denial set times = 5", "denial 1"),
+        ("update delivery set receiver = receiver + 1 where no = 1", "delivery 1"),
+        ("delete from delivery where no = 2", "delivery 2"),
         ("update audit set who = 'key_of_somebody_else' where no = 1", "audit 1"),
         ("update audit set at = at - 1 where no = 2", "audit 2"),
         ("delete from audit where no = 1", "audit 1"),
@@ -244,6 +250,37 @@ fn verify_finds_nothing_in_what_was_recorded_and_every_change_made_behind_its_ba
         let findings = findings(folder.path());
         assert!(findings.iter().any(|finding| finding.place.starts_with(place)), "{change}: {findings:?}");
     }
+}
+
+/// That the sum of its row is right says nothing of whether what it tells of is there.
+#[test]
+fn verify_finds_what_is_told_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let file = rusqlite::Connection::open(super::file_path(folder.path())).unwrap();
+    let denied = "from delivery where kind = 2 order by no limit 1";
+    let no: i64 = file.query_row(&format!("select no {denied}"), [], |row| row.get(0)).unwrap();
+    file.execute("delete from denial", []).unwrap();
+    drop(file);
+    let found = findings(folder.path());
+    let of_nothing = |finding: &crate::store::Finding| {
+        finding.place == format!("delivery {no}") && finding.problem.contains("is not there")
+    };
+    assert!(found.iter().any(of_nothing), "{found:?}");
+}
+
+/// `SQLite` knows of its own pages what no row tells.
+#[test]
+fn verify_finds_pages_that_are_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    sample(folder.path());
+    let path = super::file_path(folder.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The file's header says that more pages are free than are.
+    bytes[36..40].copy_from_slice(&7_u32.to_be_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let found = findings(folder.path());
+    assert!(found.iter().any(|finding| finding.place == "the file"), "{found:?}");
 }
 
 #[test]

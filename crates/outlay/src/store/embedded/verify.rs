@@ -18,6 +18,7 @@ use super::days::{self, Combinations, Days, MonthKey, UnsweptMonth};
 use super::load;
 use super::reads::{Inner, Snapshot};
 use super::retention;
+use super::tables;
 use super::write::{SessionSums, session_sums};
 use crate::store::{Finding, StoreError};
 
@@ -68,13 +69,8 @@ impl Findings {
 
 /// What SQLite itself finds wrong with its pages.
 fn check_pages(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
-    let mut statement = snapshot.transaction.prepare("pragma quick_check(100)")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let problem: String = row.get(0)?;
-        if problem != "ok" {
-            findings.add("the file", problem);
-        }
+    for problem in tables::problems_of_pages(&snapshot.transaction, 100)? {
+        findings.add("the file", problem);
     }
     Ok(())
 }

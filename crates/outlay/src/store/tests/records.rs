@@ -155,6 +155,13 @@ pub(crate) fn audit<S: Store>(mut open: impl FnMut(SharedClock) -> (S, Arc<dyn R
     on.put(Record::Key(key("key_1", Role::Admin, &on.clock)), Some(made));
     assert_eq!(on.reads.audit_newest(), (1, 0));
     on.commit(vec![(put_user("premium"), Some(actor("key_1"))), (put_plan(2), None)]);
+    let of_ada = |user_no| {
+        let query = AuditQuery { user_id: UserId::new("ada").ok(), user_no, ..ALL };
+        on.audit(1, &query).iter().map(|entry| (entry.no, entry.user_no)).collect::<Vec<_>>()
+    };
+    let no = of_ada(None)[0].1.unwrap();
+    assert_eq!(of_ada(None), [(2, Some(no))]);
+    assert_eq!((of_ada(Some(no)), of_ada(Some(UserNo(no.0 + 1)))), (of_ada(None), vec![]), "id and number, both");
     on.clock.pass(60);
     // Of a refused command, of one that changes nothing, and of one that nobody is named for, nothing is said.
     let nobody = Command::Erase { user_id: UserId::new("nobody").unwrap() };

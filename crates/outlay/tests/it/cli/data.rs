@@ -269,6 +269,28 @@ fn a_restore_that_fails_changes_nothing() {
     server.verifies();
 }
 
+/// A copy that was damaged, one of a later version and one of another program: none is put in the place of what is there.
+#[test]
+fn a_backup_that_is_no_whole_store_is_not_restored() {
+    let mut server = Server::open();
+    server.record(api("ann", 0.5));
+    let backup = server.file("backup.db");
+    server.outlay(&["backup", backup.to_str().unwrap()]).exits(0);
+    assert!(server.stop().success());
+    let whole = fs::read(&backup).unwrap();
+    // Of the header of every SQLite file, big-endian: how many pages are free, which version and whose it is.
+    for (at, number, why) in [(36, 7, "reelist"), (60, 99, "version 99"), (68, 1, "no Outlay store")] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].copy_from_slice(&u32::to_be_bytes(number));
+        fs::write(&backup, &bytes).unwrap();
+        let ran = server.outlay(&["restore", backup.to_str().unwrap(), "--force"]).exits(1);
+        assert!(ran.err.contains(why), "{why}: {ran:?}");
+    }
+    server.start_again();
+    server.budget("ann").meter("cost", "0.5", "0");
+    server.verifies();
+}
+
 /// The folder is lost with its list: what names the erased is a copy of the audit log, or the list kept elsewhere.
 #[test]
 fn whom_another_list_names_is_erased_again_in_a_folder_elsewhere() {

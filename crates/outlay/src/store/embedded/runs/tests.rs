@@ -548,6 +548,32 @@ fn a_filter_that_was_damaged_or_lost_is_computed_from_the_keys() {
     world.check_candidates(&world.index);
 }
 
+/// A merge that lost a part of itself would leave identifiers unfound, and so count operations twice.
+#[test]
+fn a_merge_that_does_not_fit_its_runs_is_damage() {
+    let division = Division { chunk_blocks: 1, segment_chunks: 1 };
+    let mut world = World::new(RunSettings { hash_bits: 6, slice_keys: 1, merge_slice_keys: 2, division, ..small(8) });
+    let mut number = 0;
+    for (phase, damage, what) in [
+        (Phase::Copying, "merged_into = NULL WHERE merged_into IS NOT NULL", "a merge of no runs"),
+        (Phase::Copying, "merged_into = 9999 WHERE merged_into IS NOT NULL", "one that is not there"),
+        (Phase::CopyingAndDropping, "merged_into = NULL WHERE cursor IS NOT NULL", "lost keys that no other has"),
+    ] {
+        while Phase::of(&world.index) != phase {
+            world.batch(&[(1, number.to_string())], End::Commit);
+            number += 1;
+            assert!(number < 5_000, "never met {phase:?}");
+        }
+        world.connection.execute_batch("BEGIN").unwrap();
+        assert!(world.connection.execute(&format!("UPDATE op_run_meta SET {damage}"), []).unwrap() > 0);
+        let opened = open(&world.connection, world.settings).map(|_| ()).unwrap_err();
+        assert!(opened.to_string().contains(what), "{damage}: {opened}");
+        world.connection.execute_batch("ROLLBACK").unwrap();
+    }
+    world.reopen();
+    world.check();
+}
+
 #[test]
 fn hashes_are_fixed_for_a_file() {
     let world = World::new(RunSettings::default());
