@@ -162,6 +162,25 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The user whose id it carries; others are of a session or a user by number, or of a plan.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&UserId> {
+        match self {
+            Self::Record(operation) => Some(&operation.user_id),
+            Self::Reverse { user_id, .. }
+            | Self::Open { user_id, .. }
+            | Self::Extend { user_id, .. }
+            | Self::Finish { user_id, .. }
+            | Self::AuditedCheck { user_id, .. }
+            | Self::Deny { user_id, .. }
+            | Self::PutUser { user_id, .. }
+            | Self::Erase { user_id } => Some(user_id),
+            Self::Expire { .. } | Self::Recheck { .. } | Self::PutPlan { .. } => None,
+        }
+    }
+}
+
 /// What a command changes and what is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

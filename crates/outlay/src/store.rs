@@ -10,6 +10,7 @@ pub mod moving;
 pub mod outbox;
 mod packed;
 pub mod postgres;
+mod random;
 pub mod records;
 
 use std::future::Future;

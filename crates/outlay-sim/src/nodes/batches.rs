@@ -46,7 +46,7 @@ impl ModelStore {
             }
             // Where several buckets are, nobody asks for one.
             Command::PutPlan { .. } | Command::Recheck { .. } => (0, command),
-            command => (user_of(&command).map_or(0, |user| bucket_of(self.buckets, user) as u64), command),
+            command => (command.user_id().map_or(0, |user| bucket_of(self.buckets, user) as u64), command),
         };
         Item { place, bucket: usize::try_from(bucket).unwrap_or(0), command, request }
     }
@@ -257,22 +257,6 @@ impl Transactions for Group<'_> {
 
     fn wait_was_cut(&self) -> StoreError {
         self.store.wait_was_cut()
-    }
-}
-
-/// Whose bucket a command needs.
-fn user_of(command: &Command) -> Option<&UserId> {
-    match command {
-        Command::Record(operation) => Some(&operation.user_id),
-        Command::Reverse { user_id, .. }
-        | Command::Open { user_id, .. }
-        | Command::Extend { user_id, .. }
-        | Command::Finish { user_id, .. }
-        | Command::AuditedCheck { user_id, .. }
-        | Command::Deny { user_id, .. }
-        | Command::PutUser { user_id, .. }
-        | Command::Erase { user_id } => Some(user_id),
-        Command::Expire { .. } | Command::Recheck { .. } | Command::PutPlan { .. } => None,
     }
 }
 

@@ -61,7 +61,8 @@ use tokio_rustls::rustls::RootCertStore;
 use super::moving::Mark;
 use super::outbox::{ConfiguredWebhook, MailTo};
 use super::{
-    Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, until_plans_change,
+    Batch, CommandError, Committed, Committing, Lanes, Reads, Record, Reply, Store, StoreError, random,
+    until_plans_change,
 };
 use crate::audit::{Actor, Event};
 use crate::clock::SharedClock;
@@ -241,13 +242,7 @@ fn open_unless(
         .enable_all()
         .build()
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let mut random = if let Some(seed) = settings.seed {
-        Pcg64::seed_from_u64(seed)
-    } else {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Pcg64::from_seed(seed)
-    };
+    let mut random = random::seeded(settings.seed)?;
     let mut deployment = [0; 16];
     random.fill_bytes(&mut deployment);
     let epoch = random.next_u64() >> 1;

@@ -7,8 +7,7 @@ use outlay_core::id::OperationNo;
 use outlay_core::ledger::{Books, Numbers};
 use outlay_core::month::Timestamp;
 use parking_lot::{Mutex, RwLock};
-use rand::{Rng, SeedableRng};
-use rand_pcg::Pcg64;
+use rand::Rng;
 use rusqlite::Connection;
 
 use super::behind::Behind;
@@ -28,7 +27,7 @@ use crate::audit::of_configured_plans;
 use crate::feed::Feed;
 use crate::store::hold_clock::HoldClock;
 use crate::store::moving::Mark;
-use crate::store::{Reads, StoreError};
+use crate::store::{Reads, StoreError, random};
 
 /// Opens the store of a folder, which is made if there is none.
 ///
@@ -53,13 +52,7 @@ fn open_unless(
         vfs: settings.vfs.clone(),
         cache_kib: settings.cache_kib,
     };
-    let mut random = if let Some(seed) = settings.seed {
-        Pcg64::seed_from_u64(seed)
-    } else {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Pcg64::from_seed(seed)
-    };
+    let mut random = random::seeded(settings.seed)?;
     let mut bytes = [0; 32];
     random.fill_bytes(&mut bytes);
     let mut space = Space::new(settings.volume.clone(), settings.marks);

@@ -71,18 +71,9 @@ impl Buckets {
     /// The bucket whose lock a command needs. A plan is nobody's: changes of plans take turns in the first bucket.
     pub(super) fn of_command(self, command: &Command) -> i32 {
         match command {
-            Command::Record(operation) => self.of_user(&operation.user_id),
-            Command::Reverse { user_id, .. }
-            | Command::Open { user_id, .. }
-            | Command::Extend { user_id, .. }
-            | Command::Finish { user_id, .. }
-            | Command::AuditedCheck { user_id, .. }
-            | Command::Deny { user_id, .. }
-            | Command::PutUser { user_id, .. }
-            | Command::Erase { user_id } => self.of_user(user_id),
             Command::Expire { session_no } => self.of_no(session_no.0),
             Command::Recheck { user_no } => self.of_no(user_no.0),
-            Command::PutPlan { .. } => 0,
+            command => command.user_id().map_or(0, |user_id| self.of_user(user_id)),
         }
     }
 }
