@@ -4,9 +4,10 @@
 use rustix::process::Signal;
 
 use outlay::store::postgres::Settings;
-use outlay::store::{CommandError, Reply, StoreError};
+use outlay::store::{CommandError, Record, Reply, SecretRecord, Store, StoreError};
+use outlay_core::month::Timestamp;
 
-use crate::node::{DATABASE, Node, change, number, record, recorded, settings, wait_until};
+use crate::node::{DATABASE, Node, block_on, change, number, record, recorded, settings, wait_until};
 use crate::server::Server;
 
 /// A primary with the ledger's database, and a standby, both running; commits wait for the standby.
@@ -29,14 +30,29 @@ fn is_unknown(reply: &Reply) -> bool {
 
 /// Commits on a thread of its own; meanwhile, once a server process waits for the standby, does something to it.
 fn commit_while(node: &mut Node, primary: &Server, id: &str, then: impl FnOnce()) -> Reply {
+    while_it_waits(primary, || node.one(record("ada", id)), then)
+}
+
+/// The same of anything that is committed.
+fn while_it_waits<T: Send>(primary: &Server, commit: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
     std::thread::scope(|scope| {
-        let committing = scope.spawn(|| node.one(record("ada", id)));
-        let waiting =
-            "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'outlay'";
-        wait_until("a commit waits for the standby", || number(primary, "postgres", waiting) > 0);
+        let committing = scope.spawn(commit);
+        wait_until("a commit waits for the standby", || waiting(primary) > 0);
         then();
         committing.join().unwrap()
     })
+}
+
+/// How many server processes wait for a standby.
+fn waiting(primary: &Server) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'outlay'";
+    number(primary, "postgres", sql)
+}
+
+/// Puts a secret, which is a record: it goes the way of a key and of what is revoked.
+fn put_secret(node: &mut Node) -> Result<(), StoreError> {
+    let secret = SecretRecord { name: "a".to_owned(), sealed: vec![1], created_at: Timestamp::EPOCH };
+    block_on(node.store.put(Record::Secret(secret), None))
 }
 
 /// Ends the wait of every server process that waits for a standby, by `pg_cancel_backend` or `pg_terminate_backend`.
@@ -108,10 +124,15 @@ fn a_commit_whose_wait_was_cut_is_not_acknowledged_before_a_standby_has_it() {
     let terminated = commit_while(&mut node, &primary, "c", || end_waits(&primary, "pg_terminate_backend"));
     assert!(is_unknown(&terminated), "{terminated:?}");
 
+    // So it is with what is no batch.
+    let noted = while_it_waits(&primary, || put_secret(&mut node), || end_waits(&primary, "pg_cancel_backend"));
+    assert!(matches!(noted, Err(StoreError::OutcomeUnknown(_))), "{noted:?}");
+
     standby.restart();
     // No balancer sends anything to a node that is not ready, so it finds out itself.
     wait_until("the node is ready", || node.reads.status().not_ready.is_none());
-    assert_eq!([record("ada", "b"), record("ada", "c")].map(|one| recorded(&node.one(one))), [Some(true); 2]);
+    assert_eq!(["b", "c"].map(|id| recorded(&node.one(record("ada", id)))), [Some(true); 2]);
+    put_secret(&mut node).unwrap();
     assert_eq!(number(&standby, DATABASE, "select count(*) from operation"), 3);
     node.assert_clean();
 }
@@ -119,16 +140,24 @@ fn a_commit_whose_wait_was_cut_is_not_acknowledged_before_a_standby_has_it() {
 /// Emptying `synchronous_standby_names` lets go the commits that wait, without a word.
 #[test]
 fn a_commit_that_the_settings_let_go_is_not_acknowledged_where_a_standby_is_demanded() {
+    let batch = let_go(|node| node.one(record("ada", "a")));
+    assert!(is_unknown(&batch), "{batch:?}");
+    let noted = let_go(put_secret);
+    assert!(matches!(noted, Err(StoreError::OutcomeUnknown(_))), "{noted:?}");
+}
+
+fn let_go<T: Send>(commit: impl FnOnce(&mut Node) -> T + Send) -> T {
     let (primary, standby) = pair();
     let mut node = Node::open(Settings { require_sync: true, ..settings(&[&primary]) }).unwrap();
     assert_eq!(recorded(&node.one(record("ada", "first"))), Some(false));
     standby.kill();
-    let let_go = commit_while(&mut node, &primary, "a", || {
+    let settings_change = || {
         primary.configure("synchronous_standby_names = ''");
         primary.signal(Signal::HUP);
-    });
-    assert!(is_unknown(&let_go), "{let_go:?}");
+    };
+    let committed = while_it_waits(&primary, || commit(&mut node), settings_change);
     assert!(node.reads.status().not_ready.is_some());
+    committed
 }
 
 /// A database that takes what it is sent and answers nothing keeps nobody waiting for ever, neither writers nor readers.

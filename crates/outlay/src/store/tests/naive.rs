@@ -20,8 +20,8 @@ use outlay_core::user::{User, UserMonth};
 use super::commands::{PLANS, Random, USERS};
 use super::rows::Rows;
 use crate::store::{
-    ExportAt, Exported, NoticesQuery, Of, OverviewQuery, Page, PageOf, Reads, SessionStats, SessionsQuery, StoreError,
-    UsageQuery, UserItem, UserSort, UsersQuery,
+    ExportAt, Exported, NoticesQuery, Of, OverviewQuery, Page, PageOf, PersonQuery, Reads, SessionStats, SessionsQuery,
+    StoreError, UsageQuery, UserItem, UserSort, UsersQuery,
 };
 
 /// What was recorded, and a store that must read the same.
@@ -77,6 +77,7 @@ impl Case<'_> {
         self.single_rows(random, &user_id).await;
         self.history(random, &user_id).await;
         self.export(&user_id).await;
+        self.person(random, &user_id).await;
         self.overview(random).await;
         self.users_on_plan(random).await;
         self.session_stats(random).await;
@@ -364,6 +365,38 @@ impl Case<'_> {
             read.4,
             newest(rows.alerts.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
         );
+    }
+
+    /// All of a person at once is what is listed of them.
+    async fn person(&self, random: &mut Random, user_id: &UserId) {
+        let last = self.month(random);
+        let months = last.minus(2)..=last;
+        let usage = PageOf { before: None, limit: random.pick(&LIMITS) };
+        let most = random.pick(&[0, 1, 3, 1_000]);
+        let query = PersonQuery { user_id: user_id.clone(), months: months.clone(), usage, newest: most };
+        let read = self.reads.person(query).await.unwrap();
+        let no = self.user_no(user_id);
+        let rows = self.rows;
+        assert_eq!(read.view.user.as_ref().map(|user| user.no), no);
+        let history = self.reads.history(user_id, months).await.unwrap();
+        assert_eq!((read.history.months, sorted_days(read.history.days)), (history.months, sorted_days(history.days)));
+        let place = |row: &Operation| (row.recorded_at, row.no.0);
+        let keep = |row: &Operation| Some(row.user_no) == no && row.month() == last;
+        let mut expected = newest(rows.operations.values(), place, keep);
+        expected.truncate(usage.limit);
+        assert_eq!(read.usage.items, expected);
+        let place = |row: &Session| (row.created_at, row.no.0);
+        let mut expected = newest(rows.sessions.values(), place, |row| Some(row.user_no) == no);
+        expected.truncate(most);
+        assert_eq!(read.sessions, expected);
+        let place = |row: &Denial| (row.recorded_at, row.no.0);
+        let mut expected = newest(rows.denials.values(), place, |row| Some(row.user_no) == no);
+        expected.truncate(most);
+        assert_eq!(read.denials, expected);
+        let place = |row: &Alert| (row.recorded_at, row.no.0);
+        let mut expected = newest(rows.alerts.values(), place, |row| Some(row.user_no) == no);
+        expected.truncate(most);
+        assert_eq!(read.alerts, expected);
     }
 
     async fn overview(&self, random: &mut Random) {

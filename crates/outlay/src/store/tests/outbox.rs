@@ -19,7 +19,7 @@ use crate::store::outbox::{
     AfterTry, Again, DeliveriesQuery, Delivery, DeliveryState, EventKind, MailTo, Receiver, Subject, TriedRecord, Try,
     WebhookRecord,
 };
-use crate::store::{Batch, Reads, Record, SecretRecord, Store, embedded};
+use crate::store::{Batch, PageOf, Reads, Record, SecretRecord, Store, embedded};
 
 pub(crate) type Opened<S> = (S, Arc<dyn Reads>);
 
@@ -248,6 +248,14 @@ pub(crate) fn what_became_of_tries<S: Store>(mut open: impl FnMut(SharedClock) -
     // 410: it is kept, what else waits for it too, and it is told of nothing new.
     put(&mut store, Record::Tried(vec![tried(first, now, 410, GONE)], now));
     assert!(reads.webhooks()[0].gone_at.is_some() && reads.webhooks()[1].gone_at.is_none());
+    assert_eq!([a, b].map(|to| runtime.block_on(reads.deliveries_failed(to)).unwrap()), [1, 0]);
+    let of = |receiver, state: &'static str| -> Vec<u64> {
+        let page = PageOf { before: None, limit: 9 };
+        let query = DeliveriesQuery { receiver, state: Some(state), page };
+        runtime.block_on(reads.deliveries(query)).unwrap().items.iter().map(|of| of.row.no).collect()
+    };
+    assert_eq!((of(a, "failed"), of(a, "delivered")), (vec![first], vec![]));
+    assert_eq!((of(b, "failed"), of(b, "delivered")), (vec![], vec![second]));
     commit(&mut store, vec![run(4, now)]);
     assert_eq!((due(&*reads, a, now).len(), due(&*reads, b, now).len()), (0, 1));
     // It can be sent again all the same, with its tries before; a test that arrives brings the webhook back.

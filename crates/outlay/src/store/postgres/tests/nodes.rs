@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use outlay_core::id::{Name, UserId, UserNo};
-use outlay_core::ledger::Command;
-use outlay_core::plan::{Limits, Overrides};
+use outlay_core::id::{Name, SessionId, UserId, UserNo};
+use outlay_core::ledger::{Command, Outcome};
+use outlay_core::plan::{Amounts, Limits, Overrides};
+use outlay_core::session::Ask;
 use tokio_postgres::Config;
 
 use super::super::{Buckets, PostgresStore, Settings, open};
@@ -86,6 +87,61 @@ fn a_node_that_is_asked_shows_what_another_changed_two_seconds_ago() {
     assert_eq!((there.secret("a"), there.tokens_ended(UserNo(1_025))), (None, Some(now.plus_seconds(5))));
     assert_eq!(there.audit_newest(), (7, 5));
     assert!(!ask(&*there), "once is enough");
+}
+
+/// More ends of tokens than a table begins with: none that matters is forgotten when it grows.
+#[test]
+fn a_node_remembers_each_end_of_tokens_that_matters() {
+    let config = cluster::database(Buckets::USUAL);
+    let clock = SetClock::at("2025-10-13T12:00:00Z");
+    let (mut here, there) = (node(&config, &clock), node(&config, &clock).1);
+    let ended: Vec<UserNo> = (0..40).map(|user| UserNo(1_025 + 1_024 * user)).collect();
+    let now = clock.wall();
+    for user_no in &ended {
+        put(&mut here, Record::EndTokens { user_no: *user_no, until: now });
+        clock.pass(2);
+        assert!(ask(&*there));
+    }
+    for user_no in ended {
+        assert_eq!((here.1.tokens_ended(user_no), there.tokens_ended(user_no)), (Some(now), Some(now)), "{user_no:?}");
+    }
+}
+
+/// A plan that another node has just made smaller, and nothing else that was committed since this one began.
+#[test]
+fn a_batch_goes_by_the_plan_that_another_node_changed_before_it() {
+    let config = cluster::database(Buckets::USUAL);
+    let clock = SetClock::at("2025-10-13T12:00:00Z");
+    let plan = |ai_runs| Command::PutPlan {
+        name: Name::new("tiny").unwrap(),
+        tier: Some(7),
+        limits: Limits { cost: None, ai_runs: Some(ai_runs), api_runs: None },
+    };
+    let user = Command::PutUser {
+        user_id: UserId::new("ada").unwrap(),
+        plan: Some(Name::new("tiny").unwrap()),
+        email: None,
+        overrides: Overrides::default(),
+    };
+    let open = |session: &str| Command::Open {
+        user_id: UserId::new("ada").unwrap(),
+        session_id: SessionId::new(session).unwrap(),
+        feature: Name::new("scan").unwrap(),
+        ask: Ask::Estimate(Amounts { cost: 0, ai_runs: 1, api_runs: 0 }),
+        hold_seconds: 900,
+        metadata: None,
+    };
+    let one = |node: &mut Node, command: Command| {
+        block_on(node.0.commit(vec![command].into())).unwrap().publish().unwrap().pop().unwrap()
+    };
+    let mut here = node(&config, &clock);
+    for command in [plan(2), user, open("first")] {
+        one(&mut here, command).unwrap();
+    }
+    let mut there = node(&config, &clock);
+    one(&mut here, plan(1)).unwrap();
+    let second = one(&mut there, open("second"));
+    assert!(matches!(second, Ok(Outcome::Refused(_))), "{second:?}");
 }
 
 /// A batch sees by the way that nothing changed: a busy node need not ask.
