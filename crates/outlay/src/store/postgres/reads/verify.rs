@@ -7,6 +7,7 @@ use outlay_core::breakdown::{Dimensions, OTHER, Sums};
 use outlay_core::id::UserNo;
 use outlay_core::ledger::verify::Recount;
 use outlay_core::month::Day;
+use outlay_core::operation::Operation;
 use outlay_core::session::Session;
 use tokio_postgres::Row;
 
@@ -114,6 +115,7 @@ async fn verify_bucket(
         check.compare(&place, "whether it is emptied", &(operation.no.0 <= trimmed), &operation.trimmed);
         recount.operation(operation);
     }
+    check.op_keys(&operations).await?;
     let alerts = check.rows(&ALERT, "no", codec::read_alert).await?;
     for alert in &alerts {
         recount.alert(alert);
@@ -247,6 +249,31 @@ impl Check<'_> {
     ) -> Result<Vec<T>, StoreError> {
         let sql = format!("select {columns} from {table} t where t.bucket = $1::int8");
         codec::read_all(&rows(self.client, &sql, &[&self.bucket]).await?, read)
+    }
+
+    /// Whoever asks again is found by their operation's key: each operation whose id is known has one, and no key is of another.
+    async fn op_keys(&mut self, operations: &[Operation]) -> Result<(), StoreError> {
+        let read = |row: &mut RowReader<'_>| {
+            let key: (u64, [u8; 16]) = (row.number()?, row.blob()?);
+            Ok((key, (row.number()?, row.required()?)))
+        };
+        let mut keys: BTreeMap<_, (u64, i64)> =
+            self.plain_rows("t.user_no, t.op, t.no, t.month", "op_key", read).await?.into_iter().collect();
+        let mut wiped = BTreeSet::new();
+        for operation in operations {
+            if operation.operation_id.as_str().is_empty() {
+                wiped.insert(operation.no.0);
+                continue;
+            }
+            let expected = (operation.no.0, i64::from(operation.month().index()));
+            let found = keys.remove(&(operation.user_no.0, codec::op_of(&operation.operation_id)));
+            self.compare(&format!("operation {}", operation.no.0), "its key", &Some(expected), &found);
+        }
+        // What is being wiped may have its keys for a while.
+        for (_, (no, _)) in keys.into_iter().filter(|(_, (no, _))| !wiped.contains(no)) {
+            self.find(format!("key of operation {no}"), "it is of no operation by this id".to_owned());
+        }
+        Ok(())
     }
 
     /// Deliveries tell of what there is, once to each receiver; gives how many there are. How far they got follows from

@@ -145,6 +145,12 @@ fn verify_finds_a_changed_and_a_removed_row() {
     assert!(counter.len() == 1 && counter[0].contains("used"), "{counter:?}");
     let column = found("update user_month set cost = cost - 1; update operation set step_label = 'x'");
     assert!(column.len() == 2 && column.iter().all(|found| found.contains("its sum")), "{column:?}");
+    let key = found(
+        "update operation set step_label = null; update op_key set no = no + 1 where no = (select min(no) from op_key)",
+    );
+    assert!(key.iter().any(|found| found.contains("its key")), "{key:?}");
+    let key = found("delete from op_key");
+    assert_eq!(key.iter().filter(|found| found.contains("its key")).count(), 2, "{key:?}");
     let removed = found("delete from operation where operation_id = 'b'");
     assert!(removed.iter().any(|found| found.contains("how many operations it has")), "{removed:?}");
 }
