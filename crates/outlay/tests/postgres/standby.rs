@@ -146,6 +146,7 @@ fn a_commit_that_the_settings_let_go_is_not_acknowledged_where_a_standby_is_dema
     assert!(matches!(noted, Err(StoreError::OutcomeUnknown(_))), "{noted:?}");
 }
 
+/// Commits where a standby is demanded and gone; while it waits, standbys go out of the settings.
 fn let_go<T: Send>(commit: impl FnOnce(&mut Node) -> T + Send) -> T {
     let (primary, standby) = pair();
     let mut node = Node::open(Settings { require_sync: true, ..settings(&[&primary]) }).unwrap();
