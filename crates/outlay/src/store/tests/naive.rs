@@ -347,24 +347,21 @@ impl Case<'_> {
             }
             at = next;
         }
-        let (no, rows) = (self.user_no(user_id), self.rows);
-        assert_eq!(read.0, no.map(|no| without_tag(&rows.users[&no])).into_iter().collect::<Vec<_>>());
-        assert_eq!(
-            read.1,
-            newest(rows.operations.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
-        );
-        assert_eq!(
-            read.2,
-            newest(rows.sessions.values(), |row| (row.created_at, row.no.0), |row| Some(row.user_no) == no)
-        );
-        assert_eq!(
-            read.3,
-            newest(rows.denials.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
-        );
-        assert_eq!(
-            read.4,
-            newest(rows.alerts.values(), |row| (row.recorded_at, row.no.0), |row| Some(row.user_no) == no)
-        );
+        let no = self.user_no(user_id);
+        assert_eq!(read.0, no.map(|no| without_tag(&self.rows.users[&no])).into_iter().collect::<Vec<_>>());
+        assert_eq!((read.1, read.2, read.3, read.4), self.newest_of(no));
+    }
+
+    /// The operations, sessions, denials and alerts of a user, each the newest first.
+    fn newest_of(&self, no: Option<UserNo>) -> (Vec<Operation>, Vec<Session>, Vec<Denial>, Vec<Alert>) {
+        let rows = self.rows;
+        let is = |user_no| Some(user_no) == no;
+        (
+            newest(rows.operations.values(), |row| (row.recorded_at, row.no.0), |row| is(row.user_no)),
+            newest(rows.sessions.values(), |row| (row.created_at, row.no.0), |row| is(row.user_no)),
+            newest(rows.denials.values(), |row| (row.recorded_at, row.no.0), |row| is(row.user_no)),
+            newest(rows.alerts.values(), |row| (row.recorded_at, row.no.0), |row| is(row.user_no)),
+        )
     }
 
     /// All of a person at once is what is listed of them.
@@ -376,27 +373,17 @@ impl Case<'_> {
         let query = PersonQuery { user_id: user_id.clone(), months: months.clone(), usage, newest: most };
         let read = self.reads.person(query).await.unwrap();
         let no = self.user_no(user_id);
-        let rows = self.rows;
         assert_eq!(read.view.user.as_ref().map(|user| user.no), no);
         let history = self.reads.history(user_id, months).await.unwrap();
         assert_eq!((read.history.months, sorted_days(read.history.days)), (history.months, sorted_days(history.days)));
-        let place = |row: &Operation| (row.recorded_at, row.no.0);
-        let keep = |row: &Operation| Some(row.user_no) == no && row.month() == last;
-        let mut expected = newest(rows.operations.values(), place, keep);
-        expected.truncate(usage.limit);
-        assert_eq!(read.usage.items, expected);
-        let place = |row: &Session| (row.created_at, row.no.0);
-        let mut expected = newest(rows.sessions.values(), place, |row| Some(row.user_no) == no);
-        expected.truncate(most);
-        assert_eq!(read.sessions, expected);
-        let place = |row: &Denial| (row.recorded_at, row.no.0);
-        let mut expected = newest(rows.denials.values(), place, |row| Some(row.user_no) == no);
-        expected.truncate(most);
-        assert_eq!(read.denials, expected);
-        let place = |row: &Alert| (row.recorded_at, row.no.0);
-        let mut expected = newest(rows.alerts.values(), place, |row| Some(row.user_no) == no);
-        expected.truncate(most);
-        assert_eq!(read.alerts, expected);
+        let (mut usage_of_month, mut sessions, mut denials, mut alerts) = self.newest_of(no);
+        usage_of_month.retain(|row| row.month() == last);
+        usage_of_month.truncate(usage.limit);
+        sessions.truncate(most);
+        denials.truncate(most);
+        alerts.truncate(most);
+        assert_eq!((read.usage.items, read.sessions), (usage_of_month, sessions));
+        assert_eq!((read.denials, read.alerts), (denials, alerts));
     }
 
     async fn overview(&self, random: &mut Random) {
