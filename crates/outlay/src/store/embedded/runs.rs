@@ -20,6 +20,7 @@ pub mod events;
 mod filter;
 mod keys;
 mod merge;
+mod proof;
 mod shape;
 mod tables;
 
@@ -27,6 +28,7 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 pub use keys::HashKey;
+pub use proof::{Fault, Proof};
 pub use shape::Division;
 
 use events::tell;
@@ -34,7 +36,7 @@ use filter::{Filter, Probe};
 use keys::{FrozenKeys, Key, KeyMap};
 use merge::{Merge, Merged};
 use shape::behind;
-use tables::{RunMeta, RunState, Tables};
+use tables::{Piece, RunMeta, RunState, Tables};
 
 /// Keys that merges may copy for each key that comes.
 const MERGED_PER_INSERTED: u64 = 2;
@@ -554,8 +556,9 @@ fn load_filter(
     let whole = shape.chunks_done_at(Some(until));
     for chunk in shape.chunks_done_at(after)..shape.chunks().min(whole + 1) {
         if chunk < whole {
-            let stored = tables.load_chunk(connection, run.n, chunk)?;
-            if stored.is_some_and(|bits| filter.load_chunk(chunk, &bits)) {
+            if let Piece::Whole(bits) = tables.load_piece(connection, run.n, chunk)?
+                && filter.load_chunk(chunk, &bits)
+            {
                 continue;
             }
             tracing::warn!(run = run.n, chunk, "a piece of the duplicate index's filter is computed anew");

@@ -269,6 +269,43 @@ fn verify_finds_what_is_told_of_nothing() {
     assert!(found.iter().any(of_nothing), "{found:?}");
 }
 
+/// An operation or a session that is not found by its id would be there twice when it is sent again.
+#[test]
+fn verify_finds_what_a_repeat_would_not_find() {
+    let clean = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(clean.path().to_owned(), SystemClock::shared());
+    settings.runs.map_keys = 16;
+    let (mut store, _) = open(settings).unwrap();
+    for number in 0..60 {
+        let (operation_id, session_id) = (format!("o{number}"), format!("s{number}"));
+        store.commit_now(vec![operation("u", &operation_id, "0.001", Some(&session_id))]).unwrap();
+    }
+    store.commit_now(vec![Command::Erase { user_id: UserId::new("u").unwrap() }]).unwrap();
+    for number in 60..100 {
+        let (operation_id, session_id) = (format!("o{number}"), format!("s{number}"));
+        store.commit_now(vec![operation("v", &operation_id, "0.001", Some(&session_id))]).unwrap();
+    }
+    while store.idle_now().unwrap() {}
+    store.close_now().unwrap();
+    assert_eq!(findings(clean.path()), []);
+    for (change, place) in [
+        ("delete from op_run_5_0 where id = 72", "operation 72"),
+        ("update session_run_5_0 set id = 1 where id = 73", "session 73"),
+        ("drop table op_run_5_0", "run 5 of operation ids"),
+        ("insert into session_run_5_0 values (0, 72)", "session ids of 0 to 4095"),
+        ("insert into session_page values (1, 1, 1)", "page 1 of session 1"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(super::file_path(clean.path()), super::file_path(folder.path())).unwrap();
+        let file = rusqlite::Connection::open(super::file_path(folder.path())).unwrap();
+        file.execute_batch(change).unwrap();
+        assert!(file.changes() > 0 || change.starts_with("drop"), "{change}");
+        drop(file);
+        let findings = findings(folder.path());
+        assert!(findings.iter().any(|finding| finding.place == place), "{change}: {findings:?}");
+    }
+}
+
 /// `SQLite` knows of its own pages what no row tells.
 #[test]
 fn verify_finds_pages_that_are_damaged() {

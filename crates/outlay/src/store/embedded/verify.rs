@@ -18,8 +18,9 @@ use super::days::{self, Combinations, Days, MonthKey, UnsweptMonth};
 use super::load;
 use super::reads::{Inner, Snapshot};
 use super::retention;
+use super::runs::{Fault, Proof};
 use super::tables;
-use super::write::{SessionSums, session_sums};
+use super::write::{STEPS_PER_PAGE, SessionSums, session_sums};
 use crate::store::{Finding, StoreError};
 
 /// More findings than these tell nothing new.
@@ -30,11 +31,21 @@ pub(super) fn verify(inner: &Inner, connection: &mut Connection) -> Result<Vec<F
     let snapshot = inner.snapshot(connection)?;
     check_pages(&snapshot, &mut findings)?;
     let unswept = snapshot.shared.unswept.all(snapshot.batch, |_| true);
-    let mut counts = Counts { recount: Recount::of_all(), days: Days::default(), untold: BTreeSet::new(), unswept };
+    let mut counts = Counts {
+        recount: Recount::of_all(),
+        days: Days::default(),
+        untold: BTreeSet::new(),
+        unswept,
+        operation_ids: snapshot.shared.operations.read().proof(&snapshot.transaction)?,
+        session_ids: snapshot.shared.sessions.read().proof(&snapshot.transaction)?,
+    };
     counts.operations(&snapshot, &mut findings)?;
     counts.alerts_and_months(&snapshot, &mut findings)?;
     counts.compare_days(&snapshot, &mut findings)?;
     counts.compare_sessions(&snapshot, &mut findings)?;
+    check_ids(&snapshot, &counts.operation_ids, ("operation", "operation_id"), &mut findings)?;
+    check_ids(&snapshot, &counts.session_ids, ("session", "session_id"), &mut findings)?;
+    check_session_pages(&snapshot, &mut findings)?;
     for finding in counts.recount.findings() {
         let (place, what) = (finding.place, finding.what);
         findings.add(place, format!("{what} should be {} and is {}", finding.expected, finding.found));
@@ -71,6 +82,61 @@ impl Findings {
 fn check_pages(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
     for problem in tables::problems_of_pages(&snapshot.transaction, 100)? {
         findings.add("the file", problem);
+    }
+    Ok(())
+}
+
+/// The duplicate index of a table's column finds every row whose text is known.
+fn check_ids(
+    snapshot: &Snapshot<'_>,
+    proof: &Proof,
+    (table, column): (&str, &str),
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let connection = &snapshot.transaction;
+    for fault in proof.faults(connection)? {
+        let ids = match fault {
+            Fault::Run { n, problem } => {
+                findings.add(format!("run {n} of {table} ids"), problem);
+                continue;
+            }
+            Fault::Rows(ids) => ids,
+        };
+        let columns = format!("user, {column}, no");
+        let sql = load::select(&columns, &format!("{table} where no between ? and ? and {column} <> '' order by no"));
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([codec::stored(*ids.start()), codec::stored(*ids.end())])?;
+        let mut lost = false;
+        while let Some(row) = rows.next()? {
+            let mut row = RowReader::new(row);
+            let (user_no, text, no) = (row.number()?, row.required_text()?, row.number()?);
+            if !proof.finds(connection, user_no, text, no) {
+                findings.add(
+                    format!("{table} {no}"),
+                    "it is not found by its id: sent again, it would be taken for a new one",
+                );
+                lost = true;
+            }
+        }
+        if !lost {
+            let place = format!("{table} ids of {} to {}", ids.start(), ids.end());
+            findings.add(place, "there are keys that are of none of them");
+        }
+    }
+    Ok(())
+}
+
+/// Where a page of a session's steps is said to begin, there is the step that it begins with.
+fn check_session_pages(snapshot: &Snapshot<'_>, findings: &mut Findings) -> Result<(), StoreError> {
+    let mut statement = snapshot.transaction.prepare(
+        "select p.session, p.page from session_page p left join operation o on o.no = p.operation \
+         where o.session is not p.session or o.position <> p.page * ?",
+    )?;
+    let mut rows = statement.query([codec::stored(STEPS_PER_PAGE)])?;
+    while let Some(row) = rows.next()? {
+        let mut row = RowReader::new(row);
+        let (session, page) = (row.number()?, row.number()?);
+        findings.add(format!("page {page} of session {session}"), "it begins with another operation");
     }
     Ok(())
 }
@@ -157,6 +223,8 @@ struct Counts {
     untold: BTreeSet<Day>,
     /// Months that are newer than the file's rows of them, which do not matter then.
     unswept: BTreeMap<MonthKey, Arc<UnsweptMonth>>,
+    operation_ids: Proof,
+    session_ids: Proof,
 }
 
 impl Counts {
@@ -175,6 +243,7 @@ impl Counts {
             }
             self.recount.operation(&operation);
             self.days.recount(&operation, &snapshot.shared.names);
+            self.operation_ids.row(operation.user_no.0, operation.operation_id.as_str(), operation.no.0);
         }
         Ok(())
     }
@@ -305,6 +374,7 @@ impl Counts {
         while let Some(row) = rows.next()? {
             let session = codec::read_session(row, names)?;
             self.recount.compare_session(&session);
+            self.session_ids.row(session.user_no.0, session.session_id.as_str(), session.no.0);
             let key = (session.created_at.day(), codec::feature_of(row)?, codec::status_no(session.status));
             sums.entry(key).or_default().add(&session_sums(&session), 1);
         }

@@ -134,6 +134,17 @@ impl Filter {
     }
 }
 
+/// Whether a stored chunk, which its hash falls into, may hold a hash. Bytes of another length hold all: nobody asks them.
+pub(super) fn piece_holds(shape: Shape, chunk: u64, bytes: &[u8], hash: u64) -> bool {
+    let blocks = shape.blocks_of_chunk(chunk);
+    if bytes.len() != index(blocks.end - blocks.start) * BLOCK_BYTES {
+        return true;
+    }
+    let first = index(shape.block_of(hash).saturating_sub(blocks.start)) * BLOCK_BYTES;
+    let words = bytes.get(first..first + BLOCK_BYTES).unwrap_or_default().as_chunks::<8>().0;
+    Probe::new(hash).bits.0.iter().zip(words).all(|(bit, word)| u64::from_le_bytes(*word) & bit != 0)
+}
+
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("a filter fits in memory")
 }

@@ -56,6 +56,15 @@ pub(super) struct RunMeta {
     pub(super) merged_into: Option<i64>,
 }
 
+/// What the file has of a piece of a run's filter.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    Missing,
+    /// Its bytes are not those that were written.
+    Changed,
+    Whole(Vec<u8>),
+}
+
 /// The statements on the tables with one prefix.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
@@ -236,8 +245,8 @@ impl Tables {
         Ok(())
     }
 
-    /// A stored piece of a filter; `None` when it is missing or its bytes changed.
-    pub(super) fn load_chunk(&self, connection: &Connection, n: i64, chunk: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+    /// A stored piece of a filter.
+    pub(super) fn load_piece(&self, connection: &Connection, n: i64, chunk: u64) -> rusqlite::Result<Piece> {
         let mut statement = connection.prepare_cached(&format!(
             "SELECT bits, checksum FROM {}_run_filter WHERE n = ?1 AND chunk = ?2",
             self.prefix
@@ -245,7 +254,11 @@ impl Tables {
         let row = statement
             .query_row([n, chunk.cast_signed()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
-        Ok(row.and_then(|(bits, checksum)| (xxh3_64(&bits) == checksum.cast_unsigned()).then_some(bits)))
+        Ok(match row {
+            None => Piece::Missing,
+            Some((bits, checksum)) if xxh3_64(&bits) == checksum.cast_unsigned() => Piece::Whole(bits),
+            Some(_) => Piece::Changed,
+        })
     }
 
     /// Names the runs that a merge takes.

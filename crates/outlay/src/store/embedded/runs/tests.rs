@@ -174,6 +174,50 @@ impl World {
         assert_eq!(picture(&self.index), picture(&reopened), "the memory equals what the file gives");
         self.check_candidates(&reopened);
         self.check_tables();
+        assert_eq!(self.proven(|id| id % 7 == 0), (vec![], vec![]));
+    }
+
+    /// What the proof finds wrong with the index in the file, and the rows that it does not find; more rows may have lost
+    /// their texts than those that did.
+    fn proven(&self, is_erased: impl Fn(u64) -> bool) -> (Vec<Fault>, Vec<u64>) {
+        let mut statement = self.connection.prepare("SELECT user_no, text, id FROM rows ORDER BY id").unwrap();
+        let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, String, i64)> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        };
+        let rows = statement.query_map([], read).unwrap().map(|row| {
+            let (user_no, text, id) = row.unwrap();
+            let id = id.cast_unsigned();
+            (id, (user_no.cast_unsigned(), if is_erased(id) { String::new() } else { text }))
+        });
+        let rows: BTreeMap<u64, (u64, String)> = rows.collect();
+        let mut proof = self.index.proof(&self.connection).unwrap();
+        for (id, (user_no, text)) in &rows {
+            proof.row(*user_no, text, *id);
+        }
+        let faults = proof.faults(&self.connection).unwrap();
+        let doubted = faults.iter().filter_map(|fault| match fault {
+            Fault::Rows(ids) => Some(rows.range(ids.clone())),
+            Fault::Run { .. } => None,
+        });
+        let lost =
+            doubted.flatten().filter(|(id, (user_no, text))| !proof.finds(&self.connection, *user_no, text, **id));
+        let lost = lost.map(|(id, _)| *id).collect();
+        (faults, lost)
+    }
+
+    /// Every key that is asked in a run, with its table.
+    fn asked_keys(&self) -> Vec<(String, Key)> {
+        let index = &self.index;
+        let merge = index.merge.as_ref().map(|merge| merge.meta);
+        let building = index.frozen.as_ref().map(|frozen| frozen.meta);
+        let mut keys = Vec::new();
+        for run in index.runs.iter().map(|run| run.meta).chain(merge).chain(building) {
+            let of_run =
+                self.table(&run).into_iter().filter(|key| run.merged_into.is_none() || !index.is_merged(key.hash));
+            let shape = index.tables.shape(&run);
+            keys.extend(of_run.map(|key| (format!("op_run_{}_{}", run.n, shape.segment_of(key.hash)), key)));
+        }
+        keys
     }
 
     fn check_candidates(&self, index: &RunIndex) {
@@ -230,8 +274,8 @@ impl World {
         }
         for chunk in shape.chunks_done_at(run.meta.cursor)..shape.chunks() {
             assert_eq!(run.filter.chunk_bytes(chunk), filter.chunk_bytes(chunk));
-            let stored = self.index.tables.load_chunk(&self.connection, run.meta.n, chunk).unwrap();
-            assert_eq!(stored, Some(filter.chunk_bytes(chunk)), "run {} chunk {chunk}", run.meta.n);
+            let stored = self.index.tables.load_piece(&self.connection, run.meta.n, chunk).unwrap();
+            assert_eq!(stored, Piece::Whole(filter.chunk_bytes(chunk)), "run {} chunk {chunk}", run.meta.n);
         }
         keys.retain(|key| run.meta.merged_into.is_none() || !self.index.is_merged(key.hash));
         keys
@@ -502,6 +546,7 @@ fn rows_may_be_erased_at_any_time() {
             for ((user_no, text), id) in &world.rows {
                 assert_eq!(world.find(*user_no, text), Some(*id));
             }
+            assert_eq!(world.proven(|_| false), (vec![], vec![]));
         }
         assert!(world.index.runs.len() > 1);
     });
@@ -546,6 +591,90 @@ fn a_filter_that_was_damaged_or_lost_is_computed_from_the_keys() {
     world.reopen();
     assert_eq!(format!("{:?}", picture(&world.index)), before);
     world.check_candidates(&world.index);
+}
+
+/// A key that is not found would have its operation counted again when it is sent again. Whatever is done with the runs.
+#[test]
+fn the_proof_finds_every_change() {
+    with_seeds(|random| {
+        let mut world = World::new(small(64));
+        for _ in 0..300 {
+            let count = random.random_range(0..=20);
+            world.batch(&identifiers(random, count, 20), End::Commit);
+            let keys = world.asked_keys();
+            if keys.is_empty() || random.random_ratio(29, 30) {
+                continue;
+            }
+            let (table, key) = keys[random.random_range(0..keys.len())].clone();
+            let (h, id) = (keys::stored_hash(key.hash), key.id);
+            let newest = world.next_id - 1;
+            for (change, lost, told) in [
+                (format!("DELETE FROM {table} WHERE h = {h} AND id = {id}"), true, ""),
+                (format!("UPDATE {table} SET id = 0 WHERE h = {h} AND id = {id}"), true, ""),
+                (format!("UPDATE {table} SET h = h | 1 WHERE h = {h} AND id = {id}"), true, ""),
+                (format!("INSERT INTO {table} VALUES ({h}, 0)"), false, ""),
+                (format!("INSERT INTO {table} VALUES ({h}, {newest} + 100000)"), false, "which is not there"),
+                (format!("DROP TABLE {table}"), true, "no such table"),
+                ("DELETE FROM op_run_filter".to_owned(), false, "was removed"),
+                ("UPDATE op_run_filter SET bits = zeroblob(length(bits))".to_owned(), false, "was changed"),
+                ("UPDATE op_run_filter SET bits = x'', checksum = 1".to_owned(), false, "was changed"),
+            ] {
+                world.connection.execute_batch(&format!("BEGIN; {change}")).unwrap();
+                let changed = world.connection.changes() > 0 || !change.contains("op_run_filter");
+                let (faults, ids) = world.proven(|_| false);
+                let place = format!("{change}: {faults:?}");
+                assert_eq!(ids.contains(&id), lost, "{place}");
+                if told.is_empty() {
+                    assert!(faults.iter().any(|fault| matches!(fault, Fault::Rows(_))), "{place}");
+                } else if changed {
+                    let problem = |fault: &Fault| matches!(fault, Fault::Run { problem, .. } if problem.contains(told));
+                    assert!(faults.iter().any(problem), "{place}");
+                }
+                world.connection.execute_batch("ROLLBACK").unwrap();
+            }
+        }
+    });
+}
+
+/// A piece of a filter that carries its own sum and denies a key which the run has.
+#[test]
+fn the_proof_finds_a_filter_that_denies_a_key() {
+    let mut world = World::new(small(64));
+    for number in 0..300 {
+        world.batch(&[(1, number.to_string())], End::Commit);
+    }
+    let run = world.index.runs[0].meta;
+    let bits = world.index.runs[0].filter.chunk_bytes(0);
+    let empty = vec![0_u8; bits.len()];
+    let sum = xxhash_rust::xxh3::xxh3_64(&empty).cast_signed();
+    let sql = "UPDATE op_run_filter SET bits = ?, checksum = ? WHERE n = ? AND chunk = 0";
+    assert_eq!(world.connection.execute(sql, rusqlite::params![empty, sum, run.n]).unwrap(), 1);
+    let (faults, _) = world.proven(|_| false);
+    let denies =
+        |fault: &Fault| matches!(fault, Fault::Run { n, problem } if *n == run.n && problem.contains("denies"));
+    assert!(faults.iter().any(denies), "{faults:?}");
+}
+
+/// What a run's row says of it decides which rows its index has to have.
+#[test]
+fn the_proof_finds_a_run_that_says_too_much() {
+    let mut world = World::new(small(64));
+    for number in 0..330 {
+        world.batch(&[(1, number.to_string())], End::Commit);
+    }
+    let newest = world.next_id - 1;
+    for change in [
+        format!("last_id = {newest} WHERE n = (SELECT max(n) FROM op_run_meta WHERE state = 'live')"),
+        "keys = keys * 9 WHERE state = 'live'".to_owned(),
+        "cursor = 9223372036854775807 WHERE state = 'building'".to_owned(),
+    ] {
+        world.connection.execute_batch("BEGIN").unwrap();
+        let sql = format!("UPDATE op_run_meta SET {change}");
+        assert!(world.connection.execute(&sql, []).unwrap() > 0, "{change}");
+        let (faults, lost) = world.proven(|_| false);
+        assert!(!faults.is_empty() && !lost.is_empty(), "{change}: {faults:?}");
+        world.connection.execute_batch("ROLLBACK").unwrap();
+    }
 }
 
 /// A merge that lost a part of itself would leave identifiers unfound, and so count operations twice.
