@@ -13,6 +13,9 @@ mod failover;
 mod faults;
 mod node;
 mod processes;
+#[path = "../../src/store/postgres/tests/proxy.rs"]
+#[expect(dead_code, reason = "the store's own tests cut connections in more ways")]
+mod proxy;
 #[path = "../../src/store/postgres/tests/server.rs"]
 mod server;
 mod standby;

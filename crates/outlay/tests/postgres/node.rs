@@ -26,7 +26,11 @@ pub(crate) struct Node {
 
 /// Settings for the ledger's database on these servers.
 pub(crate) fn settings(servers: &[&Server]) -> Settings {
-    let folders: Vec<&Path> = servers.iter().map(|server| server.folder.as_path()).collect();
+    settings_at(&servers.iter().map(|server| server.folder.as_path()).collect::<Vec<_>>())
+}
+
+/// The same of the sockets in these folders.
+pub(crate) fn settings_at(folders: &[&Path]) -> Settings {
     let folders: Vec<&str> = folders.iter().map(|folder| folder.to_str().unwrap()).collect();
     let url = format!("postgres://{SERVICE_USER}@/{DATABASE}?host={}", folders.join(","));
     Settings::new(&url, SystemClock::shared()).unwrap()

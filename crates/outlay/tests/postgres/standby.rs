@@ -7,7 +7,10 @@ use outlay::store::postgres::Settings;
 use outlay::store::{CommandError, Record, Reply, SecretRecord, Store, StoreError};
 use outlay_core::month::Timestamp;
 
-use crate::node::{DATABASE, Node, block_on, change, number, record, recorded, settings, wait_until};
+use tokio_postgres::config::Host;
+
+use crate::node::{DATABASE, Node, block_on, change, number, record, recorded, settings, settings_at, wait_until};
+use crate::proxy::{Cut, Proxy};
 use crate::server::Server;
 
 /// A primary with the ledger's database, and a standby, both running; commits wait for the standby.
@@ -134,6 +137,35 @@ fn a_commit_whose_wait_was_cut_is_not_acknowledged_before_a_standby_has_it() {
     assert_eq!(["b", "c"].map(|id| recorded(&node.one(record("ada", id)))), [Some(true); 2]);
     put_secret(&mut node).unwrap();
     assert_eq!(number(&standby, DATABASE, "select count(*) from operation"), 3);
+    node.assert_clean();
+}
+
+/// The connection ends at COMMIT without a word, so what became of it is looked for. That waits for a standby too, and where
+/// its wait is cut, what was found is not acknowledged.
+#[test]
+fn a_look_for_an_outcome_whose_wait_was_cut_is_no_answer() {
+    let (primary, mut standby) = pair();
+    let proxy = Proxy::before(&primary.config(DATABASE));
+    let [Host::Unix(folder)] = proxy.config.get_hosts() else { panic!("the proxy has a Unix socket") };
+    let mut node = Node::open(settings_at(&[folder])).unwrap();
+    assert_eq!(recorded(&node.one(record("ada", "a"))), Some(false));
+    standby.kill();
+    proxy.arm(Cut::AfterCommit);
+    let reply = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| node.one(record("ada", "b")));
+        while !committing.is_finished() {
+            end_waits(&primary, "pg_cancel_backend");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        committing.join().unwrap()
+    });
+    assert!(proxy.has_cut(), "the connection was cut");
+    assert!(is_unknown(&reply), "{reply:?}");
+    assert_eq!(number(&primary, DATABASE, "select count(*) from operation"), 2, "the primary shows it");
+    standby.restart();
+    wait_until("the node is ready", || node.reads.status().not_ready.is_none());
+    assert_eq!(recorded(&node.one(record("ada", "b"))), Some(true));
+    assert_eq!(number(&standby, DATABASE, "select count(*) from operation"), 2);
     node.assert_clean();
 }
 

@@ -1,5 +1,7 @@
 //! A store that is moved to PostgreSQL and back is the same store.
 
+mod ends;
+
 use std::sync::Arc;
 
 use outlay_core::id::UserId;
