@@ -20,10 +20,12 @@ const PAGE_BYTES: u64 = 4_096;
 const WORTH_WHEN_SHORT: i64 = 1_000;
 /// Pages that the writer copies itself when the log is cut: some milliseconds.
 const WORTH_BEFORE_CUT: i64 = 500;
-/// Pages that are left to the writer after the thread has copied, and how often the thread copies at most until there are no
-/// more: each time, fewer came in between. While the writer copies and syncs, everybody waits.
+/// Pages that are left to the writer after the thread has copied. While the writer copies and syncs, everybody waits.
 const LEFT_TO_WRITER: i64 = 500;
-const PASSES_MAX: u32 = 4;
+/// How often the thread copies: until so few are left, since each time fewer came in between, and often enough that none of
+/// its syncs is left to the writer that is slow however little it writes. On ext4 one of the two behind a long one takes some
+/// 70 ms, those that follow some 5 ms.
+const PASSES: std::ops::RangeInclusive<u32> = 3..=6;
 /// How long the writer waits for readers to leave the log when it is cut; a read lasts at most twice as long.
 const CUT_WAIT: Duration = Duration::from_millis(25);
 /// How long a connection waits for another otherwise: what rusqlite sets.
@@ -182,11 +184,12 @@ fn run(connection: &Connection, woken: &Receiver<()>, pages: &AtomicI64, outcome
 /// Copies until little is left; gives what [`passive`] gives.
 fn nearly_all(connection: &Connection, pages: &AtomicI64) -> rusqlite::Result<Option<i64>> {
     let mut copied = passive(connection)?;
-    for _ in 1..PASSES_MAX {
-        match copied {
-            Some(done) if pages.load(Ordering::Relaxed) - done > LEFT_TO_WRITER => copied = passive(connection)?,
-            _ => break,
+    for pass in 1..*PASSES.end() {
+        let Some(done) = copied else { break };
+        if pass >= *PASSES.start() && pages.load(Ordering::Relaxed) - done <= LEFT_TO_WRITER {
+            break;
         }
+        copied = passive(connection)?;
     }
     Ok(copied)
 }
