@@ -203,6 +203,9 @@ test("without a script a webhook is made, tested and taken away, and every list 
   const address = new URL(page.url()).pathname;
   assert.match(address, /\/settings\/webhooks\/webhook_/);
   await page.getByRole("button", { name: "Send a test" }).click();
+  // A page that is still on its way to another cannot be loaded again.
+  await page.locator("#list tbody tr").first().waitFor();
+  await page.waitForLoadState();
   await until("the test arrives", async () => {
     await page.reload();
     return /Delivered \d\d:\d\d:\d\d/.test(await page.locator("#list").innerText());
